@@ -1,0 +1,2 @@
+//! Containerfile to image: plan, cache, execute, commit, export.
+#![forbid(unsafe_code)]

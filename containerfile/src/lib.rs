@@ -1,0 +1,2 @@
+//! Containerfile text to syntax tree with byte spans.
+#![forbid(unsafe_code)]

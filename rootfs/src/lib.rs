@@ -1,0 +1,2 @@
+//! Directory trees and layers, and the copying between them.
+#![forbid(unsafe_code)]

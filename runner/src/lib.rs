@@ -1,0 +1,2 @@
+//! Image to running container: id maps, mounts, network.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Namespaces, id maps, mounts, seccomp, capabilities and processes.
