@@ -1,0 +1,458 @@
+//! What was written: the typed tree of one Containerfile.
+//!
+//! Invariant: the tree holds values as they were written. Variables are not expanded and quotes not removed in any [`Word`];
+//! whoever knows the environment passes words through [`expand`](crate::expand). Plain `String`s are never expanded.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use crate::mount::{Mount, MountKey, MountOption};
+pub use crate::source::{Span, Spanned};
+
+/// A word as written (continuations joined, JSON string escapes decoded), before expansion and quote removal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Word {
+    /// The text to expand.
+    pub raw: String,
+    /// Where it was written.
+    pub span: Span,
+}
+
+impl Word {
+    /// A word at a place.
+    pub fn new(raw: impl Into<String>, span: Span) -> Self {
+        Self {
+            raw: raw.into(),
+            span,
+        }
+    }
+
+    /// Whether the word may refer to a variable.
+    #[must_use]
+    pub fn mentions_variable(&self) -> bool {
+        self.raw.contains('$')
+    }
+}
+
+/// The character that continues lines and escapes in words; the `escape` directive chooses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub enum EscapeChar {
+    /// `\`, the default.
+    #[default]
+    #[serde(rename = "\\")]
+    Backslash,
+    /// A backtick, for files full of Windows paths.
+    #[serde(rename = "`")]
+    Backtick,
+}
+
+impl EscapeChar {
+    /// The character itself.
+    #[must_use]
+    pub const fn as_char(self) -> char {
+        match self {
+            Self::Backslash => '\\',
+            Self::Backtick => '`',
+        }
+    }
+}
+
+/// The `# key=value` lines at the very top.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Directives {
+    /// `syntax`: noted, never fetched, never run.
+    pub syntax: Option<Spanned<String>>,
+    /// `escape`.
+    pub escape: EscapeChar,
+    /// `check`: what to leave out of the build checks.
+    pub check: Option<Spanned<Check>>,
+}
+
+/// The value of the `check` directive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Rules not to report, as written; `all` stands for every rule.
+    pub skip: Vec<String>,
+    /// Experimental rules to report.
+    pub experimental: Vec<String>,
+    /// Whether findings fail the build.
+    pub error: bool,
+}
+
+/// A whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Containerfile {
+    /// What stands at the top.
+    pub directives: Directives,
+    /// The `ARG` instructions before the first `FROM`; the span is that of the instruction.
+    pub global_args: Vec<Spanned<Arg>>,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+}
+
+/// One stage: `FROM` and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// Its first line.
+    pub from: From,
+    /// The instructions after it.
+    pub instructions: Vec<Instruction>,
+    /// From `FROM` to the end of the last instruction.
+    pub span: Span,
+}
+
+/// `FROM [--platform=P] IMAGE [AS NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct From {
+    /// The whole instruction.
+    pub span: Span,
+    /// The keyword.
+    pub keyword: Span,
+    /// `--platform`.
+    pub platform: Option<Word>,
+    /// An image, an earlier stage, or `scratch`.
+    pub image: Word,
+    /// The `AS` keyword.
+    pub as_keyword: Option<Span>,
+    /// The stage's name, folded to lower case; the span shows how it was written.
+    pub name: Option<Spanned<String>>,
+    /// The logical line, as in [`Instruction::text`].
+    pub text: String,
+}
+
+/// One instruction of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Instruction {
+    /// From the keyword to the end of the last line, heredocs included, without the line end.
+    pub span: Span,
+    /// The keyword.
+    pub keyword: Span,
+    /// The flags as written, in order; their typed values are in `kind`.
+    pub flags: Vec<Flag>,
+    /// What it does.
+    pub kind: InstructionKind,
+    /// The logical line: continuations joined, comments inside them dropped, heredoc bodies not included.
+    pub text: String,
+}
+
+/// `--name` or `--name=value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flag {
+    /// The name, without dashes.
+    pub name: Spanned<String>,
+    /// The value, if there was an equals sign.
+    pub value: Option<Word>,
+    /// The whole flag.
+    pub span: Span,
+}
+
+/// Every instruction but `FROM`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "instruction", content = "value", rename_all = "UPPERCASE")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the instruction of its name; the types say what is in it"
+)]
+pub enum InstructionKind {
+    Add(Add),
+    Arg(Arg),
+    Cmd(Command),
+    Copy(Copy),
+    Entrypoint(Command),
+    Env(Pairs),
+    Expose(Vec<Word>),
+    Healthcheck(Healthcheck),
+    Label(Pairs),
+    Maintainer(Spanned<String>),
+    Onbuild(Onbuild),
+    Run(Run),
+    /// The program and its arguments, at least one.
+    Shell(Vec<Spanned<String>>),
+    Stopsignal(Word),
+    User(Word),
+    Volume(Vec<Word>),
+    Workdir(Word),
+}
+
+impl InstructionKind {
+    /// The keyword in upper case.
+    #[must_use]
+    pub const fn keyword(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "ADD",
+            Self::Arg(_) => "ARG",
+            Self::Cmd(_) => "CMD",
+            Self::Copy(_) => "COPY",
+            Self::Entrypoint(_) => "ENTRYPOINT",
+            Self::Env(_) => "ENV",
+            Self::Expose(_) => "EXPOSE",
+            Self::Healthcheck(_) => "HEALTHCHECK",
+            Self::Label(_) => "LABEL",
+            Self::Maintainer(_) => "MAINTAINER",
+            Self::Onbuild(_) => "ONBUILD",
+            Self::Run(_) => "RUN",
+            Self::Shell(_) => "SHELL",
+            Self::Stopsignal(_) => "STOPSIGNAL",
+            Self::User(_) => "USER",
+            Self::Volume(_) => "VOLUME",
+            Self::Workdir(_) => "WORKDIR",
+        }
+    }
+}
+
+/// A command line of `CMD`, `ENTRYPOINT` or `HEALTHCHECK`. Never expanded by the builder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// One string for the stage's `SHELL`.
+    Shell(Spanned<String>),
+    /// A program and its arguments; may be empty.
+    Exec(Vec<Spanned<String>>),
+}
+
+/// `RUN`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// `--mount`, in order.
+    pub mounts: Vec<Mount>,
+    /// `--network`.
+    pub network: Option<Spanned<NetworkMode>>,
+    /// `--security`.
+    pub security: Option<Spanned<SecurityMode>>,
+    /// `--device`, in order.
+    pub devices: Vec<Device>,
+    /// What to run.
+    pub command: RunCommand,
+}
+
+/// What `RUN` runs. Never expanded by the builder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunCommand {
+    /// Text for the stage's `SHELL`; [`RunCommand::shell_text`] puts the heredocs back below it.
+    Shell {
+        /// The logical line.
+        text: Spanned<String>,
+        /// The heredocs that it opens, in order; the shell reads them.
+        heredocs: Vec<Heredoc>,
+    },
+    /// A heredoc alone: its content is the script, for the stage's `SHELL`, or for the interpreter after its `#!`.
+    Script(Heredoc),
+    /// A program and its arguments; may be empty.
+    Exec(Vec<Spanned<String>>),
+}
+
+impl RunCommand {
+    /// The string that `SHELL` gets as its last argument; `None` for the exec form. A script that starts with `#!` is meant to be
+    /// executed as a file instead.
+    #[must_use]
+    pub fn shell_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Exec(_) => None,
+            Self::Script(heredoc) => Some(heredoc.content()),
+            Self::Shell { text, heredocs } if heredocs.is_empty() => {
+                Some(Cow::Borrowed(&text.value))
+            }
+            Self::Shell { text, heredocs } => {
+                let mut whole = text.value.clone();
+                for heredoc in heredocs {
+                    whole.push('\n');
+                    whole.push_str(&heredoc.raw);
+                    whole.push_str(&heredoc.name);
+                }
+                Some(Cow::Owned(whole))
+            }
+        }
+    }
+}
+
+/// A here-document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Heredoc {
+    /// The delimiter without its quotes; the file name when it is copied to a directory.
+    pub name: String,
+    /// The descriptor in front of `<<`; 0 without one.
+    pub fd: u32,
+    /// Whether any part of the delimiter was quoted: then the content is not expanded.
+    pub quoted: bool,
+    /// Whether it was opened with `<<-`.
+    pub strip_tabs: bool,
+    /// The lines between the opening line and the terminator, with their line ends, as written.
+    pub raw: String,
+    /// The opening, `<<EOF`.
+    pub span: Span,
+    /// The lines of `raw`.
+    pub body: Span,
+}
+
+impl Heredoc {
+    /// The content: the lines, without their leading tabs if it was opened with `<<-`.
+    #[must_use]
+    pub fn content(&self) -> Cow<'_, str> {
+        if !self.strip_tabs || !self.raw.contains('\t') {
+            return Cow::Borrowed(&self.raw);
+        }
+        Cow::Owned(
+            self.raw
+                .split_inclusive('\n')
+                .map(|line| line.trim_start_matches('\t'))
+                .collect(),
+        )
+    }
+}
+
+/// `RUN --network`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// What the build uses.
+    Default,
+    /// An isolated loopback.
+    None,
+    /// The host's network; needs a permission.
+    Host,
+}
+
+/// `RUN --security`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecurityMode {
+    /// The usual restrictions.
+    Sandbox,
+    /// None; a rootless builder refuses it.
+    Insecure,
+}
+
+/// `RUN --device=NAME[,required]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// The CDI device name or class.
+    pub name: Spanned<String>,
+    /// Whether the build fails without it.
+    pub required: bool,
+    /// The whole flag.
+    pub span: Span,
+}
+
+/// `COPY`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copy {
+    /// `--from`: a stage, its index, an image or a named context; never expanded.
+    pub from: Option<Spanned<String>>,
+    /// `--parents`.
+    pub parents: bool,
+    /// What it shares with `ADD`.
+    pub transfer: Transfer,
+}
+
+/// `ADD`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Add {
+    /// `--checksum`.
+    pub checksum: Option<Word>,
+    /// `--keep-git-dir`.
+    pub keep_git_dir: Option<bool>,
+    /// `--unpack`.
+    pub unpack: Option<bool>,
+    /// What it shares with `COPY`.
+    pub transfer: Transfer,
+}
+
+/// What `COPY` and `ADD` share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Transfer {
+    /// `--chown`.
+    pub chown: Option<Word>,
+    /// `--chmod`.
+    pub chmod: Option<Word>,
+    /// `--link`.
+    pub link: bool,
+    /// `--exclude`, in order.
+    pub excludes: Vec<Word>,
+    /// What to copy, at least one.
+    pub sources: Vec<CopySource>,
+    /// Where to.
+    pub destination: Word,
+}
+
+/// One source of `COPY` or `ADD`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopySource {
+    /// A path or pattern; with `ADD` also a URL.
+    Path(Word),
+    /// A file written in the Containerfile.
+    Heredoc(Heredoc),
+}
+
+/// The pairs of `ENV` or `LABEL`, in order, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pairs {
+    /// Names and values.
+    pub pairs: Vec<Pair>,
+    /// Whether it was the old form `ENV name rest of line`.
+    pub legacy: bool,
+}
+
+/// `name=value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// The name, not empty; expanded like the value.
+    pub name: Word,
+    /// The value.
+    pub value: Word,
+}
+
+/// `ARG`, with at least one entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Arg {
+    /// `name` or `name=default`, in order.
+    pub entries: Vec<ArgEntry>,
+}
+
+/// One variable of `ARG`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArgEntry {
+    /// The name, not empty; expanded like the value.
+    pub name: Word,
+    /// The default, if there was an equals sign.
+    pub default: Option<Word>,
+}
+
+/// `HEALTHCHECK`. Never expanded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Healthcheck {
+    /// `NONE`: forget the base image's check.
+    None,
+    /// `CMD`.
+    Check(HealthProbe),
+}
+
+/// A health check that is run. Zero durations and zero retries mean the default, as everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthProbe {
+    /// `--interval`.
+    pub interval: Option<Duration>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
+    /// `--start-period`.
+    pub start_period: Option<Duration>,
+    /// `--start-interval`.
+    pub start_interval: Option<Duration>,
+    /// `--retries`.
+    pub retries: Option<u32>,
+    /// What to run.
+    pub command: Command,
+}
+
+/// `ONBUILD`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Onbuild {
+    /// The trigger for the image's configuration: the inner instruction's logical line, and its heredocs below it.
+    pub trigger: String,
+    /// The trigger, parsed.
+    pub inner: Box<Instruction>,
+}

@@ -1,0 +1,85 @@
+//! What the parser has to say about a text.
+//!
+//! Invariant: a diagnostic owns its words and refers to the text only through spans, so it outlives the parse.
+
+use serde::Serialize;
+
+use crate::source::Span;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong.
+    Info,
+    /// Probably not what was meant; the build goes on.
+    Warning,
+    /// Cannot be built.
+    Error,
+}
+
+/// A replacement of text that mends a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// The text to replace.
+    pub span: Span,
+    /// What to put there.
+    pub replacement: String,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// The name of the rule, where the finding has one (BuildKit's name when the meaning is equal).
+    pub rule: Option<&'static str>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it is.
+    pub span: Span,
+    /// What is wrong, in lower case and without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The text change that does it.
+    pub fix: Option<Fix>,
+}
+
+impl Diagnostic {
+    /// An error without a rule name.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            rule: None,
+            severity: Severity::Error,
+            span,
+            message: message.into(),
+            help: None,
+            fix: None,
+        }
+    }
+
+    /// A warning of a named rule.
+    pub fn warning(rule: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            rule: Some(rule),
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the text change that mends it.
+    #[must_use]
+    pub fn with_fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+        self.fix = Some(Fix {
+            span,
+            replacement: replacement.into(),
+        });
+        self
+    }
+}
