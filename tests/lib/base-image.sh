@@ -35,11 +35,10 @@ debian_tar() {
 # busybox_tar: needs neither root nor sub-ids, since tar is told the owners.
 busybox_tar() {
     local tree=$scratch/tree link
-    # apt's own user cannot write here and warns; the file is verified all the same.
-    (cd "$scratch" && apt-get download -qq -o APT::Sandbox::User=root busybox-static </dev/null >&2)
-    dpkg-deb -x "$scratch"/busybox-static_*.deb "$scratch/package"
+    local busybox
+    busybox=$(unpacked_program busybox-static bin/busybox "$scratch")
     mkdir -p "$tree"/{bin,etc,dev,proc,sys,root,tmp,usr,var,work}
-    install -m 0755 "$scratch"/package/bin/busybox "$tree/bin/busybox"
+    install -m 0755 "$busybox" "$tree/bin/busybox"
     for link in $("$tree/bin/busybox" --list); do
         [ "$link" = busybox ] || ln -s busybox "$tree/bin/$link"
     done

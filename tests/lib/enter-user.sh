@@ -55,4 +55,4 @@ install -d -m 0700 -o "$uid" -g "$gid" "$runtime"
 cd "$home"
 exec setpriv --reuid "$uid" --regid "$gid" --init-groups \
     env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/sh LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" \
-    XDG_RUNTIME_DIR="$runtime" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+    XDG_RUNTIME_DIR="$runtime" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin env "$@"

@@ -81,3 +81,16 @@ as_user() { as_root env VISIBLE="${VISIBLE:-}" CI="${CI:-}" unshare --mount "$HO
 
 # host_triple: the target that .cargo/config.toml builds for.
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
+
+# unpacked_program PACKAGE PATH DIRECTORY: a program of a package, unpacked but not installed, since installing it would
+# start a daemon. Prints the program's path.
+unpacked_program() {
+    local package=$1 path=$2 directory=$3
+    if [ ! -x "$directory/$package/$path" ]; then
+        # apt's own user cannot write into the directory and warns; the file is verified all the same.
+        (cd "$directory" && apt-get download -qq -o APT::Sandbox::User=root "$package" </dev/null >&2)
+        dpkg-deb -x "$directory/$package"_*.deb "$directory/$package"
+        rm -f "$directory/$package"_*.deb
+    fi
+    echo "$directory/$package/$path"
+}

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them, as root or as an ordinary user with sudo.
+#
+# Every test program is compiled once and then run in each degree of rootlessness that it belongs to: `subids` (an ordinary
+# user with 65536 subordinate ids), `nosub` (a user without any) and `root`. The end-to-end tests run in all three, the
+# crates' own tests in `subids` and `root`. A test that cannot run somewhere prints a line `SKIP NEED: why`, which
+# tests/lib/tally.py counts; with CI=true a skip that tests/known-limits.txt does not excuse is a failure.
+#
+#   tests/run.sh [FILTER...]   FILTER goes to the test programs, e.g. the name of a test
+#
+# What the test programs are told:
+#   RBUILD_TEST_USER=subids|nosub|root   RBUILD_BIN=the program under test   RBUILD_TEST_BASES=directory of OCI layouts
+#   RBUILD_TEST_REGISTRY=Debian's docker-registry, for tests of pull
+set -euo pipefail
+repo=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tests/lib/host.sh
+source "$repo/tests/lib/host.sh"
+cd "$repo"
+
+say "host: packages, users, base images"
+ensure_packages uidmap passt mmdebstrap python3 gcc libc6-dev strace
+ensure_test_users
+# World-readable, and not below anybody's home directory.
+stage=$(mktemp -d /tmp/rbuild-tests.XXXXXX)
+trap 'as_root rm -rf "$stage"' EXIT
+chmod 0755 "$stage"
+mkdir "$stage/bases" "$stage/logs"
+for base in busybox debian debian-gcc; do
+    layout=$(tests/lib/base-image.sh "$base")
+    # root's cache can be read by everybody; an ordinary user's is copied out of the home directory.
+    case $layout in
+        "$HOME"/*) cp -r "$layout" "$stage/bases/$base" ;;
+        *) ln -s "$layout" "$stage/bases/$base" ;;
+    esac
+done
+registry=$(unpacked_program docker-registry usr/bin/docker-registry "$stage")
+
+say "compiling the tests"
+cargo build --workspace --locked --message-format=json >"$stage/build.json"
+cargo test --workspace --locked --no-run --message-format=json >>"$stage/build.json"
+python3 tests/lib/suites.py "$stage" <"$stage/build.json" >"$stage/suites.tsv"
+
+say "documentation tests"
+cargo test --workspace --locked --doc --quiet
+
+visible=$repo
+[ ! -d "$repo/../shared" ] || visible=$visible:$(cd "$repo/../shared" && pwd)
+
+# run_suite DEGREE USER SUITE PROGRAM DIRECTORY [FILTER...]
+run_suite() {
+    local degree=$1 user=$2 suite=$3 program=$4 directory=$5 log=$stage/logs/$1.$3 status=0
+    shift 5
+    VISIBLE=$visible as_user "$user" -C "$directory" RBUILD_TEST_USER="$degree" RBUILD_BIN="$stage/bin/rbuild" \
+        CARGO_BIN_EXE_rbuild="$stage/bin/rbuild" RBUILD_TEST_BASES="$stage/bases" RBUILD_TEST_REGISTRY="$registry" \
+        CARGO_MANIFEST_DIR="$directory" INSTA_WORKSPACE_ROOT="$repo" RUST_BACKTRACE=1 \
+        timeout --kill-after=10 "${RBUILD_TEST_TIMEOUT:-600}" "$program" --show-output "$@" \
+        </dev/null >"$log" 2>&1 || status=$?
+    printf '%s\t%s\t%s\n' "$degree" "$suite" "$status" >>"$stage/results.tsv"
+    printf '%-8s %-24s %s\n' "$degree" "$suite" "$(grep '^test result' "$log" || echo "no result, exit code $status")"
+    [ "$status" = 0 ] || cat "$log"
+}
+
+# run_degree DEGREE USER KINDS [FILTER...]: and nothing may be left running afterwards.
+run_degree() {
+    local degree=$1 user=$2 kinds=$3 kind suite program directory left
+    shift 3
+    say "tests as $user ($degree)"
+    while IFS=$'\t' read -r kind suite program directory <&3; do
+        case $kinds in *"$kind"*) run_suite "$degree" "$user" "$suite" "$program" "$directory" "$@" ;; esac
+    done 3<"$stage/suites.tsv"
+    [ "$user" != root ] || return 0
+    left=$(pgrep -u "$user" -a || true)
+    [ -z "$left" ] || printf 'left running by the tests as %s:\n%s\n' "$user" "$left" | tee "$stage/logs/$degree.left" >&2
+}
+
+run_degree subids "$TEST_USER" "unit e2e" "$@"
+run_degree nosub "$NOSUB_USER" "e2e" "$@"
+run_degree root root "unit e2e" "$@"
+
+python3 tests/lib/tally.py "$stage" tests/known-limits.txt
