@@ -3,6 +3,7 @@
 #
 #   peers.sh make             makes the tree (cached under /var/cache/rbuild-peers) and prints its directory
 #   peers.sh run COMMAND...   runs COMMAND in it as the peers' ordinary user; a path in PEER_DIR is the same path inside
+#   peers.sh stop             ends podman's pause process
 #   peers.sh try              builds and runs a two-line Containerfile with them, to see that they work here
 #
 # What it takes, found by trying: pivot_root and not chroot, since a chrooted process may make no user namespace; a cgroup2
@@ -14,6 +15,8 @@ benches=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$benches/../tests/lib/host.sh"
 
 packages=podman,buildah,skopeo,crun,passt,uidmap,fuse-overlayfs,netavark,aardvark-dns,strace,time
+# An account that exists in the tree only.
+peer_uid=7001
 # Left alone between runs: ext4 creates files slowly after large deletes.
 peer_home=/home/peer
 
@@ -33,14 +36,13 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "crun"
 CONF
-    chroot "$1" useradd --create-home --home-dir "$peer_home" --uid "$(id -u "$TEST_USER")" --shell /bin/bash peer
-    printf 'peer:100000:65536\n' | tee "$etc/subuid" >"$etc/subgid"
+    chroot "$1" useradd --create-home --home-dir "$peer_home" --uid "$peer_uid" --shell /bin/bash peer
+    printf 'peer:7100000:65536\n' | tee "$etc/subuid" >"$etc/subgid"
 }
 
 make_tree() {
     local key
-    ensure_test_users
-    key=$({ declare -f configure && echo "$packages" && id -u "$TEST_USER"; } | sha256sum | cut -c1-16)
+    key=$({ declare -f configure && echo "$packages $peer_uid"; } | sha256sum | cut -c1-16)
     tree=/var/cache/rbuild-peers/$key
     export tree
     [ -e "$tree" ] && return
@@ -56,8 +58,7 @@ make_tree() {
 
 # Runs in a mount namespace of its own, as root: makes the tree the root directory and becomes the user.
 enter() {
-    local uid dir=${PEER_DIR:-}
-    uid=$(id -u "$TEST_USER")
+    local uid=$peer_uid dir=${PEER_DIR:-}
     mount --bind "$tree" "$tree"
     mount --rbind /proc "$tree/proc"
     mount --rbind /dev "$tree/dev"
@@ -105,6 +106,7 @@ case $command in
     make) make_tree && echo "$tree" ;;
     run) make_tree && run "$@" ;;
     enter) enter "$@" ;;
+    stop) make_tree && run podman system migrate ;;
     try) try ;;
     *) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
 esac

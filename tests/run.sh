@@ -60,17 +60,22 @@ run_suite() {
     [ "$status" = 0 ] || cat "$log"
 }
 
+# running USER: the user's processes that were not there before.
+running() { pgrep -u "$1" -a | grep -vxFf "$stage/before" || true; }
+
 # run_degree DEGREE USER KINDS [FILTER...]: and nothing may be left running afterwards.
 run_degree() {
-    local degree=$1 user=$2 kinds=$3 kind suite program directory left
+    local degree=$1 user=$2 kinds=$3 kind suite program directory
     shift 3
     say "tests as $user ($degree)"
+    { pgrep -u "$user" -a || echo none; } >"$stage/before"
     while IFS=$'\t' read -r kind suite program directory <&3; do
         case $kinds in *"$kind"*) run_suite "$degree" "$user" "$suite" "$program" "$directory" "$@" ;; esac
     done 3<"$stage/suites.tsv"
     [ "$user" != root ] || return 0
-    left=$(pgrep -u "$user" -a || true)
-    [ -z "$left" ] || printf 'left running by the tests as %s:\n%s\n' "$user" "$left" | tee "$stage/logs/$degree.left" >&2
+    # A process that is just ending has a second to do so.
+    [ -z "$(running "$user")" ] || sleep 1
+    [ -z "$(running "$user")" ] || { echo "left running as $user:" && running "$user"; } | tee "$stage/logs/$degree.left"
 }
 
 run_degree subids "$TEST_USER" "unit e2e" "$@"
