@@ -1,2 +1,24 @@
 //! OCI objects and where they live: local store, layout directories, archives, registries.
+//!
+//! Invariant: bytes are hashed before they mean anything, and nothing is found under a digest that it does not have.
 #![forbid(unsafe_code)]
+
+pub mod config;
+pub mod digest;
+pub mod image;
+mod json;
+pub mod manifest;
+pub mod media_type;
+pub mod platform;
+pub mod reference;
+pub mod store;
+
+pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, Names, RootFs};
+pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};
+pub use image::{BlobError, BlobSource, Image, ImageError, Layer};
+pub use json::{DOCUMENT_MAX, DocumentError};
+pub use manifest::{Descriptor, Document, Index, Manifest};
+pub use media_type::{Compression, MediaType};
+pub use platform::{ParsePlatformError, Platform};
+pub use reference::{ParseReferenceError, Reference, Tag, Version};
+pub use store::{Area, Store, StoreError};

@@ -1,0 +1,274 @@
+//! Images and names: the records that make blobs mean something.
+//!
+//! Invariant: a record is written after everything it speaks of is on the disk, by rename, whole or not at all. A record's
+//! file name is always a digest, so no image name can be a path.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::At;
+use super::{Store, StoreError, StoreErrorKind};
+use crate::digest::{Digest, ImageId};
+use crate::image::{Image, ImageError};
+use crate::reference::Reference;
+
+/// The shortest beginning of an id that is looked up.
+const PREFIX_MIN: usize = 4;
+
+/// An image in the store and its names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredImage {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The image id.
+    pub id: ImageId,
+    /// The names that point at it.
+    pub names: Vec<Reference>,
+}
+
+impl Store {
+    /// Records an image whose layers are in the store already, and points the names at it.
+    ///
+    /// # Errors
+    /// When a layer is missing or something cannot be written; then there is no new record.
+    pub fn add_image(&self, image: &Image, names: &[Reference]) -> Result<(), StoreError> {
+        for layer in image.layers() {
+            if !self.reuse(layer.diff_id.digest())? {
+                return Err(crate::image::BlobError::Missing(*layer.diff_id.digest()).into());
+            }
+        }
+        self.put(image.config_bytes())?;
+        self.put(image.manifest_bytes())?;
+        self.settle()?;
+        let record = format!("{}\n", image.id());
+        self.write_record(
+            &format!("images/{}", image.digest().hex()),
+            record.as_bytes(),
+        )?;
+        names
+            .iter()
+            .try_for_each(|name| self.write_name(name, image.digest()))
+    }
+
+    /// Points a name at an image of the store, away from whatever it pointed at.
+    ///
+    /// # Errors
+    /// When there is no such image.
+    pub fn tag(&self, name: &Reference, digest: &Digest) -> Result<(), StoreError> {
+        if !self.image_record(digest).exists() {
+            return Err(StoreErrorKind::NoImage(digest.to_string()).into());
+        }
+        self.write_name(name, digest)
+    }
+
+    /// Removes a name; its image stays. Says whether there was one.
+    ///
+    /// # Errors
+    /// When the record cannot be removed.
+    pub fn untag(&self, name: &Reference) -> Result<bool, StoreError> {
+        remove_file(&self.name_record(name))
+    }
+
+    /// All names, sorted, with their images' manifest digests.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn names(&self) -> Result<Vec<(Reference, Digest)>, StoreError> {
+        let mut names = Vec::new();
+        for path in self.list("refs")? {
+            let damaged = || StoreErrorKind::DamagedRecord { path: path.clone() };
+            let Some(text) = read_optional(&path)? else {
+                continue;
+            };
+            let (digest, name) = text.trim_end().split_once('\n').ok_or_else(damaged)?;
+            names.push((
+                name.parse().map_err(|_| damaged())?,
+                digest.parse().map_err(|_| damaged())?,
+            ));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// All images, with their names, sorted by digest.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn images(&self) -> Result<Vec<StoredImage>, StoreError> {
+        let names = self.names()?;
+        let mut images = Vec::new();
+        for path in self.list("images")? {
+            let damaged = || StoreErrorKind::DamagedRecord { path: path.clone() };
+            let hex = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .ok_or_else(damaged)?;
+            let digest: Digest = format!("sha256:{hex}").parse().map_err(|_| damaged())?;
+            let Some(text) = read_optional(&path)? else {
+                continue;
+            };
+            let id = text.trim_end().parse().map_err(|_| damaged())?;
+            let own = names
+                .iter()
+                .filter(|(_, target)| *target == digest)
+                .map(|(name, _)| name.clone())
+                .collect();
+            images.push(StoredImage {
+                digest,
+                id,
+                names: own,
+            });
+        }
+        images.sort_by_key(|image| image.digest);
+        Ok(images)
+    }
+
+    /// The manifest digest that a name points at here; a pinned name points at what it says, if that is here.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn lookup(&self, name: &Reference) -> Result<Option<Digest>, StoreError> {
+        if let Some(digest) = name.digest() {
+            return Ok(self.image_record(digest).exists().then_some(*digest));
+        }
+        let path = self.name_record(name);
+        let Some(text) = read_optional(&path)? else {
+            return Ok(None);
+        };
+        let digest = text.lines().next().and_then(|line| line.parse().ok());
+        digest
+            .map(Some)
+            .ok_or_else(|| StoreErrorKind::DamagedRecord { path }.into())
+    }
+
+    /// Finds an image as Docker users write it: name, id, beginning of an id, or manifest digest.
+    ///
+    /// # Errors
+    /// When there is none, or a beginning fits several.
+    pub fn resolve(&self, text: &str) -> Result<Digest, StoreError> {
+        if let Ok(name) = text.parse::<Reference>()
+            && let Some(digest) = self.lookup(&name)?
+        {
+            return Ok(digest);
+        }
+        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+        let hex = prefix.len() >= PREFIX_MIN
+            && prefix
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let begins = |digest: &Digest| hex && digest.hex().starts_with(prefix);
+        let images = self.images()?;
+        let matching: Vec<_> = images
+            .iter()
+            .filter(|image| begins(image.id.digest()) || begins(&image.digest))
+            .collect();
+        match matching[..] {
+            [] => Err(StoreErrorKind::NoImage(text.chars().take(100).collect()).into()),
+            [image] => Ok(image.digest),
+            // Several manifests of one configuration are one image to the user.
+            [first, ..] if matching.iter().all(|image| image.id == first.id) => Ok(first.digest),
+            _ => Err(StoreErrorKind::Ambiguous {
+                prefix: text.to_owned(),
+                count: matching.len(),
+            }
+            .into()),
+        }
+    }
+
+    /// Reads an image and holds its blobs.
+    ///
+    /// # Errors
+    /// When it is not in the store, or damaged.
+    pub fn image(&self, digest: &Digest) -> Result<Image, StoreError> {
+        self.hold(digest)?;
+        let image = self.read_image(digest)?;
+        self.hold(image.id().digest())?;
+        image
+            .layers()
+            .iter()
+            .try_for_each(|layer| self.hold(layer.diff_id.digest()))?;
+        Ok(image)
+    }
+
+    /// Reads an image without holding anything.
+    pub(super) fn read_image(&self, digest: &Digest) -> Result<Image, StoreError> {
+        if !self.image_record(digest).exists() {
+            return Err(StoreErrorKind::NoImage(digest.to_string()).into());
+        }
+        let manifest = self.read_document(digest)?;
+        let parsed = crate::manifest::Document::parse(&manifest, None).map_err(ImageError::from)?;
+        let crate::manifest::Document::Manifest(parsed) = parsed else {
+            return Err(ImageError::IsIndex(*digest).into());
+        };
+        let config = self.read_document(&parsed.config.digest)?;
+        Ok(Image::from_parts(manifest, config)?)
+    }
+
+    /// Removes an image's record and all of its names; its blobs go with the next prune. Says whether there was one.
+    ///
+    /// # Errors
+    /// When a record cannot be removed.
+    pub fn remove_image(&self, digest: &Digest) -> Result<bool, StoreError> {
+        for (name, _) in self.names()?.iter().filter(|(_, target)| target == digest) {
+            self.untag(name)?;
+        }
+        remove_file(&self.image_record(digest))
+    }
+
+    fn image_record(&self, digest: &Digest) -> PathBuf {
+        self.join("images").join(digest.hex())
+    }
+
+    fn name_record(&self, name: &Reference) -> PathBuf {
+        self.join("refs").join(Digest::of(name.to_string()).hex())
+    }
+
+    fn write_name(&self, name: &Reference, digest: &Digest) -> Result<(), StoreError> {
+        // A pinned name says everything itself.
+        if name.digest().is_some() {
+            return Ok(());
+        }
+        let hex = Digest::of(name.to_string()).hex();
+        self.write_record(
+            &format!("refs/{hex}"),
+            format!("{digest}\n{name}\n").as_bytes(),
+        )
+    }
+
+    pub(super) fn write_record(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let tmp = self.tmp_path()?;
+        let mut file = File::create_new(&tmp).at("create", &tmp)?;
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .at("write", &tmp)?;
+        let path = self.join(name);
+        fs::rename(&tmp, &path).at("publish record", &path)?;
+        let parent = path.parent().unwrap_or(&self.root);
+        File::open(parent)
+            .and_then(|directory| directory.sync_all())
+            .at("bring to the disk", parent)
+    }
+
+    fn list(&self, name: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let directory = self.join(name);
+        let entries = fs::read_dir(&directory).at("list", &directory)?;
+        entries
+            .map(|entry| Ok(entry.at("list", &directory)?.path()))
+            .collect()
+    }
+}
+
+fn read_optional(path: &Path) -> Result<Option<String>, StoreError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).at("read", path),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true).at("remove", path),
+    }
+}
