@@ -1,1 +1,48 @@
 //! Namespaces, id maps, mounts, seccomp, capabilities and processes.
+//!
+//! The crate knows nothing of images: a caller describes a [`SandboxSpec`], it becomes a [`SetupPlan`], an ordered list of
+//! operations as data, and one small loop in a re-executed, single-threaded process performs it.
+
+mod capabilities;
+mod executable;
+mod failure;
+mod idmap;
+mod network;
+mod overlay;
+mod perform;
+mod plan;
+pub mod preflight;
+mod seccomp;
+mod session;
+mod spec;
+mod step;
+pub mod subids;
+mod sys;
+mod target;
+mod wire;
+
+use std::process::ExitCode;
+
+pub use capabilities::{CapabilitySet, UnknownCapability};
+pub use executable::OwnExecutable;
+pub use failure::SetupFailure;
+pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
+pub use network::{DNS_FORWARD, NetworkError, SharedNetwork};
+pub use overlay::{MAX_LOWERS, Overlay, Upper};
+pub use plan::{SetupOp, SetupPlan};
+pub use session::{Entry, MapWriter, Session, SessionContext, SessionError, SessionPlan};
+pub use spec::{
+    Confinement, Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec,
+};
+pub use step::{Outcome, Step, StepControl, StepError};
+
+/// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the
+/// exit code to end with, `None` means that this is an ordinary start.
+pub fn divert(entries: &[Entry]) -> Option<ExitCode> {
+    let argv0 = std::env::args_os().next()?;
+    match argv0.to_str()? {
+        session::ARGV0 => Some(session::main(entries)),
+        step::ARGV0 => Some(step::main()),
+        _ => None,
+    }
+}

@@ -1,0 +1,59 @@
+//! rbuild's own program file, as children execute it. The invariant: whoever reaches it through /proc/PID/exe of a child
+//! reaches a read-only mount, so that not even its owner can overwrite the file on the host from inside a container
+//! (CVE-2019-5736).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mount::OpenTreeFlags;
+
+use crate::failure::{During, SetupFailure};
+use crate::sys;
+
+/// A handle to rbuild's executable that can be executed but never written through.
+#[derive(Debug)]
+pub struct OwnExecutable(OwnedFd);
+
+impl OwnExecutable {
+    /// Opens the running program through a detached read-only mount of its own, or where the kernel or the mount's owner
+    /// does not allow one, as a sealed copy in memory.
+    pub(crate) fn open() -> Result<Self, SetupFailure> {
+        Self::read_only_mount().or_else(|_| Self::sealed_copy())
+    }
+
+    fn read_only_mount() -> Result<Self, SetupFailure> {
+        let file = File::open("/proc/self/exe").during(|| "open /proc/self/exe".into())?;
+        let tree = rustix::mount::open_tree(
+            &file,
+            "",
+            OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )
+        .during(|| "clone the mount of /proc/self/exe".into())?;
+        sys::mount_setattr(&tree, false, libc::MOUNT_ATTR_RDONLY)
+            .during(|| "make the mount of /proc/self/exe read-only".into())?;
+        Ok(Self(tree))
+    }
+
+    fn sealed_copy() -> Result<Self, SetupFailure> {
+        let copy = || -> io::Result<OwnedFd> {
+            let memfd =
+                rustix::fs::memfd_create("rbuild", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC)?;
+            let mut to = File::from(memfd);
+            io::copy(&mut File::open("/proc/self/exe")?, &mut to)?;
+            rustix::fs::fcntl_add_seals(
+                &to,
+                SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+            )?;
+            // A file that is open for writing cannot be executed (ETXTBSY): the handle is opened again.
+            Ok(File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))?.into())
+        };
+        copy().map(Self).during(|| "make a sealed copy of /proc/self/exe".into())
+    }
+
+    /// A path that execve(2) in this process or a child that shares its descriptors takes.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
+    }
+}

@@ -1,0 +1,107 @@
+//! The network namespace that the steps of one build share, and the pasta process that connects it. The invariant: the
+//! namespace belongs to the session's user namespace, holds no listener of the host, and goes when the session goes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+use thiserror::Error;
+
+use crate::failure::{During, SetupFailure};
+use crate::sys;
+
+/// Where the step's resolver sends its queries; pasta forwards them to the host's own resolver, passt(1) `--dns-forward`.
+pub const DNS_FORWARD: &str = "169.254.1.1";
+
+/// Why there is no network.
+#[derive(Debug, Error)]
+pub enum NetworkError {
+    /// The namespace could not be made.
+    #[error("make a network namespace")]
+    Namespace(#[source] SetupFailure),
+    /// pasta could not be started.
+    #[error("start {program}")]
+    Start {
+        /// Its path.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// pasta ended with an error.
+    #[error("connect the network with {program}: {message}")]
+    Connect {
+        /// Its path.
+        program: String,
+        /// What it printed.
+        message: String,
+    },
+}
+
+/// A network namespace with a connection to the outside.
+#[derive(Debug)]
+pub struct SharedNetwork {
+    namespace: OwnedFd,
+}
+
+impl SharedNetwork {
+    /// Makes the namespace and starts pasta for it. `extra` are additional options of pasta.
+    ///
+    /// # Errors
+    /// What the kernel refused, or what pasta printed.
+    pub fn start(pasta: &Path, extra: &[String]) -> Result<Self, NetworkError> {
+        // unshare(2) of a network namespace concerns the calling thread alone: a short-lived one makes it.
+        let namespace = std::thread::scope(|scope| scope.spawn(make_namespace).join())
+            .unwrap_or_else(|_| Err(SetupFailure::new("run a thread", nix::errno::Errno::EAGAIN)))
+            .map_err(NetworkError::Namespace)?;
+        connect(pasta, &namespace, extra)?;
+        Ok(Self { namespace })
+    }
+
+    /// A handle for [`crate::NetworkSpec::Shared`].
+    pub fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+}
+
+fn make_namespace() -> Result<OwnedFd, SetupFailure> {
+    unshare(CloneFlags::CLONE_NEWNET).during(|| "create a network namespace".into())?;
+    sys::loopback_up().during(|| "bring the loopback interface up".into())?;
+    // A step's user namespace does not own this network namespace, so its CAP_NET_BIND_SERVICE means nothing here.
+    let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    match std::fs::write(path, "0") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other.during(|| format!("write {path}"))?,
+    }
+    File::open("/proc/thread-self/ns/net").map(OwnedFd::from).during(|| "open the network namespace".into())
+}
+
+fn connect(pasta: &Path, namespace: &OwnedFd, extra: &[String]) -> Result<(), NetworkError> {
+    let program = pasta.display().to_string();
+    // pasta goes to the background once the namespace is connected. The handle stays open in this process meanwhile; the
+    // path leads there because the session does not become undumpable.
+    let output = Command::new(pasta)
+        .args(["--config-net", "--quiet", "--no-map-gw", "--dns-forward", DNS_FORWARD])
+        .args(["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"])
+        .args(extra)
+        .arg("--netns")
+        .arg(format!("/proc/{}/fd/{}", own_proc_pid(), namespace.as_raw_fd()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|source| NetworkError::Start { program: program.clone(), source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let message = if printed.is_empty() { output.status.to_string() } else { printed };
+    Err(NetworkError::Connect { program, message })
+}
+
+fn own_proc_pid() -> String {
+    std::fs::read_link("/proc/self").map_or_else(|_| "self".to_owned(), |pid| pid.to_string_lossy().into_owned())
+}

@@ -1,0 +1,332 @@
+//! A sandbox's set-up as an ordered list of operations. The invariant: [`SetupPlan::of`] is pure, and performing the list
+//! from the first to the last operation is all that happens between the start of a step's process and its program.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capabilities::CapabilitySet;
+use crate::idmap::IdMap;
+use crate::spec::{Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec};
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetupOp {
+    /// Join a network namespace. It must come before the user namespace: joining needs power over the namespace's owner.
+    JoinNetwork(Handle),
+    /// Create a user namespace and have its maps written.
+    UserNamespace(IdMap),
+    /// Create the other namespaces; what follows runs as pid 1 in them.
+    Namespaces {
+        /// Whether the network namespace is a new one.
+        network: bool,
+    },
+    /// Become user and group 0 of the namespace. Until then every new file would be refused (EOVERFLOW) or belong to the
+    /// user outside.
+    BecomeRoot {
+        /// Whether setgroups(2) is possible: not where the namespace has one id.
+        groups: bool,
+    },
+    /// Attach the detached root mount; every target below is resolved in it.
+    AttachRoot(Handle),
+    /// Bring `lo` up.
+    Loopback,
+    /// Forbid user namespaces below this one, whatever seccomp says.
+    ForbidUserNamespaces,
+    /// Mount a new instance of a kernel file system.
+    Mount {
+        /// Its type.
+        filesystem: String,
+        /// Where.
+        target: String,
+        /// Its options.
+        options: Vec<(String, String)>,
+        /// Attributes of the mount.
+        attributes: Vec<Attribute>,
+        /// Whether the step goes on where the kernel refuses: an outer container may mask what is mounted here.
+        optional: bool,
+    },
+    /// Bind one of the host's devices, by name below /dev, after a check of its number.
+    Device(String),
+    /// Bind the host's /sys, read-only with all below it: a new sysfs needs an own network namespace.
+    BindSys,
+    /// Make a symbolic link.
+    Symlink {
+        /// Where.
+        path: String,
+        /// What it says.
+        target: String,
+    },
+    /// Attach a detached tree.
+    Attach {
+        /// The tree.
+        tree: Handle,
+        /// Whether it is a directory.
+        directory: bool,
+        /// Where.
+        target: String,
+        /// Whether it is made read-only.
+        read_only: bool,
+    },
+    /// Hide a path under an empty file or directory, where it exists.
+    Mask(String),
+    /// Make a path read-only with all below it, where it exists.
+    ReadOnly(String),
+    /// Make the attached root `/`, and let go of the old one.
+    PivotRoot {
+        /// Whether the root mount itself becomes read-only.
+        read_only: bool,
+    },
+    /// Set the host name.
+    Hostname(String),
+    /// Leave the caller's keyrings, session, terminal, signal actions and file mode mask.
+    NewSession,
+    /// Take the descriptors as standard input, output and error.
+    Stdio {
+        /// The three.
+        handles: [Handle; 3],
+        /// Whether the first becomes the controlling terminal.
+        terminal: bool,
+    },
+    /// Enter the working directory, which must lie in the root.
+    WorkingDirectory(String),
+    /// Install the system call filter. It needs the power that the next operations give away.
+    Seccomp,
+    /// Limit the capabilities that the process can ever have.
+    Bound(CapabilitySet),
+    /// Take the program's ids.
+    User {
+        /// The ids.
+        user: UserSpec,
+        /// Whether setgroups(2) is possible.
+        groups: bool,
+        /// Whether capabilities survive.
+        keep: bool,
+    },
+    /// Set the capabilities that the process has.
+    Capabilities {
+        /// The set.
+        set: CapabilitySet,
+        /// Whether it is ambient too.
+        ambient: bool,
+    },
+    /// Give up what set-user-ID programs would bring.
+    NoNewPrivileges,
+    /// Execute the program; nothing but standard input, output and error stays open.
+    Execute {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// Its environment.
+        env: Vec<(String, String)>,
+    },
+}
+
+/// An attribute of a mount, mount_setattr(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attribute {
+    /// No writes.
+    ReadOnly,
+    /// No set-user-ID.
+    NoSuid,
+    /// No devices.
+    NoDev,
+    /// No programs.
+    NoExec,
+}
+
+/// The ordered list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupPlan(pub Vec<SetupOp>);
+
+/// Devices of a container, OCI runtime specification, "Default Devices"; each with its number in [`crate::target`].
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Links in /dev, OCI runtime specification, "Default Devices".
+const DEV_LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+
+/// What Podman masks (containers-common, `DefaultMaskedPaths`).
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// What Podman makes read-only.
+const READ_ONLY: [&str; 6] = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+impl SetupPlan {
+    /// Returns the operations that make the sandbox.
+    pub fn of(spec: &SandboxSpec) -> Self {
+        let groups = spec.ids.gids.len() > 1;
+        let mut ops = namespaces(spec, groups);
+        ops.extend(filesystems(spec, groups));
+        ops.extend(spec.mounts.iter().map(requested));
+        if spec.confinement.mask_paths {
+            ops.extend(MASKED.map(|path| SetupOp::Mask(path.to_owned())));
+            ops.extend(READ_ONLY.map(|path| SetupOp::ReadOnly(path.to_owned())));
+        }
+        ops.push(SetupOp::PivotRoot { read_only: spec.read_only_root });
+        ops.push(SetupOp::Hostname(spec.hostname.clone()));
+        ops.push(SetupOp::NewSession);
+        ops.extend(process(&spec.process, spec, groups));
+        Self(ops)
+    }
+}
+
+fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
+    let mut ops = Vec::with_capacity(64);
+    if let NetworkSpec::Shared(handle) = spec.network {
+        ops.push(SetupOp::JoinNetwork(handle));
+    }
+    ops.push(SetupOp::UserNamespace(spec.ids.clone()));
+    ops.push(SetupOp::Namespaces { network: spec.network == NetworkSpec::None });
+    ops.push(SetupOp::BecomeRoot { groups });
+    if spec.network == NetworkSpec::None {
+        ops.push(SetupOp::Loopback);
+    }
+    ops.push(SetupOp::ForbidUserNamespaces);
+    ops.push(SetupOp::AttachRoot(spec.root));
+    ops
+}
+
+fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
+    use Attribute::{NoDev, NoExec, NoSuid, ReadOnly};
+    let mount = |filesystem: &str, target: &str, options: &[(&str, &str)], attributes: &[Attribute]| SetupOp::Mount {
+        filesystem: filesystem.to_owned(),
+        target: target.to_owned(),
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        attributes: attributes.to_vec(),
+        optional: false,
+    };
+    let mut ops = vec![mount("proc", "/proc", &[], &[NoSuid, NoDev, NoExec])];
+    ops.push(if spec.network == NetworkSpec::None {
+        mount("sysfs", "/sys", &[], &[ReadOnly, NoSuid, NoDev, NoExec])
+    } else {
+        SetupOp::BindSys
+    });
+    ops.push(mount("tmpfs", "/dev", &[("mode", "755"), ("size", "65536k")], &[NoSuid, NoExec]));
+    ops.extend(DEVICES.map(|name| SetupOp::Device(name.to_owned())));
+    // Group 5 is `tty` in every distribution; a namespace of one id cannot name it.
+    let pts: &[(&str, &str)] = if groups {
+        &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")]
+    } else {
+        &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")]
+    };
+    ops.push(mount("devpts", "/dev/pts", pts, &[NoSuid, NoExec]));
+    ops.push(mount("tmpfs", "/dev/shm", &[("mode", "1777"), ("size", "65536k")], &[NoSuid, NoDev, NoExec]));
+    let mut queue = mount("mqueue", "/dev/mqueue", &[], &[NoSuid, NoDev, NoExec]);
+    if let SetupOp::Mount { optional, .. } = &mut queue {
+        // The kernel may be built without POSIX message queues.
+        *optional = true;
+    }
+    ops.push(queue);
+    ops.extend(
+        DEV_LINKS.map(|(path, target)| SetupOp::Symlink { path: path.to_owned(), target: target.to_owned() }),
+    );
+    ops
+}
+
+fn requested(mount: &MountSpec) -> SetupOp {
+    match &mount.source {
+        MountSource::Tree { handle, directory } => SetupOp::Attach {
+            tree: *handle,
+            directory: *directory,
+            target: mount.target.clone(),
+            read_only: mount.read_only,
+        },
+        MountSource::Tmpfs { size, mode } => {
+            let mut options = vec![("mode".to_owned(), format!("{mode:o}"))];
+            options.extend(size.map(|bytes| ("size".to_owned(), bytes.to_string())));
+            let mut attributes = vec![Attribute::NoSuid, Attribute::NoDev];
+            attributes.extend(mount.read_only.then_some(Attribute::ReadOnly));
+            let filesystem = "tmpfs".to_owned();
+            SetupOp::Mount { filesystem, target: mount.target.clone(), options, attributes, optional: false }
+        }
+    }
+}
+
+fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
+    let confinement = &spec.confinement;
+    let keep = confinement.ambient && process.user.uid != 0 && !confinement.capabilities.is_empty();
+    let mut ops = vec![
+        SetupOp::Stdio { handles: process.stdio, terminal: process.terminal },
+        SetupOp::WorkingDirectory(process.cwd.clone()),
+    ];
+    if confinement.seccomp {
+        ops.push(SetupOp::Seccomp);
+    }
+    ops.push(SetupOp::Bound(confinement.capabilities));
+    ops.push(SetupOp::User { user: process.user.clone(), groups, keep });
+    ops.push(SetupOp::Capabilities { set: confinement.capabilities, ambient: keep });
+    if confinement.no_new_privileges {
+        ops.push(SetupOp::NoNewPrivileges);
+    }
+    ops.push(SetupOp::Execute { argv: process.argv.clone(), env: process.env.clone() });
+    ops
+}
+
+/// One line, as `--dry-run` prints it and as a failure names it.
+impl fmt::Display for SetupOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JoinNetwork(_) => f.write_str("join the build's network namespace"),
+            Self::UserNamespace(ids) => {
+                write!(f, "create a user namespace (uids {})", one_line(&ids.uids.to_string()))
+            }
+            Self::Namespaces { network: true } => f.write_str("create mount, pid, ipc, uts, cgroup and network namespaces"),
+            Self::Namespaces { network: false } => f.write_str("create mount, pid, ipc, uts and cgroup namespaces"),
+            Self::BecomeRoot { .. } => f.write_str("become the namespace's root"),
+            Self::AttachRoot(_) => f.write_str("attach the root file system"),
+            Self::Loopback => f.write_str("bring the loopback interface up"),
+            Self::ForbidUserNamespaces => f.write_str("forbid nested user namespaces"),
+            Self::Mount { filesystem, target, .. } => write!(f, "mount {filesystem} at {target}"),
+            Self::Device(name) => write!(f, "bind the device /dev/{name}"),
+            Self::BindSys => f.write_str("bind /sys read-only"),
+            Self::Symlink { path, target } => write!(f, "link {path} to {target}"),
+            Self::Attach { target, read_only, .. } => {
+                write!(f, "attach a tree at {target}{}", if *read_only { " read-only" } else { "" })
+            }
+            Self::Mask(path) => write!(f, "mask {path}"),
+            Self::ReadOnly(path) => write!(f, "make {path} read-only"),
+            Self::PivotRoot { read_only } => {
+                write!(f, "pivot into the root file system{}", if *read_only { ", read-only" } else { "" })
+            }
+            Self::Hostname(name) => write!(f, "set the host name to {name}"),
+            Self::NewSession => f.write_str("start a new session with an empty keyring"),
+            Self::Stdio { .. } => f.write_str("take standard input, output and error"),
+            Self::WorkingDirectory(path) => write!(f, "enter {path}"),
+            Self::Seccomp => f.write_str("install the system call filter"),
+            Self::Bound(set) => write!(f, "bound capabilities to {set}"),
+            Self::User { user, .. } => write!(f, "become user {}:{}", user.uid, user.gid),
+            Self::Capabilities { set, .. } => write!(f, "set capabilities to {set}"),
+            Self::NoNewPrivileges => f.write_str("set no_new_privs"),
+            Self::Execute { argv, .. } => write!(f, "execute {}", argv.first().map_or("nothing", String::as_str)),
+        }
+    }
+}
+
+fn one_line(map: &str) -> String {
+    map.trim_end().replace('\n', ", ")
+}
+
+impl fmt::Display for SetupPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|op| writeln!(f, "{op}"))
+    }
+}

@@ -1,0 +1,68 @@
+//! The degrees of rootlessness. Invariant: the degree follows from the failed checks and the caller's uid alone.
+
+use serde::Serialize;
+
+use super::Loss;
+
+/// How much of a container this user can have on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Degree {
+    /// An ordinary user with subordinate ids.
+    Full,
+    /// Root, of the machine or of a container.
+    Root,
+    /// User namespaces, but only the caller's own id in them.
+    SingleId,
+    /// Nothing can be executed: no user namespaces, or no overlay in them.
+    FilesOnly,
+}
+
+impl Degree {
+    /// The degree that is left when the given losses occurred.
+    pub fn from_losses(uid: u32, losses: impl IntoIterator<Item = Loss>) -> Self {
+        let (mut sub_ids, mut execution) = (true, true);
+        for loss in losses {
+            match loss {
+                Loss::Nothing => {}
+                Loss::SubIds => sub_ids = false,
+                Loss::Execution => execution = false,
+            }
+        }
+        match (execution, sub_ids) {
+            (false, _) => Self::FilesOnly,
+            (true, false) => Self::SingleId,
+            (true, true) if uid == 0 => Self::Root,
+            (true, true) => Self::Full,
+        }
+    }
+
+    /// In one phrase.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Full => "rootless with subordinate ids",
+            Self::Root => "root",
+            Self::SingleId => "rootless with a single id",
+            Self::FilesOnly => "files only",
+        }
+    }
+
+    /// What works.
+    pub fn can(self) -> &'static str {
+        match self {
+            Self::Full => "every build, RUN as any user 0 to 65535, and containers with keep-id, nomap and host maps",
+            Self::Root => "every build, RUN as any user of the mapped range, and containers; image root is not this root",
+            Self::SingleId => "builds that copy and configure, RUN as image root, and images that need one user",
+            Self::FilesOnly => "builds that copy and configure, with every owner recorded in the layers",
+        }
+    }
+
+    /// What does not work, if anything.
+    pub fn cannot(self) -> Option<&'static str> {
+        match self {
+            Self::Full | Self::Root => None,
+            Self::SingleId => Some("RUN steps that change to another user or need files of several owners (EINVAL)"),
+            Self::FilesOnly => Some("RUN steps and `rbuild run`"),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! A step: one sandbox and the program in it. The invariant: a step's process has one thread and performs its plan from a
+//! socket; it and its program end when the socket does, whoever of the two sides died.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::executable::OwnExecutable;
+use crate::failure::{During, SetupFailure};
+use crate::idmap::IdMap;
+use crate::perform::Performer;
+use crate::plan::{SetupOp, SetupPlan};
+use crate::spec::SandboxSpec;
+use crate::{sys, wire};
+
+/// `argv[0]` of a re-executed step; [`crate::divert`] looks for it.
+pub(crate) const ARGV0: &str = "rbuild-step";
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It exited with this code.
+    Exited(i32),
+    /// A signal with this number killed it.
+    Signaled(i32),
+}
+
+impl Outcome {
+    /// The exit code that a shell shows: the program's own, or 128 + the signal's number.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Why a step did not run to its end.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The re-execution failed.
+    #[error("start a step's process")]
+    Spawn(#[source] io::Error),
+    /// The id maps of its namespace could not be written.
+    #[error("write the id maps of a step")]
+    Maps(#[source] io::Error),
+    /// An operation of its plan failed.
+    #[error("set up the step's sandbox")]
+    Setup(#[source] SetupFailure),
+    /// The program could not be executed.
+    #[error("start the step's program")]
+    Execute(#[source] SetupFailure),
+    /// Its process is gone without a word.
+    #[error("hear from a step's process, which was killed")]
+    Lost(#[source] io::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+enum ToStep {
+    MapsWritten,
+    Signal(i32),
+}
+
+#[derive(Serialize, Deserialize)]
+enum FromStep {
+    /// It is in its user namespace; the text is its process id as the mounted /proc counts.
+    Unshared { proc_pid: String },
+    Failed(SetupFailure),
+    CannotExecute(SetupFailure),
+    Ended(Outcome),
+}
+
+/// A running step.
+#[derive(Debug)]
+pub struct Step {
+    child: Child,
+    socket: UnixStream,
+}
+
+/// A way to signal or end a step from another thread.
+#[derive(Debug)]
+pub struct StepControl(UnixStream);
+
+impl StepControl {
+    /// Sends `signal` to the step's program.
+    pub fn signal(&self, signal: i32) {
+        // A step that ended no longer reads, which is no error here.
+        let _ = wire::send(&self.0, &ToStep::Signal(signal), &[]);
+    }
+
+    /// Kills the step's program and all that it started.
+    pub fn kill(&self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+impl Step {
+    /// Starts a step in the session that the caller runs in. `handles` are the descriptors that the spec refers to.
+    ///
+    /// # Errors
+    /// See [`StepError`]; errors of the plan itself come from [`Step::wait`].
+    pub fn start(executable: &OwnExecutable, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> Result<Self, StepError> {
+        let (socket, theirs) = UnixStream::pair().map_err(StepError::Spawn)?;
+        let child = Command::new(executable.path())
+            .arg0(ARGV0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .env_clear()
+            .spawn()
+            .map_err(StepError::Spawn)?;
+        let mut step = Self { child, socket };
+        match step.introduce(spec, handles) {
+            Ok(()) => Ok(step),
+            Err(error) => {
+                let _ = step.child.kill();
+                let _ = step.child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    fn introduce(&mut self, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> Result<(), StepError> {
+        wire::send(&self.socket, &SetupPlan::of(spec), handles).map_err(StepError::Spawn)?;
+        match wire::receive::<FromStep>(&self.socket).map_err(StepError::Lost)? {
+            Some((FromStep::Unshared { proc_pid }, _)) => {
+                write_maps(&proc_pid, &spec.ids).map_err(StepError::Maps)?;
+                wire::send(&self.socket, &ToStep::MapsWritten, &[]).map_err(StepError::Lost)
+            }
+            Some((FromStep::Failed(failure), _)) => Err(StepError::Setup(failure)),
+            Some(_) => Err(StepError::Lost(io::ErrorKind::InvalidData.into())),
+            None => Err(StepError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// A second handle to the step.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub fn control(&self) -> io::Result<StepControl> {
+        self.socket.try_clone().map(StepControl)
+    }
+
+    /// Waits for the program's end.
+    ///
+    /// # Errors
+    /// What failed in the set-up, or that the program could not be executed.
+    pub fn wait(mut self) -> Result<Outcome, StepError> {
+        let last = wire::receive::<FromStep>(&self.socket);
+        let _ = self.child.wait();
+        match last.map_err(StepError::Lost)? {
+            Some((FromStep::Ended(outcome), _)) => Ok(outcome),
+            Some((FromStep::Failed(failure), _)) => Err(StepError::Setup(failure)),
+            Some((FromStep::CannotExecute(failure), _)) => Err(StepError::Execute(failure)),
+            Some(_) => Err(StepError::Lost(io::ErrorKind::InvalidData.into())),
+            None => Err(StepError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+}
+
+fn write_maps(proc_pid: &str, ids: &IdMap) -> io::Result<()> {
+    for (name, map) in [("uid_map", &ids.uids), ("gid_map", &ids.gids)] {
+        std::fs::write(format!("/proc/{proc_pid}/{name}"), map.to_string())?;
+    }
+    Ok(())
+}
+
+/// The whole life of the re-executed process.
+pub(crate) fn main() -> ExitCode {
+    let Ok(socket) = take_socket() else { return ExitCode::from(125) };
+    let last = match run(&socket) {
+        Ok(message) => message,
+        Err(failure) => FromStep::Failed(failure),
+    };
+    let _ = wire::send(&socket, &last, &[]);
+    ExitCode::SUCCESS
+}
+
+fn take_socket() -> io::Result<UnixStream> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 10)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(UnixStream::from(socket))
+}
+
+fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).during(|| "ask for the parent's death signal".into())?;
+    let (failure_out, failure_in) = failure_pipe().during(|| "make a pipe".into())?;
+    let received = wire::receive::<SetupPlan>(socket).during(|| "read the plan".into())?;
+    let (SetupPlan(ops), handles) =
+        received.ok_or_else(|| SetupFailure::new("read the plan", Errno::ECONNRESET))?;
+    let rest = enter_namespaces(socket, &ops, &handles)?;
+    match sys::fork().during(|| "fork the step's first process".into())? {
+        sys::Forked::Child => {
+            drop(failure_out);
+            become_program(rest, handles, failure_in)
+        }
+        sys::Forked::Parent(child) => {
+            drop((failure_in, handles));
+            if let Some(message) = early_failure(failure_out)? {
+                let _ = waitpid(child, None);
+                return Ok(message);
+            }
+            supervise(child, socket)
+        }
+    }
+}
+
+/// The pipe's write end is descriptor 3, which [`sys::close_from`] spares; it is made before anything else is received.
+fn failure_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (low_read, low_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let read = rustix::io::fcntl_dupfd_cloexec(&low_read, 10)?;
+    let write = rustix::io::fcntl_dupfd_cloexec(&low_write, 10)?;
+    drop((low_read, low_write));
+    let third = rustix::io::fcntl_dupfd_cloexec(&write, 3)?;
+    if third.as_raw_fd() != 3 {
+        return Err(io::Error::from_raw_os_error(Errno::EMFILE as i32));
+    }
+    Ok((read, third))
+}
+
+/// Performs the leading operations that change the process's own namespaces; returns the rest.
+fn enter_namespaces<'a>(
+    socket: &UnixStream,
+    mut ops: &'a [SetupOp],
+    handles: &[OwnedFd],
+) -> Result<&'a [SetupOp], SetupFailure> {
+    while let [op, rest @ ..] = ops {
+        let here = || op.to_string();
+        match op {
+            SetupOp::JoinNetwork(handle) => {
+                let fd = handles.get(handle.0).ok_or(Errno::EBADF).during(here)?;
+                setns(fd, CloneFlags::CLONE_NEWNET).during(here)?;
+            }
+            SetupOp::UserNamespace(_) => {
+                unshare(CloneFlags::CLONE_NEWUSER).during(here)?;
+                have_maps_written(socket).during(here)?;
+            }
+            SetupOp::Namespaces { network } => {
+                let mut flags = CloneFlags::CLONE_NEWNS
+                    | CloneFlags::CLONE_NEWPID
+                    | CloneFlags::CLONE_NEWIPC
+                    | CloneFlags::CLONE_NEWUTS
+                    | CloneFlags::CLONE_NEWCGROUP;
+                flags.set(CloneFlags::CLONE_NEWNET, *network);
+                unshare(flags).during(here)?;
+            }
+            _ => return Ok(ops),
+        }
+        ops = rest;
+    }
+    Ok(ops)
+}
+
+fn have_maps_written(socket: &UnixStream) -> io::Result<()> {
+    // The session and the mounted /proc may count processes in different namespaces; /proc itself knows the number.
+    let proc_pid = std::fs::read_link("/proc/self")?.to_string_lossy().into_owned();
+    wire::send(socket, &FromStep::Unshared { proc_pid }, &[])?;
+    match wire::receive::<ToStep>(socket)? {
+        Some((ToStep::MapsWritten, _)) => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(Errno::ECONNRESET as i32)),
+    }
+}
+
+fn become_program(ops: &[SetupOp], handles: Vec<OwnedFd>, failure_in: OwnedFd) -> ! {
+    let mut performer = Performer::new(handles);
+    for op in ops {
+        if let Err(failure) = performer.perform(op) {
+            let executing = matches!(op, SetupOp::Execute { .. });
+            let text = serde_json::to_vec(&(executing, failure)).unwrap_or_default();
+            // The reader takes an empty message for success, and there is nobody else to tell.
+            let _ = rustix::io::write(&failure_in, &text);
+            break;
+        }
+    }
+    // No destructors: descriptors of this frame may be closed already.
+    std::process::exit(125)
+}
+
+fn early_failure(failure_out: OwnedFd) -> Result<Option<FromStep>, SetupFailure> {
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut std::fs::File::from(failure_out), &mut text)
+        .during(|| "read the step's answer".into())?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (executing, failure): (bool, SetupFailure) = serde_json::from_slice(&text)
+        .map_err(|_| SetupFailure::new("read the step's answer", Errno::EBADMSG))?;
+    Ok(Some(if executing { FromStep::CannotExecute(failure) } else { FromStep::Failed(failure) }))
+}
+
+/// Waits for the program, passes signals on, and kills it when the session hangs up.
+fn supervise(child: Pid, socket: &UnixStream) -> Result<FromStep, SetupFailure> {
+    let pid = rustix::process::Pid::from_raw(child.as_raw())
+        .ok_or_else(|| SetupFailure::new("watch the program", Errno::ESRCH))?;
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+        .during(|| "watch the program".into())?;
+    let mut listening = true;
+    loop {
+        let mut watched = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if listening {
+            watched.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
+        }
+        match rustix::event::poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other.during(|| "watch the program".into())?,
+        };
+        if !watched[0].revents().is_empty() {
+            break;
+        }
+        match wire::receive::<ToStep>(socket) {
+            Ok(Some((ToStep::Signal(signal), _))) => pass_on(child, signal),
+            Ok(Some((ToStep::MapsWritten, _))) => {}
+            Ok(None) | Err(_) => {
+                pass_on(child, libc::SIGKILL);
+                listening = false;
+            }
+        }
+    }
+    loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(FromStep::Ended(Outcome::Exited(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(FromStep::Ended(Outcome::Signaled(signal as i32))),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(SetupFailure::new("wait for the program", errno)),
+        }
+    }
+}
+
+fn pass_on(child: Pid, signal: i32) {
+    if let Ok(signal) = Signal::try_from(signal) {
+        // The child is not reaped yet, so the number is still its own; that it may have ended is fine.
+        let _ = nix::sys::signal::kill(child, signal);
+    }
+}
