@@ -19,7 +19,10 @@ pub const NEEDED: u32 = 65_536;
 
 /// What root uses in the initial user namespace when neither `root` nor `containers` has an entry: the first ids that
 /// systemd's table of id ranges (UIDS-GIDS.md) gives to nobody, 0x7000_0000 and up.
-pub const ROOT_FALLBACK: SubIdRange = SubIdRange { start: 0x7000_0000, count: NEEDED };
+pub const ROOT_FALLBACK: SubIdRange = SubIdRange {
+    start: 0x7000_0000,
+    count: NEEDED,
+};
 
 /// Consecutive ids `start..start + count`, never empty; the end fits because id 4294967295 means "no id".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -37,7 +40,9 @@ impl SubIdRange {
             return Err(Flaw::Empty);
         }
         match (u32::try_from(start), u32::try_from(count)) {
-            (Ok(start), Ok(count)) if start.checked_add(count).is_some() => Ok(Self { start, count }),
+            (Ok(start), Ok(count)) if start.checked_add(count).is_some() => {
+                Ok(Self { start, count })
+            }
             _ => Err(Flaw::BeyondLastId),
         }
     }
@@ -138,14 +143,21 @@ pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, BadLine<'_>
         let line = index + 1;
         Some(match parse_line(text) {
             Ok(range) => Ok(Entry { line, owner, range }),
-            Err(flaw) => Err(BadLine { line, owner, text, flaw }),
+            Err(flaw) => Err(BadLine {
+                line,
+                owner,
+                text,
+                flaw,
+            }),
         })
     })
 }
 
 fn parse_line(text: &str) -> Result<SubIdRange, Flaw> {
     let fields: Vec<&str> = text.split(':').collect();
-    let [owner, start, count] = fields[..] else { return Err(Flaw::NotThreeFields) };
+    let [owner, start, count] = fields[..] else {
+        return Err(Flaw::NotThreeFields);
+    };
     if owner.is_empty() {
         return Err(Flaw::NotThreeFields);
     }
@@ -157,7 +169,9 @@ fn parse_line(text: &str) -> Result<SubIdRange, Flaw> {
 /// The ranges that `text` grants to the account: by name or by uid, sorted, overlapping and adjacent ones joined.
 pub fn ranges_for(name: &str, uid: u32, text: &str) -> Vec<SubIdRange> {
     let uid = uid.to_string();
-    let own = entries(text).flatten().filter(|e| e.owner == name || e.owner == uid);
+    let own = entries(text)
+        .flatten()
+        .filter(|e| e.owner == name || e.owner == uid);
     joined(own.map(|e| e.range).collect())
 }
 
@@ -178,13 +192,22 @@ fn joined(mut ranges: Vec<SubIdRange>) -> Vec<SubIdRange> {
 
 /// How many ids the ranges have together.
 pub fn total(ranges: &[SubIdRange]) -> u32 {
-    ranges.iter().fold(0, |sum, range| sum.saturating_add(range.count))
+    ranges
+        .iter()
+        .fold(0, |sum, range| sum.saturating_add(range.count))
 }
 
 /// The first range of [`NEEDED`] ids from 100000 on that no entry of `text` touches and no id in `used` lies in.
 pub fn first_free(text: &str, used: &[u32]) -> Option<SubIdRange> {
-    let single = used.iter().map(|&id| SubIdRange { start: id, count: 1 });
-    let mut taken: Vec<SubIdRange> = entries(text).flatten().map(|e| e.range).chain(single).collect();
+    let single = used.iter().map(|&id| SubIdRange {
+        start: id,
+        count: 1,
+    });
+    let mut taken: Vec<SubIdRange> = entries(text)
+        .flatten()
+        .map(|e| e.range)
+        .chain(single)
+        .collect();
     taken.sort_unstable();
     let mut start = 100_000;
     for range in taken {
@@ -197,7 +220,15 @@ pub fn first_free(text: &str, used: &[u32]) -> Option<SubIdRange> {
 
 /// The ids that exist in the user namespace whose `/proc/self/uid_map` (or gid_map) is `map`, as seen from inside it.
 pub fn ids_of_namespace(map: &str) -> Vec<SubIdRange> {
-    joined(map.lines().filter_map(extent).map(|(inside, _, count)| SubIdRange { start: inside, count }).collect())
+    joined(
+        map.lines()
+            .filter_map(extent)
+            .map(|(inside, _, count)| SubIdRange {
+                start: inside,
+                count,
+            })
+            .collect(),
+    )
 }
 
 /// Whether `map` is the map of the initial user namespace: everything onto itself.
@@ -207,8 +238,15 @@ pub fn is_initial_namespace(map: &str) -> bool {
 
 fn extent(line: &str) -> Option<(u32, u32, u32)> {
     let mut numbers = line.split_whitespace().map(str::parse);
-    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) => Some((inside, outside, count)),
+    match (
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+    ) {
+        (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) => {
+            Some((inside, outside, count))
+        }
         _ => None,
     }
 }
@@ -244,18 +282,32 @@ impl SubIdSources {
     pub fn account(&self, uid: u32) -> Result<Account, SubIdError> {
         let passwd = read_or_empty(&self.passwd)?;
         if let Some((name, _)) = passwd_entries(&passwd).find(|(_, id)| *id == uid) {
-            return Ok(Account { uid, name: name.to_owned(), local: true });
+            return Ok(Account {
+                uid,
+                name: name.to_owned(),
+                local: true,
+            });
         }
         match nss::name_of(uid, &self.path_dirs)? {
-            Some(name) => Ok(Account { uid, name, local: false }),
-            None => Err(SubIdError::UnknownUser { uid, passwd: self.passwd.clone() }),
+            Some(name) => Ok(Account {
+                uid,
+                name,
+                local: false,
+            }),
+            None => Err(SubIdError::UnknownUser {
+                uid,
+                passwd: self.passwd.clone(),
+            }),
         }
     }
 
     /// Both kinds of ranges of `uid`, each found, large enough and its own: what a session with sub-ids needs.
     pub fn look_up(&self, uid: u32) -> Result<SubIds, SubIdError> {
         let account = self.account(uid)?;
-        Ok(SubIds { uids: self.usable(IdKind::Uid, &account)?, gids: self.usable(IdKind::Gid, &account)? })
+        Ok(SubIds {
+            uids: self.usable(IdKind::Uid, &account)?,
+            gids: self.usable(IdKind::Gid, &account)?,
+        })
     }
 
     fn usable(&self, kind: IdKind, account: &Account) -> Result<Vec<SubIdRange>, SubIdError> {
@@ -271,7 +323,11 @@ impl SubIdSources {
         if let Some(module) = nss::subid_module(&read_or_empty(&self.nsswitch)?) {
             let ranges = nss::ranges_of(kind, &account.name, &self.path_dirs)?;
             if ranges.is_empty() {
-                return Err(SubIdError::NotInDirectory { kind, name: account.name.clone(), module });
+                return Err(SubIdError::NotInDirectory {
+                    kind,
+                    name: account.name.clone(),
+                    module,
+                });
             }
             return Ok(joined(ranges));
         }
@@ -283,18 +339,33 @@ impl SubIdSources {
             return Ok(ranges);
         }
         let ranges = joined(nss::ranges_of(kind, &account.name, &self.path_dirs)?);
-        if ranges.is_empty() { Err(self.no_range(kind, account, &text)?) } else { Ok(ranges) }
+        if ranges.is_empty() {
+            Err(self.no_range(kind, account, &text)?)
+        } else {
+            Ok(ranges)
+        }
     }
 
     /// An error unless the ranges have [`NEEDED`] ids together.
-    pub fn check_size(&self, kind: IdKind, account: &Account, ranges: &[SubIdRange]) -> Result<(), SubIdError> {
+    pub fn check_size(
+        &self,
+        kind: IdKind,
+        account: &Account,
+        ranges: &[SubIdRange],
+    ) -> Result<(), SubIdError> {
         let found = total(ranges);
         if found >= NEEDED {
             return Ok(());
         }
         let path = self.file(kind).to_owned();
         let grant = self.grant(kind, account)?;
-        Err(SubIdError::TooSmall { path, kind, name: account.name.clone(), found, grant })
+        Err(SubIdError::TooSmall {
+            path,
+            kind,
+            name: account.name.clone(),
+            found,
+            grant,
+        })
     }
 
     /// An error if another account's entry shares ids with this one's: each could read and write the other's files.
@@ -307,9 +378,17 @@ impl SubIdSources {
                 || owner == account.uid.to_string()
                 || passwd_entries(&passwd).any(|(name, uid)| name == owner && uid == account.uid)
         };
-        let (own, others): (Vec<Entry<'_>>, Vec<Entry<'_>>) = entries(&text).flatten().partition(|e| is_own(e.owner));
-        let shared = own.iter().find_map(|o| others.iter().find(|x| x.range.overlaps(o.range)).map(|x| (o, x)));
-        let Some((mine, theirs)) = shared else { return Ok(()) };
+        let (own, others): (Vec<Entry<'_>>, Vec<Entry<'_>>) =
+            entries(&text).flatten().partition(|e| is_own(e.owner));
+        let shared = own.iter().find_map(|o| {
+            others
+                .iter()
+                .find(|x| x.range.overlaps(o.range))
+                .map(|x| (o, x))
+        });
+        let Some((mine, theirs)) = shared else {
+            return Ok(());
+        };
         Err(SubIdError::Shared {
             path: path.to_owned(),
             kind,
@@ -325,20 +404,30 @@ impl SubIdSources {
     /// What root maps: in the initial namespace the range of `root`, of `containers`, or [`ROOT_FALLBACK`] (never real
     /// accounts' ids); inside a container all ids of its namespace but 0, which stays the caller.
     pub fn for_root(&self, uid_map: &str, gid_map: &str) -> Result<SubIds, SubIdError> {
-        Ok(SubIds { uids: self.root_ranges(IdKind::Uid, uid_map)?, gids: self.root_ranges(IdKind::Gid, gid_map)? })
+        Ok(SubIds {
+            uids: self.root_ranges(IdKind::Uid, uid_map)?,
+            gids: self.root_ranges(IdKind::Gid, gid_map)?,
+        })
     }
 
     fn root_ranges(&self, kind: IdKind, map: &str) -> Result<Vec<SubIdRange>, SubIdError> {
         if !is_initial_namespace(map) {
             let nonzero = ids_of_namespace(map).into_iter().filter_map(|range| {
                 let start = range.start.max(1);
-                (range.end() > start).then(|| SubIdRange { start, count: range.end() - start })
+                (range.end() > start).then(|| SubIdRange {
+                    start,
+                    count: range.end() - start,
+                })
             });
             return Ok(nonzero.collect());
         }
         let text = read_or_empty(self.file(kind))?;
         let named = ["root", "containers"].map(|owner| {
-            let ranges = entries(&text).flatten().filter(|e| e.owner == owner).map(|e| e.range).collect();
+            let ranges = entries(&text)
+                .flatten()
+                .filter(|e| e.owner == owner)
+                .map(|e| e.range)
+                .collect();
             joined(ranges)
         });
         let large_enough = named.into_iter().find(|ranges| total(ranges) >= NEEDED);
@@ -353,12 +442,27 @@ impl SubIdSources {
         }
     }
 
-    fn no_range(&self, kind: IdKind, account: &Account, text: &str) -> Result<SubIdError, SubIdError> {
+    fn no_range(
+        &self,
+        kind: IdKind,
+        account: &Account,
+        text: &str,
+    ) -> Result<SubIdError, SubIdError> {
         let path = self.file(kind).to_owned();
-        if let Some(bad) = entries(text).filter_map(Result::err).find(|bad| bad.owner == account.name) {
-            return Ok(SubIdError::Malformed { path, line: bad.line, text: bad.text.to_owned(), flaw: bad.flaw });
+        if let Some(bad) = entries(text)
+            .filter_map(Result::err)
+            .find(|bad| bad.owner == account.name)
+        {
+            return Ok(SubIdError::Malformed {
+                path,
+                line: bad.line,
+                text: bad.text.to_owned(),
+                flaw: bad.flaw,
+            });
         }
-        let similar = entries(text).flatten().find(|e| resembles(e.owner, &account.name));
+        let similar = entries(text)
+            .flatten()
+            .find(|e| resembles(e.owner, &account.name));
         Ok(SubIdError::NoRange {
             path,
             kind,
@@ -374,10 +478,20 @@ impl SubIdSources {
         let path = self.file(kind).to_owned();
         let text = read_or_empty(&path)?;
         let passwd = read_or_empty(&self.passwd)?;
-        let used: Vec<u32> = passwd_entries(&passwd).map(|(_, uid)| uid).chain([account.uid]).collect();
+        let used: Vec<u32> = passwd_entries(&passwd)
+            .map(|(_, uid)| uid)
+            .chain([account.uid])
+            .collect();
         let range = first_free(&text, &used);
         let unterminated = !text.is_empty() && !text.ends_with('\n');
-        Ok(error::Grant { kind, path, name: account.name.clone(), local: account.local, range, unterminated })
+        Ok(error::Grant {
+            kind,
+            path,
+            name: account.name.clone(),
+            local: account.local,
+            range,
+            unterminated,
+        })
     }
 }
 
@@ -385,7 +499,10 @@ impl SubIdSources {
 /// already, so that the kernel would refuse the map.
 fn reject_dangerous(path: &Path, account: &Account, text: &str) -> Result<(), SubIdError> {
     let uid = account.uid.to_string();
-    for entry in entries(text).flatten().filter(|e| e.owner == account.name || e.owner == uid) {
+    for entry in entries(text)
+        .flatten()
+        .filter(|e| e.owner == account.name || e.owner == uid)
+    {
         let flaw = if entry.range.contains(0) {
             Flaw::CoversRoot
         } else if entry.range.contains(account.uid) {
@@ -393,8 +510,16 @@ fn reject_dangerous(path: &Path, account: &Account, text: &str) -> Result<(), Su
         } else {
             continue;
         };
-        let text = format!("{}:{}:{}", entry.owner, entry.range.start, entry.range.count);
-        return Err(SubIdError::Malformed { path: path.to_owned(), line: entry.line, text, flaw });
+        let text = format!(
+            "{}:{}:{}",
+            entry.owner, entry.range.start, entry.range.count
+        );
+        return Err(SubIdError::Malformed {
+            path: path.to_owned(),
+            line: entry.line,
+            text,
+            flaw,
+        });
     }
     Ok(())
 }
@@ -422,7 +547,10 @@ fn read_or_empty(path: &Path) -> Result<String, SubIdError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(SubIdError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(SubIdError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 

@@ -7,9 +7,9 @@ use super::remedy::{Family, Package, path_word, shell_word};
 use super::{Check, Finding, Host, Loss, Status, Verdict};
 use crate::subids::{IdKind, NEEDED, SubIdError, SubIdRange, ids_of_namespace, total};
 
-const WHY_HELPER: &str =
-    "an ordinary user may map only its own id; this program maps the subordinate ids, and needs privilege for that";
-const WHY_RANGE: &str = "an image's users 0 to 65535 become these ids on this host, so 65536 are needed";
+const WHY_HELPER: &str = "an ordinary user may map only its own id; this program maps the subordinate ids, and needs privilege for that";
+const WHY_RANGE: &str =
+    "an image's users 0 to 65535 become these ids on this host, so 65536 are needed";
 const WHY_EXCLUSIVE: &str =
     "accounts that share ids can read and change the files of each other's containers";
 
@@ -88,12 +88,19 @@ fn account_name(host: &Host<'_>) -> Verdict {
     let uid = host.view.uid;
     match host.account() {
         Ok(account) if account.local => Verdict::ok(format!("{} (uid {uid})", account.name)),
-        Ok(account) => Verdict::ok(format!("{} (uid {uid}), from a directory service", account.name)),
+        Ok(account) => Verdict::ok(format!(
+            "{} (uid {uid}), from a directory service",
+            account.name
+        )),
         Err(_) if host.is_root() => Verdict::ok("uid 0"),
         Err(error) => {
-            let line = format!("user{uid}:x:{uid}:{}::/home/user{uid}:/bin/sh", host.view.gid);
+            let line = format!(
+                "user{uid}:x:{uid}:{}::/home/user{uid}:/bin/sh",
+                host.view.gid
+            );
             let passwd = path_word(&host.view.etc.join("passwd"));
-            Verdict::failure(told(error)).mend(format!("echo {} | sudo tee -a {passwd}", shell_word(&line)))
+            Verdict::failure(told(error))
+                .mend(format!("echo {} | sudo tee -a {passwd}", shell_word(&line)))
         }
     }
 }
@@ -119,14 +126,20 @@ fn id_map_program(host: &Host<'_>, kind: IdKind) -> Verdict {
     } else if facts.capabilities & 1 << bit != 0 {
         capability
     } else {
-        let observed = format!("{} is neither setuid root nor has {capability}", path.display());
+        let observed = format!(
+            "{} is neither setuid root nor has {capability}",
+            path.display()
+        );
         return Verdict::failure(observed).mend(give_privilege(host.family(), &path, capability));
     };
     if (host.probes.filesystem)(&path).is_ok_and(|filesystem| filesystem.nosuid) {
         let point = mount_point(host, &path);
-        return Verdict::failure(format!("{} is {privilege}, but {point} is mounted nosuid", path.display()))
-            .because("on a nosuid mount the kernel ignores setuid bits and file capabilities")
-            .mend(format!("sudo mount -o remount,suid {}", shell_word(&point)));
+        return Verdict::failure(format!(
+            "{} is {privilege}, but {point} is mounted nosuid",
+            path.display()
+        ))
+        .because("on a nosuid mount the kernel ignores setuid bits and file capabilities")
+        .mend(format!("sudo mount -o remount,suid {}", shell_word(&point)));
     }
     Verdict::ok(format!("{}, {privilege}", path.display()))
 }
@@ -138,14 +151,22 @@ fn give_privilege(family: Family, path: &Path, capability: &str) -> String {
         Family::Debian | Family::Alpine | Family::Unknown => {
             format!("sudo chown root:root {path}\nsudo chmod 4755 {path}")
         }
-        Family::Fedora | Family::Suse | Family::Arch => format!("sudo setcap {capability}=ep {path}"),
+        Family::Fedora | Family::Suse | Family::Arch => {
+            format!("sudo setcap {capability}=ep {path}")
+        }
     }
 }
 
 fn mount_point(host: &Host<'_>, path: &Path) -> String {
-    let above = host.mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    let above = host
+        .mounts
+        .iter()
+        .filter(|mount| path.starts_with(&mount.point));
     let nearest = above.max_by_key(|mount| mount.point.components().count());
-    nearest.map_or_else(|| "its filesystem".to_owned(), |mount| mount.point.display().to_string())
+    nearest.map_or_else(
+        || "its filesystem".to_owned(),
+        |mount| mount.point.display().to_string(),
+    )
 }
 
 fn range(host: &Host<'_>, kind: IdKind) -> Verdict {
@@ -171,27 +192,45 @@ fn root_range(host: &Host<'_>, kind: IdKind) -> Verdict {
 
 /// Inside a container the ranges must exist in its user namespace too, where 65536 ids may be all there are.
 fn range_in_namespace(host: &Host<'_>, kind: IdKind, ranges: &[SubIdRange]) -> Verdict {
-    let Ok(account) = host.account() else { return Verdict::not_applicable("no account") };
+    let Ok(account) = host.account() else {
+        return Verdict::not_applicable("no account");
+    };
     let there = ids_of_namespace(match kind {
         IdKind::Uid => &host.uid_map,
         IdKind::Gid => &host.gid_map,
     });
-    let exists = |range: &SubIdRange| there.iter().any(|t| t.start <= range.start && range.end() <= t.end());
+    let exists = |range: &SubIdRange| {
+        there
+            .iter()
+            .any(|t| t.start <= range.start && range.end() <= t.end())
+    };
     if !there.is_empty() && !ranges.iter().all(exists) {
         let lines: Vec<String> = without(&there, [0, account.uid])
             .iter()
             .map(|r| shell_word(&format!("{}:{}:{}", account.name, r.start, r.count)))
             .collect();
         let file = path_word(host.sources.file(kind));
-        return Verdict::failure(format!("{}, but this container has only {}", spans(ranges), spans(&there)))
-            .because("ids that the container itself does not have cannot be mapped")
-            .mend(format!("printf '%s\\n' {} | sudo tee {file}", lines.join(" ")));
+        return Verdict::failure(format!(
+            "{}, but this container has only {}",
+            spans(ranges),
+            spans(&there)
+        ))
+        .because("ids that the container itself does not have cannot be mapped")
+        .mend(format!(
+            "printf '%s\\n' {} | sudo tee {file}",
+            lines.join(" ")
+        ));
     }
     match host.sources.check_size(kind, account, ranges) {
         Ok(()) => Verdict::ok(spans(ranges)),
         Err(_) if !there.is_empty() && total(&there) <= NEEDED => {
-            Verdict::warning(format!("{}: all that this container has", spans(ranges)))
-                .because(format!("image {} {} is the first that cannot exist here", kind.name(), total(ranges)))
+            Verdict::warning(format!("{}: all that this container has", spans(ranges))).because(
+                format!(
+                    "image {} {} is the first that cannot exist here",
+                    kind.name(),
+                    total(ranges)
+                ),
+            )
         }
         Err(error) => failure(&error),
     }
@@ -216,12 +255,17 @@ fn failure(error: &SubIdError) -> Verdict {
 
 /// Errors of this crate are worded to follow "failed to".
 fn told(error: &SubIdError) -> String {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    let source = std::error::Error::source(error)
+        .map(|source| format!(": {source}"))
+        .unwrap_or_default();
     format!("failed to {error}{source}")
 }
 
 fn spans(ranges: &[SubIdRange]) -> String {
-    let spans: Vec<String> = ranges.iter().map(|range| format!("{}-{}", range.start, range.last())).collect();
+    let spans: Vec<String> = ranges
+        .iter()
+        .map(|range| format!("{}-{}", range.start, range.last()))
+        .collect();
     format!("{} ({} ids)", spans.join(", "), total(ranges))
 }
 
@@ -232,10 +276,16 @@ fn without(ranges: &[SubIdRange], mut ids: [u32; 2]) -> Vec<SubIdRange> {
     for range in ranges {
         let mut start = range.start;
         for id in ids.into_iter().filter(|&id| range.contains(id)) {
-            out.push(SubIdRange { start, count: id.saturating_sub(start) });
+            out.push(SubIdRange {
+                start,
+                count: id.saturating_sub(start),
+            });
             start = id + 1;
         }
-        out.push(SubIdRange { start, count: range.end().saturating_sub(start) });
+        out.push(SubIdRange {
+            start,
+            count: range.end().saturating_sub(start),
+        });
     }
     out.retain(|range| range.count > 0);
     out

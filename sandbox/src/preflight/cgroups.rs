@@ -48,11 +48,15 @@ fn hierarchy<'h>(host: &'h Host<'_>) -> Hierarchy<'h> {
 }
 
 fn version(host: &Host<'_>) -> Verdict {
-    let unify = || host.family().kernel_argument("systemd.unified_cgroup_hierarchy=1");
+    let unify = || {
+        host.family()
+            .kernel_argument("systemd.unified_cgroup_hierarchy=1")
+    };
     match hierarchy(host) {
         Hierarchy::Unified(point) => Verdict::ok(format!("v2 at {}", point.display())),
         Hierarchy::Hybrid(point) => {
-            Verdict::warning(format!("hybrid: v1 controllers, v2 at {}", point.display())).mend(unify())
+            Verdict::warning(format!("hybrid: v1 controllers, v2 at {}", point.display()))
+                .mend(unify())
         }
         Hierarchy::Legacy => Verdict::warning("v1").mend(unify()),
         Hierarchy::Absent => Verdict::warning("none is mounted")
@@ -61,21 +65,44 @@ fn version(host: &Host<'_>) -> Verdict {
 }
 
 fn delegation(host: &Host<'_>) -> Verdict {
-    let Hierarchy::Unified(point) = hierarchy(host) else { return Verdict::not_applicable("needs cgroup v2 alone") };
+    let Hierarchy::Unified(point) = hierarchy(host) else {
+        return Verdict::not_applicable("needs cgroup v2 alone");
+    };
     let Some((name, dir)) = delegated(host, point) else {
         return Verdict::not_applicable("this process's cgroup is not visible here");
     };
     let controllers = |file: &str| -> Vec<String> {
-        read(&dir.join(file)).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        read(&dir.join(file))
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     };
-    let owned = host.is_root() || (host.probes.file)(&dir).is_ok_and(|facts| facts.uid == host.view.uid);
+    let owned =
+        host.is_root() || (host.probes.file)(&dir).is_ok_and(|facts| facts.uid == host.view.uid);
     if !owned {
         return Verdict::warning(format!("{name} is not the user's")).mend(delegate());
     }
-    let (there, enabled) = (controllers("cgroup.controllers"), controllers("cgroup.subtree_control"));
-    let missing: Vec<&str> = WANTED.into_iter().filter(|wanted| !there.iter().any(|c| c == wanted)).collect();
-    let shown = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(" ") };
-    let observed = format!("{} at {name}, on for its children: {}", shown(&there), shown(&enabled));
+    let (there, enabled) = (
+        controllers("cgroup.controllers"),
+        controllers("cgroup.subtree_control"),
+    );
+    let missing: Vec<&str> = WANTED
+        .into_iter()
+        .filter(|wanted| !there.iter().any(|c| c == wanted))
+        .collect();
+    let shown = |list: &[String]| {
+        if list.is_empty() {
+            "none".to_owned()
+        } else {
+            list.join(" ")
+        }
+    };
+    let observed = format!(
+        "{} at {name}, on for its children: {}",
+        shown(&there),
+        shown(&enabled)
+    );
     if missing.is_empty() {
         return Verdict::ok(observed);
     }
@@ -84,7 +111,9 @@ fn delegation(host: &Host<'_>) -> Verdict {
 
 /// The user's systemd manager is what controllers are delegated to; without one, the cgroup of this process counts.
 fn delegated(host: &Host<'_>, point: &Path) -> Option<(String, PathBuf)> {
-    let root = point.strip_prefix("/sys").map_or_else(|_| point.to_owned(), |below| host.view.sys.join(below));
+    let root = point
+        .strip_prefix("/sys")
+        .map_or_else(|_| point.to_owned(), |below| host.view.sys.join(below));
     let uid = host.view.uid;
     let manager = format!("user.slice/user-{uid}.slice/user@{uid}.service");
     if !host.is_root() && root.join(&manager).is_dir() {

@@ -66,7 +66,11 @@ fn seccomp(host: &Host<'_>) -> Verdict {
         (false, _) => Verdict::ok("none"),
         (true, Some(Ok(()))) => Verdict::ok("active, and allows user namespaces and mounts"),
         (true, tried) => {
-            let observed = if tried.is_some() { "active, and forbids them" } else { "active" };
+            let observed = if tried.is_some() {
+                "active, and forbids them"
+            } else {
+                "active"
+            };
             Verdict::warning(observed).mend(relaxed_container())
         }
     }
@@ -97,7 +101,9 @@ fn proc_masks(host: &Host<'_>) -> Verdict {
         .collect();
     match masks.as_slice() {
         [] => Verdict::ok("nothing is mounted over it"),
-        [first, rest @ ..] => Verdict::failure(format!("{first} and {} more are covered", rest.len()))
-            .mend(relaxed_container()),
+        [first, rest @ ..] => {
+            Verdict::failure(format!("{first} and {} more are covered", rest.len()))
+                .mend(relaxed_container())
+        }
     }
 }

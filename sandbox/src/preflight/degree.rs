@@ -50,10 +50,18 @@ impl Degree {
     /// What works.
     pub fn can(self) -> &'static str {
         match self {
-            Self::Full => "every build, RUN as any user 0 to 65535, and containers with keep-id, nomap and host maps",
-            Self::Root => "every build, RUN as any user of the mapped range, and containers; image root is not this root",
-            Self::SingleId => "builds that copy and configure, RUN as image root, and images that need one user",
-            Self::FilesOnly => "builds that copy and configure, with every owner recorded in the layers",
+            Self::Full => {
+                "every build, RUN as any user 0 to 65535, and containers with keep-id, nomap and host maps"
+            }
+            Self::Root => {
+                "every build, RUN as any user of the mapped range, and containers; image root is not this root"
+            }
+            Self::SingleId => {
+                "builds that copy and configure, RUN as image root, and images that need one user"
+            }
+            Self::FilesOnly => {
+                "builds that copy and configure, with every owner recorded in the layers"
+            }
         }
     }
 
@@ -61,7 +69,9 @@ impl Degree {
     pub fn cannot(self) -> Option<&'static str> {
         match self {
             Self::Full | Self::Root => None,
-            Self::SingleId => Some("RUN steps that change to another user or need files of several owners (EINVAL)"),
+            Self::SingleId => Some(
+                "RUN steps that change to another user or need files of several owners (EINVAL)",
+            ),
             Self::FilesOnly => Some("RUN steps and `rbuild run`"),
         }
     }

@@ -56,7 +56,13 @@ impl Check {
             observed: verdict.observed,
             why: verdict.why.unwrap_or_else(|| self.why.to_owned()),
             // Root has no need of sudo, and containers often have none.
-            remedy: verdict.remedy.map(|text| if host.is_root() { text.replace("sudo ", "") } else { text }),
+            remedy: verdict.remedy.map(|text| {
+                if host.is_root() {
+                    text.replace("sudo ", "")
+                } else {
+                    text
+                }
+            }),
         }
     }
 }
@@ -76,7 +82,12 @@ pub struct Verdict {
 
 impl Verdict {
     fn new(status: Status, observed: impl Into<String>) -> Self {
-        Self { status, observed: observed.into(), why: None, remedy: None }
+        Self {
+            status,
+            observed: observed.into(),
+            why: None,
+            remedy: None,
+        }
     }
 
     /// As it should be.
@@ -143,6 +154,9 @@ pub struct Report {
 impl Report {
     /// How many findings have this status.
     pub fn count(&self, status: Status) -> usize {
-        self.findings.iter().filter(|finding| finding.status == status).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.status == status)
+            .count()
     }
 }

@@ -117,7 +117,9 @@ impl<'a> Host<'a> {
 
     /// The caller's account.
     pub(super) fn account(&self) -> Result<&Account, &SubIdError> {
-        self.account.get_or_init(|| self.sources.account(self.view.uid)).as_ref()
+        self.account
+            .get_or_init(|| self.sources.account(self.view.uid))
+            .as_ref()
     }
 
     /// The caller's ranges; `None` without an account, which is its own finding.
@@ -126,29 +128,44 @@ impl<'a> Host<'a> {
             IdKind::Uid => &self.uids,
             IdKind::Gid => &self.gids,
         };
-        let found = cell.get_or_init(|| self.account().ok().map(|account| self.sources.ranges(kind, account)));
+        let found = cell.get_or_init(|| {
+            self.account()
+                .ok()
+                .map(|account| self.sources.ranges(kind, account))
+        });
         found.as_ref().map(|found| found.as_deref())
     }
 
     /// Both kinds of ranges, if both were found.
     pub(super) fn found_ids(&self) -> Option<SubIds> {
-        let [uids, gids] = [IdKind::Uid, IdKind::Gid].map(|kind| self.ranges(kind)?.ok().map(<[_]>::to_vec));
-        Some(SubIds { uids: uids?, gids: gids? })
+        let [uids, gids] =
+            [IdKind::Uid, IdKind::Gid].map(|kind| self.ranges(kind)?.ok().map(<[_]>::to_vec));
+        Some(SubIds {
+            uids: uids?,
+            gids: gids?,
+        })
     }
 
     /// The account's name for a command, or its uid.
     pub(super) fn user_word(&self) -> String {
-        self.account().map_or_else(|_| self.view.uid.to_string(), |account| super::shell_word(&account.name))
+        self.account().map_or_else(
+            |_| self.view.uid.to_string(),
+            |account| super::shell_word(&account.name),
+        )
     }
 
     /// The distribution, for the commands that differ.
     pub(super) fn family(&self) -> Family {
-        *self.family.get_or_init(|| Family::of(&read(&self.view.etc.join("os-release")).unwrap_or_default()))
+        *self.family.get_or_init(|| {
+            Family::of(&read(&self.view.etc.join("os-release")).unwrap_or_default())
+        })
     }
 
     /// The result of making a user namespace, tried once; `None` when it is not to be tried.
     pub(super) fn userns(&self) -> Option<Result<(), Errno>> {
-        *self.userns.get_or_init(|| self.probes.userns.map(|probe| probe()))
+        *self
+            .userns
+            .get_or_init(|| self.probes.userns.map(|probe| probe()))
     }
 
     /// A sysctl, by its dotted name; `None` where the kernel has none of that name.
@@ -159,7 +176,10 @@ impl<'a> Host<'a> {
 
     /// A field of /proc/self/status.
     pub(super) fn status(&self, field: &str) -> Option<&str> {
-        let line = self.status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let line = self
+            .status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.map(str::trim)
     }
 
@@ -170,24 +190,40 @@ impl<'a> Host<'a> {
 
     /// The first `name` in PATH.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
-        self.view.path_dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+        self.view
+            .path_dirs
+            .iter()
+            .map(|dir| dir.join(name))
+            .find(|path| path.is_file())
     }
 }
 
 /// The text of a file, or nothing for whatever reason: to a check an unreadable file is an absent one.
 pub(super) fn read(path: &Path) -> Option<String> {
-    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(path)
+        .ok()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn mount(line: &str) -> Option<Mount> {
     let (fields, rest) = line.split_once(" - ")?;
     let point = unescape(fields.split(' ').nth(4)?);
-    Some(Mount { point: point.into(), kind: rest.split(' ').next()?.to_owned() })
+    Some(Mount {
+        point: point.into(),
+        kind: rest.split(' ').next()?.to_owned(),
+    })
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 fn unescape(field: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(field.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+    [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ]
+    .into_iter()
+    .fold(field.to_owned(), |text, (escaped, plain)| {
+        text.replace(escaped, plain)
+    })
 }

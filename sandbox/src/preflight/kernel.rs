@@ -15,9 +15,18 @@ const OPENAT2: Release = Release(5, 6);
 
 /// What younger kernels add, and what rbuild does without it.
 const IMPROVEMENTS: [(Release, &str); 3] = [
-    (Release(6, 6), "user xattrs on tmpfs (6.6): a store on tmpfs cannot serve RUN"),
-    (Release(6, 8), "overlay layers one by one, lowerdir+ (6.8): fewer layers fit into one mount"),
-    (Release(6, 16), "data-only overlay layers for users (6.16): keep-id copies files of large owners once per image"),
+    (
+        Release(6, 6),
+        "user xattrs on tmpfs (6.6): a store on tmpfs cannot serve RUN",
+    ),
+    (
+        Release(6, 8),
+        "overlay layers one by one, lowerdir+ (6.8): fewer layers fit into one mount",
+    ),
+    (
+        Release(6, 16),
+        "data-only overlay layers for users (6.16): keep-id copies files of large owners once per image",
+    ),
 ];
 
 pub(super) const CHECKS: &[Check] = &[
@@ -64,9 +73,14 @@ fn version(host: &Host<'_>) -> Verdict {
 }
 
 fn features(host: &Host<'_>) -> Verdict {
-    let Some(release) = release(host) else { return Verdict::not_applicable("its version cannot be read") };
-    let missing: Vec<&str> =
-        IMPROVEMENTS.iter().filter(|(since, _)| release < *since).map(|(_, text)| *text).collect();
+    let Some(release) = release(host) else {
+        return Verdict::not_applicable("its version cannot be read");
+    };
+    let missing: Vec<&str> = IMPROVEMENTS
+        .iter()
+        .filter(|(since, _)| release < *since)
+        .map(|(_, text)| *text)
+        .collect();
     if missing.is_empty() {
         return Verdict::ok("all that rbuild can use");
     }

@@ -27,22 +27,30 @@ fn runtime_dir(host: &Host<'_>) -> Verdict {
         return Verdict::not_applicable("root needs none");
     }
     let uid = host.view.uid;
-    let remedy = format!("sudo loginctl enable-linger {}\nexport XDG_RUNTIME_DIR=/run/user/{uid}", host.user_word());
+    let remedy = format!(
+        "sudo loginctl enable-linger {}\nexport XDG_RUNTIME_DIR=/run/user/{uid}",
+        host.user_word()
+    );
     let Some(path) = host.view.runtime_dir.as_deref() else {
         return Verdict::warning("not set, as after `su` or `sudo -u`").mend(remedy);
     };
     let shown = path.display();
     match (host.probes.file)(path) {
         Err(errno) => Verdict::warning(format!("{shown}: {errno}")).mend(remedy),
-        Ok(facts) if !facts.directory => Verdict::warning(format!("{shown} is not a directory")).mend(remedy),
-        Ok(facts) if facts.uid != uid => {
-            Verdict::warning(format!("{shown} belongs to uid {}, as after `su` or `sudo -u`", facts.uid)).mend(remedy)
+        Ok(facts) if !facts.directory => {
+            Verdict::warning(format!("{shown} is not a directory")).mend(remedy)
         }
-        Ok(facts) if facts.mode & 0o077 != 0 => {
-            Verdict::warning(format!("{shown} has mode {:04o}", facts.mode))
-                .because("others could replace the sockets in it (XDG base directory specification: 0700)")
-                .mend(format!("chmod 0700 {}", path_word(path)))
-        }
+        Ok(facts) if facts.uid != uid => Verdict::warning(format!(
+            "{shown} belongs to uid {}, as after `su` or `sudo -u`",
+            facts.uid
+        ))
+        .mend(remedy),
+        Ok(facts) if facts.mode & 0o077 != 0 => Verdict::warning(format!(
+            "{shown} has mode {:04o}",
+            facts.mode
+        ))
+        .because("others could replace the sockets in it (XDG base directory specification: 0700)")
+        .mend(format!("chmod 0700 {}", path_word(path))),
         Ok(_) => Verdict::ok(shown.to_string()),
     }
 }
@@ -52,9 +60,19 @@ fn linger(host: &Host<'_>) -> Verdict {
     if !host.view.run.join("systemd/system").is_dir() {
         return Verdict::not_applicable("no systemd here");
     }
-    let Ok(account) = host.account() else { return Verdict::not_applicable("no account") };
-    if host.is_root() || host.view.var.join("lib/systemd/linger").join(&account.name).exists() {
+    let Ok(account) = host.account() else {
+        return Verdict::not_applicable("no account");
+    };
+    if host.is_root()
+        || host
+            .view
+            .var
+            .join("lib/systemd/linger")
+            .join(&account.name)
+            .exists()
+    {
         return Verdict::ok("on");
     }
-    Verdict::ok("off (only services need it)").mend(format!("sudo loginctl enable-linger {}", host.user_word()))
+    Verdict::ok("off (only services need it)")
+        .mend(format!("sudo loginctl enable-linger {}", host.user_word()))
 }

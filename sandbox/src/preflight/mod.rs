@@ -53,8 +53,14 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 pub fn examine(view: &HostView, probes: &Probes<'_>) -> Report {
     let host = Host::observe(view, probes);
     let findings: Vec<Finding> = checks().map(|check| check.perform(&host)).collect();
-    let lost = checks().zip(&findings).filter(|(_, f)| f.status == Status::Failure).map(|(check, _)| check.loses);
-    Report { degree: Degree::from_losses(view.uid, lost), findings }
+    let lost = checks()
+        .zip(&findings)
+        .filter(|(_, f)| f.status == Status::Failure)
+        .map(|(check, _)| check.loses);
+    Report {
+        degree: Degree::from_losses(view.uid, lost),
+        findings,
+    }
 }
 
 /// The checks without which a session cannot start, well under a millisecond together: files and sysctls, no probes (the
@@ -63,19 +69,33 @@ pub fn before_session(view: &HostView) -> Result<SubIds, Vec<Finding>> {
     let probes = Probes::without_trials();
     let host = Host::observe(view, &probes);
     let failures = failures_of(&host, |check| check.quick);
-    if failures.is_empty() { session_ids(&host) } else { Err(failures) }
+    if failures.is_empty() {
+        session_ids(&host)
+    } else {
+        Err(failures)
+    }
 }
 
 /// The checks that the network mode `pasta` needs; `none` and `host` need none of them.
 pub fn before_pasta(view: &HostView) -> Result<(), Vec<Finding>> {
     let probes = Probes::without_trials();
-    let failures = failures_of(&Host::observe(view, &probes), |check| network::PASTA_NEEDS.contains(&check.id));
-    if failures.is_empty() { Ok(()) } else { Err(failures) }
+    let failures = failures_of(&Host::observe(view, &probes), |check| {
+        network::PASTA_NEEDS.contains(&check.id)
+    });
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures)
+    }
 }
 
 fn failures_of(host: &Host<'_>, wanted: impl Fn(&Check) -> bool) -> Vec<Finding> {
-    let findings = checks().filter(|check| wanted(check)).map(|check| check.perform(host));
-    findings.filter(|finding| finding.status == Status::Failure).collect()
+    let findings = checks()
+        .filter(|check| wanted(check))
+        .map(|check| check.perform(host));
+    findings
+        .filter(|finding| finding.status == Status::Failure)
+        .collect()
 }
 
 fn session_ids(host: &Host<'_>) -> Result<SubIds, Vec<Finding>> {
@@ -83,7 +103,8 @@ fn session_ids(host: &Host<'_>) -> Result<SubIds, Vec<Finding>> {
     let found = if host.is_root() {
         sources.for_root(&host.uid_map, &host.gid_map)
     } else {
-        host.found_ids().map_or_else(|| sources.look_up(host.view.uid), Ok)
+        host.found_ids()
+            .map_or_else(|| sources.look_up(host.view.uid), Ok)
     };
     // The checks passed a moment ago; only a file that changed in between can end here.
     found.map_err(|error| vec![accounts::finding_of(&error)])

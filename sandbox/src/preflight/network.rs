@@ -51,7 +51,10 @@ fn pasta(host: &Host<'_>) -> Verdict {
     }
     let install = host.family().install(Package::Pasta);
     match host.program("slirp4netns") {
-        Some(path) => Verdict::failure(format!("not in PATH; {} is there, but rbuild does not use it", path.display())),
+        Some(path) => Verdict::failure(format!(
+            "not in PATH; {} is there, but rbuild does not use it",
+            path.display()
+        )),
         None => Verdict::failure("not in PATH, nor is slirp4netns"),
     }
     .mend(install)
@@ -59,7 +62,9 @@ fn pasta(host: &Host<'_>) -> Verdict {
 
 fn tun(host: &Host<'_>) -> Verdict {
     let path = host.view.dev.join("net/tun");
-    let Err(errno) = (host.probes.open_tun)(&path) else { return Verdict::ok("can be opened") };
+    let Err(errno) = (host.probes.open_tun)(&path) else {
+        return Verdict::ok("can be opened");
+    };
     let word = path_word(&path);
     if (host.probes.file)(&path).is_err() {
         return Verdict::failure(format!("{} does not exist", path.display())).mend(
@@ -77,7 +82,9 @@ fn tun(host: &Host<'_>) -> Verdict {
 
 fn ports(host: &Host<'_>) -> Verdict {
     const NAME: &str = "net.ipv4.ip_unprivileged_port_start";
-    let Some(value) = host.sysctl(NAME) else { return Verdict::not_applicable("this kernel has no such setting") };
+    let Some(value) = host.sysctl(NAME) else {
+        return Verdict::not_applicable("this kernel has no such setting");
+    };
     let observed = format!("{NAME} = {value}");
     let remedy = sysctl(NAME, "80");
     match value.parse::<u32>() {
@@ -89,12 +96,20 @@ fn ports(host: &Host<'_>) -> Verdict {
 
 fn ping(host: &Host<'_>) -> Verdict {
     const NAME: &str = "net.ipv4.ping_group_range";
-    let Some(value) = host.sysctl(NAME) else { return Verdict::not_applicable("this kernel has no such setting") };
-    let bounds: Vec<u32> = value.split(' ').filter_map(|bound| bound.parse().ok()).collect();
+    let Some(value) = host.sysctl(NAME) else {
+        return Verdict::not_applicable("this kernel has no such setting");
+    };
+    let bounds: Vec<u32> = value
+        .split(' ')
+        .filter_map(|bound| bound.parse().ok())
+        .collect();
     let allowed = matches!(bounds[..], [low, high] if (low..=high).contains(&host.view.gid));
     if allowed || host.is_root() {
         return Verdict::ok(format!("{NAME} = {value}"));
     }
-    Verdict::warning(format!("{NAME} = {value}, without the user's group {}", host.view.gid))
-        .mend(sysctl(NAME, "0 2147483647"))
+    Verdict::warning(format!(
+        "{NAME} = {value}, without the user's group {}",
+        host.view.gid
+    ))
+    .mend(sysctl(NAME, "0 2147483647"))
 }

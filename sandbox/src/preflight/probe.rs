@@ -28,12 +28,22 @@ pub struct Probes<'a> {
 impl<'a> Probes<'a> {
     /// The real ones; the caller supplies the two that need a process of their own.
     pub fn of_this_host(userns: Probe<'a>, overlay: Probe<'a>) -> Self {
-        Self { userns: Some(userns), overlay: Some(overlay), ..Self::without_trials() }
+        Self {
+            userns: Some(userns),
+            overlay: Some(overlay),
+            ..Self::without_trials()
+        }
     }
 
     /// The real ones without those that need a process.
     pub fn without_trials() -> Self {
-        Self { userns: None, overlay: None, open_tun: &open_tun, file: &file_facts, filesystem: &filesystem_facts }
+        Self {
+            userns: None,
+            overlay: None,
+            open_tun: &open_tun,
+            file: &file_facts,
+            filesystem: &filesystem_facts,
+        }
     }
 }
 
@@ -147,7 +157,12 @@ impl Filesystem {
 
 /// O_NONBLOCK: opening makes no interface (that takes TUNSETIFF), but a path that is no device must not block either.
 fn open_tun(path: &Path) -> Result<(), Errno> {
-    fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).map(drop)
+    fs::open(
+        path,
+        OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+    )
+    .map(drop)
 }
 
 fn file_facts(path: &Path) -> Result<FileFacts, Errno> {
@@ -165,11 +180,20 @@ fn file_facts(path: &Path) -> Result<FileFacts, Errno> {
 /// (struct vfs_cap_data in linux/capability.h). Anything unreadable counts as none.
 fn file_capabilities(path: &Path) -> u64 {
     let mut buffer = [0_u8; 24];
-    let Ok(length) = fs::getxattr(path, c"security.capability", &mut buffer[..]) else { return 0 };
+    let Ok(length) = fs::getxattr(path, c"security.capability", &mut buffer[..]) else {
+        return 0;
+    };
     if length < 20 {
         return 0;
     }
-    let word = |at: usize| u64::from(u32::from_le_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]]));
+    let word = |at: usize| {
+        u64::from(u32::from_le_bytes([
+            buffer[at],
+            buffer[at + 1],
+            buffer[at + 2],
+            buffer[at + 3],
+        ]))
+    };
     word(4) | word(12) << 32
 }
 

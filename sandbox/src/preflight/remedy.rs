@@ -27,11 +27,17 @@ impl Family {
     /// From the text of os-release(5): ID first, then the words of ID_LIKE.
     pub(super) fn of(os_release: &str) -> Self {
         let value = |key: &str| {
-            let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
+            let line = os_release
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.unwrap_or_default()
+                .trim_matches(['"', '\''])
+                .to_owned()
         };
         let ids = format!("{} {}", value("ID"), value("ID_LIKE"));
-        ids.split_whitespace().find_map(Self::of_id).unwrap_or(Self::Unknown)
+        ids.split_whitespace()
+            .find_map(Self::of_id)
+            .unwrap_or(Self::Unknown)
     }
 
     fn of_id(id: &str) -> Option<Self> {
@@ -60,7 +66,9 @@ impl Family {
             Self::Suse => format!("sudo zypper install -y {name}"),
             Self::Arch => format!("sudo pacman -S --noconfirm {name}"),
             Self::Alpine => format!("sudo apk add {name}"),
-            Self::Unknown => format!("# install the package `{name}` (on some distributions named otherwise)"),
+            Self::Unknown => {
+                format!("# install the package `{name}` (on some distributions named otherwise)")
+            }
         }
     }
 
@@ -80,7 +88,9 @@ impl Family {
     /// Adds a kernel argument for the next boot.
     pub(super) fn kernel_argument(self, argument: &str) -> String {
         match self {
-            Self::Fedora => format!("sudo grubby --update-kernel=ALL --args={argument} && sudo reboot"),
+            Self::Fedora => {
+                format!("sudo grubby --update-kernel=ALL --args={argument} && sudo reboot")
+            }
             Self::Debian => format!(
                 "echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {argument}\"' | sudo tee /etc/default/grub.d/rbuild.cfg\n\
                  sudo update-grub && sudo reboot"

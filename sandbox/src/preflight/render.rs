@@ -15,7 +15,12 @@ pub fn render_text(report: &Report) -> String {
         let _ = writeln!(text, "not possible: {cannot}");
     }
     text.push('\n');
-    let width = report.findings.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
+    let width = report
+        .findings
+        .iter()
+        .map(|finding| finding.subject.chars().count())
+        .max()
+        .unwrap_or(0);
     for finding in &report.findings {
         render_finding(&mut text, finding, width);
     }
@@ -38,12 +43,25 @@ fn render_finding(text: &mut String, finding: &Finding, width: usize) {
         Status::Failure => "FAILED",
         Status::NotApplicable => "-",
     };
-    let _ = writeln!(text, "{label:<7}  {:<width$}  {}", finding.subject, finding.observed);
+    let _ = writeln!(
+        text,
+        "{label:<7}  {:<width$}  {}",
+        finding.subject, finding.observed
+    );
     if !matches!(finding.status, Status::Warning | Status::Failure) {
         return;
     }
     let _ = writeln!(text, "         why: {}", finding.why);
-    for (index, line) in finding.remedy.iter().flat_map(|remedy| remedy.lines()).enumerate() {
-        let _ = writeln!(text, "         {} {line}", if index == 0 { "fix:" } else { "    " });
+    for (index, line) in finding
+        .remedy
+        .iter()
+        .flat_map(|remedy| remedy.lines())
+        .enumerate()
+    {
+        let _ = writeln!(
+            text,
+            "         {} {line}",
+            if index == 0 { "fix:" } else { "    " }
+        );
     }
 }

@@ -49,16 +49,21 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// The store, or the nearest ancestor that exists.
 fn existing<'h>(host: &Host<'h>) -> Option<(&'h Path, FileFacts)> {
-    host.view.store.ancestors().find_map(|path| (host.probes.file)(path).ok().map(|facts| (path, facts)))
+    host.view
+        .store
+        .ancestors()
+        .find_map(|path| (host.probes.file)(path).ok().map(|facts| (path, facts)))
 }
 
 fn directory(host: &Host<'_>) -> Verdict {
     let store = host.view.store.as_path();
     let Some((path, facts)) = existing(host) else {
-        return Verdict::failure(format!("{}: no such path", store.display())).mend(elsewhere(host));
+        return Verdict::failure(format!("{}: no such path", store.display()))
+            .mend(elsewhere(host));
     };
     if !facts.directory {
-        return Verdict::failure(format!("{} is not a directory", path.display())).mend(elsewhere(host));
+        return Verdict::failure(format!("{} is not a directory", path.display()))
+            .mend(elsewhere(host));
     }
     if path == store && facts.uid != host.view.uid {
         // Not -R: the files below belong to the subordinate ids, and must.
@@ -69,7 +74,11 @@ fn directory(host: &Host<'_>) -> Verdict {
     }
     let read_only = (host.probes.filesystem)(path).is_ok_and(|filesystem| filesystem.read_only);
     if read_only || !facts.writable {
-        let cause = if read_only { "is on a read-only filesystem" } else { "is not writable" };
+        let cause = if read_only {
+            "is on a read-only filesystem"
+        } else {
+            "is not writable"
+        };
         return Verdict::failure(format!("{} {cause}", path.display())).mend(elsewhere(host));
     }
     if path != store {
@@ -83,13 +92,19 @@ fn directory(host: &Host<'_>) -> Verdict {
 }
 
 fn filesystem(host: &Host<'_>) -> Verdict {
-    let Some((path, _)) = existing(host) else { return Verdict::not_applicable("no such path") };
+    let Some((path, _)) = existing(host) else {
+        return Verdict::not_applicable("no such path");
+    };
     let kind = match (host.probes.filesystem)(path) {
         Ok(facts) => facts.kind,
         Err(errno) => return Verdict::warning(format!("{}: {errno}", path.display())),
     };
     let observed = format!("{} under {}", kind.name(), path.display());
-    let refused = |why: &str| Verdict::failure(&observed).because(why).mend(elsewhere(host));
+    let refused = |why: &str| {
+        Verdict::failure(&observed)
+            .because(why)
+            .mend(elsewhere(host))
+    };
     match kind {
         Filesystem::Ext
         | Filesystem::Xfs
@@ -120,9 +135,15 @@ fn filesystem(host: &Host<'_>) -> Verdict {
 
 fn space(host: &Host<'_>) -> Verdict {
     let found = existing(host).map(|(path, _)| (host.probes.filesystem)(path));
-    let Some(Ok(facts)) = found else { return Verdict::not_applicable("no such path") };
+    let Some(Ok(facts)) = found else {
+        return Verdict::not_applicable("no such path");
+    };
     let observed = format!("{} MiB free", facts.free >> 20);
-    if facts.free >= SCARCE { Verdict::ok(observed) } else { Verdict::warning(observed).mend("rbuild prune".to_owned()) }
+    if facts.free >= SCARCE {
+        Verdict::ok(observed)
+    } else {
+        Verdict::warning(observed).mend("rbuild prune".to_owned())
+    }
 }
 
 fn overlay(host: &Host<'_>) -> Verdict {
@@ -138,8 +159,9 @@ fn overlay(host: &Host<'_>) -> Verdict {
 
 fn by_version(host: &Host<'_>) -> Verdict {
     match release(host) {
-        Some(release) if release < Release(5, 11) => Verdict::failure("not before Linux 5.11")
-            .mend(host.family().upgrade_kernel()),
+        Some(release) if release < Release(5, 11) => {
+            Verdict::failure("not before Linux 5.11").mend(host.family().upgrade_kernel())
+        }
         _ => Verdict::not_applicable("not tried"),
     }
 }
@@ -147,18 +169,21 @@ fn by_version(host: &Host<'_>) -> Verdict {
 fn overlay_refused(host: &Host<'_>, errno: Errno) -> Verdict {
     let verdict = Verdict::failure(errno.to_string());
     match errno {
-        Errno::NODEV => verdict.because("the kernel has no overlay filesystem, or its module is not loaded").mend(
-            "sudo modprobe overlay\necho overlay | sudo tee /etc/modules-load.d/overlay.conf".to_owned(),
-        ),
+        Errno::NODEV => verdict
+            .because("the kernel has no overlay filesystem, or its module is not loaded")
+            .mend(
+                "sudo modprobe overlay\necho overlay | sudo tee /etc/modules-load.d/overlay.conf"
+                    .to_owned(),
+            ),
         Errno::PERM if release(host).is_some_and(|release| release < Release(5, 11)) => verdict
             .because("overlays in user namespaces came with Linux 5.11")
             .mend(host.family().upgrade_kernel()),
         Errno::PERM | Errno::ACCESS => verdict
             .because("a security module or the container around rbuild forbids the mount")
             .mend(super::confinement::relaxed_container()),
-        Errno::INVAL | Errno::OPNOTSUPP => {
-            verdict.because("the store's filesystem cannot be an upper layer").mend(elsewhere(host))
-        }
+        Errno::INVAL | Errno::OPNOTSUPP => verdict
+            .because("the store's filesystem cannot be an upper layer")
+            .mend(elsewhere(host)),
         _ => verdict,
     }
 }

@@ -82,8 +82,18 @@ fn limit(host: &Host<'_>) -> Verdict {
 
 fn other_limits(host: &Host<'_>) -> Verdict {
     let names = KINDS.map(|kind| format!("user.max_{kind}_namespaces"));
-    let values = names.map(|name| (host.sysctl(&name).and_then(|value| value.parse::<u64>().ok()), name));
-    let zero: Vec<&str> = values.iter().filter(|(value, _)| *value == Some(0)).map(|(_, name)| name.as_str()).collect();
+    let values = names.map(|name| {
+        (
+            host.sysctl(&name)
+                .and_then(|value| value.parse::<u64>().ok()),
+            name,
+        )
+    });
+    let zero: Vec<&str> = values
+        .iter()
+        .filter(|(value, _)| *value == Some(0))
+        .map(|(_, name)| name.as_str())
+        .collect();
     if zero.is_empty() {
         return match values.iter().filter_map(|(value, _)| *value).min() {
             Some(least) => Verdict::ok(format!("at least {least} of each kind")),
@@ -99,16 +109,22 @@ fn apparmor(host: &Host<'_>) -> Verdict {
     match host.sysctl(NAME).as_deref() {
         None => return Verdict::not_applicable("no such restriction"),
         Some("0") => return Verdict::ok(format!("{NAME} = 0")),
-        Some(_) if host.is_root() => return Verdict::ok(format!("{NAME} = 1, which does not bind root")),
+        Some(_) if host.is_root() => {
+            return Verdict::ok(format!("{NAME} = 1, which does not bind root"));
+        }
         Some(_) => {}
     }
     let label = super::host::read(&host.view.proc.join("self/attr/current")).unwrap_or_default();
     let label = label.trim_end_matches(['\n', '\0']);
     if host.userns() == Some(Ok(())) || (host.userns().is_none() && label != "unconfined") {
-        return Verdict::ok(format!("{NAME} = 1, and rbuild runs under the profile `{label}`"));
+        return Verdict::ok(format!(
+            "{NAME} = 1, and rbuild runs under the profile `{label}`"
+        ));
     }
-    Verdict::failure(format!("{NAME} = 1, and rbuild runs under the profile `{label}`"))
-        .mend(format!("{}\n{}", profile_for(host), everywhere(NAME)))
+    Verdict::failure(format!(
+        "{NAME} = 1, and rbuild runs under the profile `{label}`"
+    ))
+    .mend(format!("{}\n{}", profile_for(host), everywhere(NAME)))
 }
 
 /// A profile that restricts nothing and grants `userns`, as the packages of Ubuntu itself carry them.
@@ -120,7 +136,10 @@ fn profile_for(host: &Host<'_>) -> String {
 }
 
 fn everywhere(name: &str) -> String {
-    format!("# or, weaker, for every program of this machine:\n{}", sysctl(name, "0"))
+    format!(
+        "# or, weaker, for every program of this machine:\n{}",
+        sysctl(name, "0")
+    )
 }
 
 fn trial(host: &Host<'_>) -> Verdict {

@@ -158,20 +158,30 @@ impl SubIdError {
     pub fn remedy(&self) -> Option<String> {
         match self {
             Self::NoRange { grant, .. } | Self::TooSmall { grant, .. } => grant.command(),
-            Self::Shared { grant, line, path, .. } => {
+            Self::Shared {
+                grant, line, path, ..
+            } => {
                 let add = grant.command()?;
                 let path = shell_word(&path.to_string_lossy());
                 Some(format!("sudo sed -i {line}d {path}\n{add}"))
             }
             Self::Malformed { path, line, .. } => {
                 let file = shell_word(&path.to_string_lossy());
-                Some(format!("sudo ${{EDITOR:-vi}} {file}   # line {line}: NAME:START:{NEEDED}"))
+                Some(format!(
+                    "sudo ${{EDITOR:-vi}} {file}   # line {line}: NAME:START:{NEEDED}"
+                ))
             }
             Self::NotInDirectory { name, module, .. } if module == "sss" => {
                 Some(format!("ipa subid-generate --owner={}", shell_word(name)))
             }
-            Self::Read { path, .. } => Some(format!("sudo chmod a+r {}", shell_word(&path.to_string_lossy()))),
-            Self::NotInDirectory { .. } | Self::UnknownUser { .. } | Self::Run { .. } | Self::TimedOut { .. } => None,
+            Self::Read { path, .. } => Some(format!(
+                "sudo chmod a+r {}",
+                shell_word(&path.to_string_lossy())
+            )),
+            Self::NotInDirectory { .. }
+            | Self::UnknownUser { .. }
+            | Self::Run { .. }
+            | Self::TimedOut { .. } => None,
         }
     }
 }
@@ -196,7 +206,11 @@ impl Grant {
         let name = shell_word(&self.name);
         if self.local && !self.unterminated {
             let flag = self.kind.name();
-            return Some(format!("sudo usermod --add-sub{flag}s {}-{} {name}", range.start, range.last()));
+            return Some(format!(
+                "sudo usermod --add-sub{flag}s {}-{} {name}",
+                range.start,
+                range.last()
+            ));
         }
         let newline = if self.unterminated { "echo; " } else { "" };
         let path = shell_word(&self.path.to_string_lossy());
