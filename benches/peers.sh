@@ -14,7 +14,7 @@ benches=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib/host.sh
 source "$benches/../tests/lib/host.sh"
 
-packages=podman,buildah,skopeo,crun,passt,uidmap,fuse-overlayfs,netavark,aardvark-dns,strace,time
+packages=podman,buildah,skopeo,crun,passt,uidmap,fuse-overlayfs,netavark,aardvark-dns,python3
 # An account that exists in the tree only.
 peer_uid=7001
 # Left alone between runs: ext4 creates files slowly after large deletes.

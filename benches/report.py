@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Turns the lines of measure.py into the table of benches/run.sh: rbuild beside its floor, its peers and its targets."""
+
+import sys
+
+# What is measured; the limit in seconds; times the floor at most; times faster than buildah or podman at least.
+LINES = [
+    ("steps-none", "20 RUN steps, no cache, --network none", 0.240, None, 40),
+    ("steps-pasta", "20 RUN steps, no cache, pasta", 0.500, None, None),
+    ("steps-cached", "the same, fully cached", 0.015, None, 25),
+    ("context", "20,000 files and 500 MB into scratch", None, 2, None),
+    ("context-cached", "the same, fully cached", None, 3, None),
+    ("parallel", "4 stages that sleep 2 s", 2.3, None, None),
+    ("run-first", "run, first start of a 500 MB image", None, 2, None),
+    ("run-later", "run, later starts", None, 2, None),
+]
+# A first start has to keep up with bwrap too, for which no start is special.
+FLOORS = {"run-first": "run-later"}
+MEMORY_LIMIT = 100
+
+
+def show(seconds):
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def main():
+    results = {}
+    for line in sys.stdin:
+        key, *numbers = line.rstrip("\n").split("\t")
+        # A key that comes several times was measured once in each of several places: the median of the medians.
+        results.setdefault(key, []).append(tuple(map(float, numbers)))
+
+    def median(kind, key, column=0):
+        values = sorted(value[column] for value in results.get(f"{kind}.{key}", []))
+        return values[len(values) // 2] if values else None
+
+    failed = False
+    print("| what | rbuild | floor | x floor | peer | x faster | target | |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |")
+    for key, title, limit, times_floor, times_peer in LINES:
+        ours, peer = median("rbuild", key), median("peer", key)
+        floor = median("floor", FLOORS.get(key, key))
+        targets, good = [], []
+        if limit:
+            targets.append(f"< {show(limit)}")
+            good.append(ours is not None and ours < limit)
+        if times_floor:
+            targets.append(f"<= {times_floor}x floor")
+            good.append(bool(ours and floor and ours <= times_floor * floor))
+        if times_peer:
+            targets.append(f">= {times_peer}x faster")
+            # Without peers there is nothing to compare with.
+            good.append(peer is None or bool(ours and peer >= times_peer * ours))
+        verdict = "-" if ours is None else "pass" if all(good) else "FAIL"
+        failed |= verdict == "FAIL"
+        ratio = f"{ours / floor:.2f}" if ours and floor else "-"
+        faster = f"{peer / ours:.0f}" if ours and peer else "-"
+        print(f"| {title} | {show(ours)} | {show(floor)} | {ratio} | {show(peer)} | {faster} | {', '.join(targets)} | {verdict} |")
+
+    print("\n| peak memory | largest process | all together | target | |\n| --- | ---: | ---: | --- | --- |")
+    for key, title, *_ in LINES:
+        values = results.get(f"rbuild.{key}", [])
+        if values:
+            largest, together = max(v[3] for v in values), max(v[4] for v in values)
+            good = max(largest, together) < MEMORY_LIMIT
+            failed |= not good
+            verdict = "pass" if good else "FAIL"
+            print(f"| {title} | {largest:.0f} MB | {f'{together:.0f} MB' if together else '-'} | < {MEMORY_LIMIT} MB | {verdict} |")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
