@@ -1,0 +1,117 @@
+//! What is asked, complete: nothing that a build reads from its surroundings is missing here. The invariant: the values are
+//! those of the command line, validated; the library adds no defaults of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use containerfile::Source;
+use image::{Platform, Reference};
+
+/// One build.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The Containerfile.
+    pub containerfile: Source,
+    /// The build context.
+    pub context: Context,
+    /// The ignore file that applies to the context: its name for messages and its text.
+    pub ignore: Option<(String, String)>,
+    /// `--build-context`.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--platform`.
+    pub platform: Platform,
+    /// `--label`, in order.
+    pub labels: Vec<(String, String)>,
+    /// `--annotation`, in order.
+    pub annotations: Vec<(String, String)>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--jobs`: how many stages run at once.
+    pub jobs: usize,
+    /// `--network`.
+    pub network: Network,
+    /// Whether `RUN --network=host` is allowed: `--network host` or `--allow network.host`.
+    pub allow_host_network: bool,
+    /// `--security-opt no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `--user-policy`.
+    pub user_policy: UserPolicy,
+    /// `-t`.
+    pub tags: Vec<Reference>,
+    /// `-o`.
+    pub outputs: Vec<Output>,
+    /// Seconds since 1970 that stand for "now" in the image, from SOURCE_DATE_EPOCH.
+    pub source_date_epoch: Option<i64>,
+    /// The real time, in seconds since 1970.
+    pub now: i64,
+}
+
+/// Where COPY takes its files from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A directory.
+    Directory(PathBuf),
+    /// Nothing: the Containerfile came from standard input.
+    Empty,
+}
+
+/// A `--build-context`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image in an OCI layout directory, by tag or digest, else the only one.
+    OciLayout {
+        /// The layout.
+        directory: PathBuf,
+        /// A tag, or `sha256:...`.
+        version: Option<String>,
+    },
+    /// An image by reference.
+    Image(Reference),
+}
+
+/// The network of RUN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Only `lo`.
+    None,
+    /// The host's.
+    Host,
+    /// An own one, connected by pasta, the program at this path.
+    Pasta(PathBuf),
+}
+
+/// What happens when the image would not run as a numeric, non-root user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserPolicy {
+    /// The build fails.
+    Enforce,
+    /// A name becomes its numbers; the build fails where that is not possible.
+    Rewrite,
+    /// A warning.
+    Warn,
+    /// Nothing.
+    Off,
+}
+
+/// `-o`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The local store.
+    Store,
+    /// An OCI layout directory.
+    OciLayout(PathBuf),
+    /// A tar of an OCI layout; `None` is standard output.
+    OciArchive(Option<PathBuf>),
+    /// The archive that `docker load` takes.
+    DockerArchive(Option<PathBuf>),
+    /// The files of the image, in a directory.
+    Local(PathBuf),
+    /// The files of the image, in one tar.
+    Tar(Option<PathBuf>),
+}
