@@ -1,2 +1,29 @@
 //! Directory trees and layers, and the copying between them.
+//!
+//! Two shapes hold the same thing: a directory ([`DirTree`]) and a stack of layer tars ([`View`]). Both are a [`Tree`], and
+//! everything that only looks (COPY planning, accounts, digests, listings) is written against that trait. The one invariant
+//! of the crate: no path that somebody else wrote is ever handed to the kernel except beneath a [`Root`].
 #![forbid(unsafe_code)]
+
+pub mod changeset;
+pub mod entry;
+pub mod layer;
+pub mod listing;
+mod note;
+mod ownership;
+mod path;
+mod root;
+pub mod tree;
+pub mod unpack;
+mod view;
+mod walk;
+pub mod xattr;
+
+pub use entry::{Entry, Kind, Time};
+pub use layer::{LayerIndex, LayerReader, LayerWriter};
+pub use note::Note;
+pub use ownership::{OwnerId, Ownership, OwnershipError};
+pub use path::{PathError, TreePath};
+pub use root::{Call, Root, RootError};
+pub use tree::{Content, DirTree, Meta, NodeKind, OpenFile, Tree, TreeError};
+pub use view::{LayerContents, View};

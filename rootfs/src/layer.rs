@@ -1,0 +1,14 @@
+//! Layers: tar streams as the OCI image specification defines them, and their indexes.
+
+mod error;
+mod header;
+mod index;
+mod pax;
+mod reader;
+mod sparse;
+mod writer;
+
+pub use error::{Limits, ReadError, WriteError};
+pub use index::{Extent, IndexError, LayerIndex, Owners, Record, Stored};
+pub use reader::{Dialect, LayerReader};
+pub use writer::{FinishedLayer, LayerWriter};
