@@ -4,14 +4,19 @@
 //! with id 0 or the caller's own id in them. Sources and their order: subuid(5), subgid(5), nsswitch.conf(5) `subid:`,
 //! and `getsubids` for what only an NSS module knows (a static binary loads none).
 
+mod entries;
 mod error;
+mod namespace;
 mod nss;
 
-pub use error::{Flaw, SubIdError};
+pub use entries::{BadLine, Entry, SubIdRange, entries, first_free, ranges_for, total};
+pub use error::{Flaw, Grant, SubIdError};
+pub use namespace::{ids_of_namespace, is_initial_namespace};
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use entries::joined;
 use serde::Serialize;
 
 /// Image ids 0..65535, shifted by one, need this many subordinate ids (the size useradd(8) hands out as well).
@@ -23,50 +28,6 @@ pub const ROOT_FALLBACK: SubIdRange = SubIdRange {
     start: 0x7000_0000,
     count: NEEDED,
 };
-
-/// Consecutive ids `start..start + count`, never empty; the end fits because id 4294967295 means "no id".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct SubIdRange {
-    /// The first id.
-    pub start: u32,
-    /// How many ids.
-    pub count: u32,
-}
-
-impl SubIdRange {
-    /// The range, unless it is empty or runs beyond the last id that the kernel knows.
-    pub fn new(start: u64, count: u64) -> Result<Self, Flaw> {
-        if count == 0 {
-            return Err(Flaw::Empty);
-        }
-        match (u32::try_from(start), u32::try_from(count)) {
-            (Ok(start), Ok(count)) if start.checked_add(count).is_some() => {
-                Ok(Self { start, count })
-            }
-            _ => Err(Flaw::BeyondLastId),
-        }
-    }
-
-    /// One past the last id.
-    pub fn end(self) -> u32 {
-        self.start.saturating_add(self.count)
-    }
-
-    /// The last id.
-    pub fn last(self) -> u32 {
-        self.end().saturating_sub(1)
-    }
-
-    /// Whether `id` is in the range.
-    pub fn contains(self, id: u32) -> bool {
-        (self.start..self.end()).contains(&id)
-    }
-
-    /// Whether the two have an id in common.
-    pub fn overlaps(self, other: Self) -> bool {
-        self.start < other.end() && other.start < self.end()
-    }
-}
 
 /// The ranges of one account; each list is sorted and disjoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,149 +67,6 @@ pub struct Account {
     pub name: String,
     /// Whether /etc/passwd has it: usermod(8) changes only such accounts.
     pub local: bool,
-}
-
-/// One well-formed line of /etc/subuid or /etc/subgid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'t> {
-    /// Counted from 1.
-    pub line: usize,
-    /// A login name, or a uid in decimal.
-    pub owner: &'t str,
-    /// What it grants.
-    pub range: SubIdRange,
-}
-
-/// A line that grants nothing because it is not `owner:start:count`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadLine<'t> {
-    /// Counted from 1.
-    pub line: usize,
-    /// What stands before the first colon.
-    pub owner: &'t str,
-    /// The whole line.
-    pub text: &'t str,
-    /// What is wrong with it.
-    pub flaw: Flaw,
-}
-
-/// Every line of a sub-id file that is neither empty nor a comment, in order.
-pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, BadLine<'_>>> {
-    text.lines().enumerate().filter_map(|(index, raw)| {
-        let text = raw.trim();
-        if text.is_empty() || text.starts_with('#') {
-            return None;
-        }
-        let owner = text.split(':').next().unwrap_or(text);
-        let line = index + 1;
-        Some(match parse_line(text) {
-            Ok(range) => Ok(Entry { line, owner, range }),
-            Err(flaw) => Err(BadLine {
-                line,
-                owner,
-                text,
-                flaw,
-            }),
-        })
-    })
-}
-
-fn parse_line(text: &str) -> Result<SubIdRange, Flaw> {
-    let fields: Vec<&str> = text.split(':').collect();
-    let [owner, start, count] = fields[..] else {
-        return Err(Flaw::NotThreeFields);
-    };
-    if owner.is_empty() {
-        return Err(Flaw::NotThreeFields);
-    }
-    let start = start.parse().map_err(|_| Flaw::NotANumber)?;
-    let count = count.parse().map_err(|_| Flaw::NotANumber)?;
-    SubIdRange::new(start, count)
-}
-
-/// The ranges that `text` grants to the account: by name or by uid, sorted, overlapping and adjacent ones joined.
-pub fn ranges_for(name: &str, uid: u32, text: &str) -> Vec<SubIdRange> {
-    let uid = uid.to_string();
-    let own = entries(text)
-        .flatten()
-        .filter(|e| e.owner == name || e.owner == uid);
-    joined(own.map(|e| e.range).collect())
-}
-
-/// Sorted and disjoint: the kernel refuses a map whose extents overlap (user_namespaces(7)).
-fn joined(mut ranges: Vec<SubIdRange>) -> Vec<SubIdRange> {
-    ranges.sort_unstable();
-    let mut out: Vec<SubIdRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match out.last_mut() {
-            Some(last) if range.start <= last.end() => {
-                last.count = last.end().max(range.end()) - last.start;
-            }
-            _ => out.push(range),
-        }
-    }
-    out
-}
-
-/// How many ids the ranges have together.
-pub fn total(ranges: &[SubIdRange]) -> u32 {
-    ranges
-        .iter()
-        .fold(0, |sum, range| sum.saturating_add(range.count))
-}
-
-/// The first range of [`NEEDED`] ids from 100000 on that no entry of `text` touches and no id in `used` lies in.
-pub fn first_free(text: &str, used: &[u32]) -> Option<SubIdRange> {
-    let single = used.iter().map(|&id| SubIdRange {
-        start: id,
-        count: 1,
-    });
-    let mut taken: Vec<SubIdRange> = entries(text)
-        .flatten()
-        .map(|e| e.range)
-        .chain(single)
-        .collect();
-    taken.sort_unstable();
-    let mut start = 100_000;
-    for range in taken {
-        if SubIdRange::new(start, u64::from(NEEDED)).is_ok_and(|free| free.overlaps(range)) {
-            start = u64::from(range.end());
-        }
-    }
-    SubIdRange::new(start, u64::from(NEEDED)).ok()
-}
-
-/// The ids that exist in the user namespace whose `/proc/self/uid_map` (or gid_map) is `map`, as seen from inside it.
-pub fn ids_of_namespace(map: &str) -> Vec<SubIdRange> {
-    joined(
-        map.lines()
-            .filter_map(extent)
-            .map(|(inside, _, count)| SubIdRange {
-                start: inside,
-                count,
-            })
-            .collect(),
-    )
-}
-
-/// Whether `map` is the map of the initial user namespace: everything onto itself.
-pub fn is_initial_namespace(map: &str) -> bool {
-    map.lines().filter_map(extent).eq([(0, 0, u32::MAX)])
-}
-
-fn extent(line: &str) -> Option<(u32, u32, u32)> {
-    let mut numbers = line.split_whitespace().map(str::parse);
-    match (
-        numbers.next(),
-        numbers.next(),
-        numbers.next(),
-        numbers.next(),
-    ) {
-        (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) => {
-            Some((inside, outside, count))
-        }
-        _ => None,
-    }
 }
 
 /// Where accounts and ranges are looked up.
@@ -339,10 +157,9 @@ impl SubIdSources {
             return Ok(ranges);
         }
         let ranges = joined(nss::ranges_of(kind, &account.name, &self.path_dirs)?);
-        if ranges.is_empty() {
-            Err(self.no_range(kind, account, &text)?)
-        } else {
-            Ok(ranges)
+        match ranges.is_empty() {
+            true => self.no_range(kind, account, &text),
+            false => Ok(ranges),
         }
     }
 
@@ -353,25 +170,18 @@ impl SubIdSources {
         account: &Account,
         ranges: &[SubIdRange],
     ) -> Result<(), SubIdError> {
-        let found = total(ranges);
-        if found >= NEEDED {
-            return Ok(());
+        match total(ranges) {
+            found if found >= NEEDED => Ok(()),
+            found => Err(SubIdError::TooSmall {
+                found,
+                grant: self.grant(kind, account)?,
+            }),
         }
-        let path = self.file(kind).to_owned();
-        let grant = self.grant(kind, account)?;
-        Err(SubIdError::TooSmall {
-            path,
-            kind,
-            name: account.name.clone(),
-            found,
-            grant,
-        })
     }
 
     /// An error if another account's entry shares ids with this one's: each could read and write the other's files.
     pub fn check_exclusive(&self, kind: IdKind, account: &Account) -> Result<(), SubIdError> {
-        let path = self.file(kind);
-        let text = read_or_empty(path)?;
+        let text = read_or_empty(self.file(kind))?;
         let passwd = read_or_empty(&self.passwd)?;
         let is_own = |owner: &str| {
             owner == account.name
@@ -390,9 +200,6 @@ impl SubIdSources {
             return Ok(());
         };
         Err(SubIdError::Shared {
-            path: path.to_owned(),
-            kind,
-            name: account.name.clone(),
             range: mine.range,
             line: mine.line,
             other: theirs.owner.to_owned(),
@@ -442,31 +249,24 @@ impl SubIdSources {
         }
     }
 
-    fn no_range(
-        &self,
-        kind: IdKind,
-        account: &Account,
-        text: &str,
-    ) -> Result<SubIdError, SubIdError> {
-        let path = self.file(kind).to_owned();
-        if let Some(bad) = entries(text)
+    /// Always an error, the most telling one: the account's own broken line, else that none is its.
+    fn no_range<T>(&self, kind: IdKind, account: &Account, text: &str) -> Result<T, SubIdError> {
+        let broken = entries(text)
             .filter_map(Result::err)
-            .find(|bad| bad.owner == account.name)
-        {
-            return Ok(SubIdError::Malformed {
+            .find(|bad| bad.owner == account.name);
+        if let Some(bad) = broken {
+            let (path, text) = (self.file(kind).to_owned(), bad.text.to_owned());
+            return Err(SubIdError::Malformed {
                 path,
                 line: bad.line,
-                text: bad.text.to_owned(),
+                text,
                 flaw: bad.flaw,
             });
         }
         let similar = entries(text)
             .flatten()
             .find(|e| resembles(e.owner, &account.name));
-        Ok(SubIdError::NoRange {
-            path,
-            kind,
-            name: account.name.clone(),
+        Err(SubIdError::NoRange {
             uid: account.uid,
             similar: similar.map(|e| (e.line, e.owner.to_owned())),
             grant: self.grant(kind, account)?,
@@ -474,7 +274,7 @@ impl SubIdSources {
     }
 
     /// The line that would give the account a range of its own, and how to add it.
-    fn grant(&self, kind: IdKind, account: &Account) -> Result<error::Grant, SubIdError> {
+    fn grant(&self, kind: IdKind, account: &Account) -> Result<Box<Grant>, SubIdError> {
         let path = self.file(kind).to_owned();
         let text = read_or_empty(&path)?;
         let passwd = read_or_empty(&self.passwd)?;
@@ -482,16 +282,14 @@ impl SubIdSources {
             .map(|(_, uid)| uid)
             .chain([account.uid])
             .collect();
-        let range = first_free(&text, &used);
-        let unterminated = !text.is_empty() && !text.ends_with('\n');
-        Ok(error::Grant {
+        Ok(Box::new(Grant {
             kind,
             path,
             name: account.name.clone(),
+            range: first_free(&text, &used),
             local: account.local,
-            range,
-            unterminated,
-        })
+            unterminated: !text.is_empty() && !text.ends_with('\n'),
+        }))
     }
 }
 

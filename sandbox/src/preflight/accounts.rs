@@ -180,14 +180,30 @@ fn range(host: &Host<'_>, kind: IdKind) -> Verdict {
     }
 }
 
+/// Root of a container has what its namespace has, which may be too little, or nothing but root itself.
 fn root_range(host: &Host<'_>, kind: IdKind) -> Verdict {
-    match host.sources.for_root(&host.uid_map, &host.gid_map) {
-        Ok(ids) => Verdict::ok(spans(match kind {
-            IdKind::Uid => &ids.uids,
-            IdKind::Gid => &ids.gids,
-        })),
-        Err(error) => failure(&error),
+    let ids = match host.sources.for_root(&host.uid_map, &host.gid_map) {
+        Ok(ids) => ids,
+        Err(error) => return failure(&error),
+    };
+    let ranges = match kind {
+        IdKind::Uid => ids.uids,
+        IdKind::Gid => ids.gids,
+    };
+    match total(&ranges) {
+        0 => Verdict::failure("none: this user namespace has a single id")
+            .because("the container around rbuild was started without subordinate ids; they cannot be added from inside"),
+        few if few < NEEDED => scarce(kind, &ranges),
+        _ => Verdict::ok(spans(&ranges)),
     }
+}
+
+fn scarce(kind: IdKind, ranges: &[SubIdRange]) -> Verdict {
+    Verdict::warning(format!("{}: all that this container has", spans(ranges))).because(format!(
+        "image {} {} is the first that cannot exist here",
+        kind.name(),
+        total(ranges)
+    ))
 }
 
 /// Inside a container the ranges must exist in its user namespace too, where 65536 ids may be all there are.
@@ -223,15 +239,7 @@ fn range_in_namespace(host: &Host<'_>, kind: IdKind, ranges: &[SubIdRange]) -> V
     }
     match host.sources.check_size(kind, account, ranges) {
         Ok(()) => Verdict::ok(spans(ranges)),
-        Err(_) if !there.is_empty() && total(&there) <= NEEDED => {
-            Verdict::warning(format!("{}: all that this container has", spans(ranges))).because(
-                format!(
-                    "image {} {} is the first that cannot exist here",
-                    kind.name(),
-                    total(ranges)
-                ),
-            )
-        }
+        Err(_) if !there.is_empty() && total(&there) <= NEEDED => scarce(kind, ranges),
         Err(error) => failure(&error),
     }
 }
@@ -253,12 +261,12 @@ fn failure(error: &SubIdError) -> Verdict {
     Verdict::failure(told(error)).mend(error.remedy())
 }
 
-/// Errors of this crate are worded to follow "failed to".
+/// Errors are worded to follow "failed to"; as an observation "cannot" reads better.
 fn told(error: &SubIdError) -> String {
     let source = std::error::Error::source(error)
         .map(|source| format!(": {source}"))
         .unwrap_or_default();
-    format!("failed to {error}{source}")
+    format!("cannot {error}{source}")
 }
 
 fn spans(ranges: &[SubIdRange]) -> String {

@@ -176,25 +176,24 @@ fn file_facts(path: &Path) -> Result<FileFacts, Errno> {
     })
 }
 
-/// The permitted set of `security.capability`: magic, then permitted and inheritable words, low half first
-/// (struct vfs_cap_data in linux/capability.h). Anything unreadable counts as none.
+/// Anything unreadable counts as no capability.
 fn file_capabilities(path: &Path) -> u64 {
     let mut buffer = [0_u8; 24];
-    let Ok(length) = fs::getxattr(path, c"security.capability", &mut buffer[..]) else {
-        return 0;
-    };
-    if length < 20 {
-        return 0;
+    match fs::getxattr(path, c"security.capability", &mut buffer[..]) {
+        Ok(length) => permitted(&buffer[..length]).unwrap_or(0),
+        Err(_) => 0,
     }
+}
+
+/// The permitted set of struct vfs_cap_data (linux/capability.h): a magic word, then permitted and inheritable words, the
+/// low halves first.
+fn permitted(xattr: &[u8]) -> Option<u64> {
     let word = |at: usize| {
-        u64::from(u32::from_le_bytes([
-            buffer[at],
-            buffer[at + 1],
-            buffer[at + 2],
-            buffer[at + 3],
-        ]))
+        Some(u64::from(u32::from_le_bytes(
+            xattr.get(at..at + 4)?.try_into().ok()?,
+        )))
     };
-    word(4) | word(12) << 32
+    Some(word(4)? | word(12)? << 32)
 }
 
 fn filesystem_facts(path: &Path) -> io::Result<FilesystemFacts> {
@@ -207,4 +206,59 @@ fn filesystem_facts(path: &Path) -> io::Result<FilesystemFacts> {
         nosuid: mount.f_flag.contains(StatVfsMountFlags::NOSUID),
         free: mount.f_bavail.saturating_mul(mount.f_frsize),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn file_capabilities_are_read_as_setcap_writes_them() {
+        let cap_setuid_ep = [
+            1, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(permitted(&cap_setuid_ep), Some(1 << 7));
+        let cap_bpf_p = [
+            0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(permitted(&cap_bpf_p), Some(1 << 39));
+        assert_eq!(permitted(&cap_setuid_ep[..12]), None);
+    }
+
+    #[test]
+    fn facts_of_a_real_file_are_those_of_stat() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o4750))
+            .unwrap();
+        let facts = file_facts(file.path()).unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        let expected = FileFacts {
+            directory: false,
+            mode: 0o4750,
+            uid,
+            capabilities: 0,
+            writable: true,
+        };
+        assert_eq!(facts, expected);
+        assert!(filesystem_facts(file.path()).unwrap().free > 0);
+        assert_eq!(file_facts(&file.path().join("below")), Err(Errno::NOTDIR));
+    }
+
+    #[test]
+    fn proc_is_no_filesystem_for_a_store() {
+        let kind = filesystem_facts(Path::new("/proc")).unwrap().kind;
+        assert_eq!(kind, Filesystem::Other(0x9fa0));
+        assert_eq!(kind.name(), "a filesystem of type 0x9fa0");
+    }
+
+    #[test]
+    fn a_tun_device_that_is_missing_is_reported_as_such() {
+        assert_eq!(
+            open_tun(Path::new("/dev/net/no-such-tun")),
+            Err(Errno::NOENT)
+        );
+    }
 }

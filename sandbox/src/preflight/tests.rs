@@ -729,7 +729,13 @@ fn the_apparmor_remedy_writes_a_profile_for_this_binary() {
         .output()
         .unwrap()
         .stdout;
-    insta::assert_snapshot!(String::from_utf8(profile).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(profile).unwrap(), @r#"
+abi <abi/4.0>,
+include <tunables/global>
+profile rbuild "/opt/my tools/rbuild" flags=(unconfined) {
+  userns,
+}
+"#);
     assert!(
         remedy.find("apparmor_parser").unwrap()
             < remedy.find("restrict_unprivileged_userns = 0").unwrap()
@@ -777,6 +783,22 @@ fn degrees_follow_from_what_is_missing() {
         Degree::FilesOnly
     );
     assert_eq!(degree(f41_tun_missing), Degree::Full);
+}
+
+#[test]
+fn root_of_a_container_has_what_its_namespace_has() {
+    let mut machine = Machine::new();
+    machine.view.uid = 0;
+    machine.write("proc/self/uid_map", "0 1000 1\n1 100000 65535\n");
+    let finding = machine.finding("subuid.range");
+    assert_eq!(
+        (finding.status, finding.why.contains("image uid 65535")),
+        (Warning, true),
+        "{finding:?}"
+    );
+    machine.write("proc/self/uid_map", "0 1000 1\n");
+    assert_eq!(machine.finding("subuid.range").status, Failure);
+    assert_eq!(machine.report().degree, Degree::SingleId);
 }
 
 #[test]
@@ -894,7 +916,42 @@ fn examining_this_machine_with_the_real_probes_answers_every_check() {
 
 #[test]
 fn report_of_a_machine_in_order() {
-    insta::assert_snapshot!(Machine::new().text(), @"");
+    insta::assert_snapshot!(Machine::new().text(), @r"
+rootless with subordinate ids: every build, RUN as any user 0 to 65535, and containers with keep-id, nomap and host maps
+
+ok       kernel                        6.18.44-amd64
+ok       kernel features               all that rbuild can use
+ok       unprivileged user namespaces  kernel.unprivileged_userns_clone = 1
+ok       number of user namespaces     user.max_user_namespaces = 96364
+ok       number of other namespaces    at least 96364 of each kind
+-        AppArmor and user namespaces  no such restriction
+ok       making a user namespace       works
+ok       account                       alice (uid 1000)
+ok       newuidmap                     /bin/newuidmap, setuid root
+ok       newgidmap                     /bin/newgidmap, setuid root
+ok       subordinate uids              100000-165535 (65536 ids)
+ok       subordinate gids              100000-165535 (65536 ids)
+ok       subordinate uids unshared     no other account has any of them
+ok       subordinate gids unshared     no other account has any of them
+ok       no_new_privs                  not set
+ok       outer seccomp filter          none
+ok       outer AppArmor profile        none that restricts
+ok       unmasked /proc                nothing is mounted over it
+ok       store directory               /store, mode 0700
+ok       store filesystem              ext4 under /store
+ok       store space                   51200 MiB free
+ok       overlay in a user namespace   works
+ok       XDG_RUNTIME_DIR               /run/user/1000
+ok       lingering                     on
+ok       cgroup hierarchy              v2 at /sys/fs/cgroup
+ok       delegated controllers         cpu memory pids at user@1000.service, on for its children: memory pids
+ok       pasta                         /bin/pasta
+ok       /dev/net/tun                  can be opened
+ok       lowest unprivileged port      net.ipv4.ip_unprivileged_port_start = 1024
+ok       ping                          net.ipv4.ping_group_range = 0 2147483647
+
+0 failed, 0 warnings, 29 ok, 1 not applicable
+");
 }
 
 #[test]
@@ -910,7 +967,66 @@ fn report_of_a_fresh_ubuntu_with_its_home_on_nfs() {
     machine.write("etc/subuid", "");
     machine.store.kind = Filesystem::Nfs;
     machine.view.runtime_dir = None;
-    insta::assert_snapshot!(machine.text(), @"");
+    insta::assert_snapshot!(machine.text(), @r#"
+files only: builds that copy and configure, with every owner recorded in the layers
+not possible: RUN steps and `rbuild run`
+
+ok       kernel                        6.8.0-45-generic
+warning  kernel features               without data-only overlay layers for users (6.16): keep-id copies files of large owners once per image
+         why: everything works without them, some of it slower or with smaller limits
+         fix: sudo apt-get update && sudo apt-get dist-upgrade -y && sudo reboot
+-        unprivileged user namespaces  this kernel has no such switch
+ok       number of user namespaces     user.max_user_namespaces = 96364
+ok       number of other namespaces    at least 96364 of each kind
+FAILED   AppArmor and user namespaces  kernel.apparmor_restrict_unprivileged_userns = 1, and rbuild runs under the profile `unconfined`
+         why: since Ubuntu 23.10 a program without a profile of its own has no capabilities in a user namespace
+         fix: printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile rbuild "%s" flags=(unconfined) {\n  userns,\n}\n' '/opt/my tools/rbuild' | sudo tee /etc/apparmor.d/rbuild
+              sudo apparmor_parser -r /etc/apparmor.d/rbuild
+              # or, weaker, for every program of this machine:
+              echo 'kernel.apparmor_restrict_unprivileged_userns = 0' | sudo tee -a /etc/sysctl.d/99-rbuild.conf
+              sudo sysctl -p /etc/sysctl.d/99-rbuild.conf
+FAILED   making a user namespace       Permission denied (os error 13)
+         why: forbidden by a switch above, by a security module, or because rbuild runs in a chroot (user_namespaces(7))
+ok       account                       alice (uid 1000)
+FAILED   newuidmap                     not in PATH
+         why: an ordinary user may map only its own id; this program maps the subordinate ids, and needs privilege for that
+         fix: sudo apt-get install -y uidmap
+FAILED   newgidmap                     not in PATH
+         why: an ordinary user may map only its own id; this program maps the subordinate ids, and needs privilege for that
+         fix: sudo apt-get install -y uidmap
+FAILED   subordinate uids              cannot find a range for alice (uid 1000) in /etc/subuid; add the line `alice:100000:65536`
+         why: an image's users 0 to 65535 become these ids on this host, so 65536 are needed
+         fix: sudo usermod --add-subuids 100000-165535 alice
+ok       subordinate gids              100000-165535 (65536 ids)
+-        subordinate uids unshared     no range
+ok       subordinate gids unshared     no other account has any of them
+ok       no_new_privs                  not set
+ok       outer seccomp filter          none
+ok       outer AppArmor profile        none that restricts
+ok       unmasked /proc                nothing is mounted over it
+ok       store directory               /store, mode 0700
+FAILED   store filesystem              nfs under /store
+         why: a file server knows nothing of user namespaces: it refuses files of subordinate ids, and overlays on it
+         fix: mkdir -m 0700 /var/tmp/rbuild-1000
+              # then use: RBUILD_STORE=/var/tmp/rbuild-1000
+ok       store space                   51200 MiB free
+-        overlay in a user namespace   no user namespace to try it in
+warning  XDG_RUNTIME_DIR               not set, as after `su` or `sudo -u`
+         why: the user's systemd, which gives containers their cgroups and runs Quadlet units, is reached through it
+         fix: sudo loginctl enable-linger alice
+              export XDG_RUNTIME_DIR=/run/user/1000
+ok       lingering                     on
+ok       cgroup hierarchy              v2 at /sys/fs/cgroup
+ok       delegated controllers         cpu memory pids at user@1000.service, on for its children: memory pids
+FAILED   pasta                         not in PATH, nor is slirp4netns
+         why: pasta connects the network namespace of steps and containers; `--network none` and `host` work without it
+         fix: sudo apt-get install -y passt
+ok       /dev/net/tun                  can be opened
+ok       lowest unprivileged port      net.ipv4.ip_unprivileged_port_start = 1024
+ok       ping                          net.ipv4.ping_group_range = 0 2147483647
+
+7 failed, 2 warnings, 18 ok, 3 not applicable
+"#);
 }
 
 #[test]

@@ -163,9 +163,9 @@ fn refused(host: &Host<'_>, errno: Errno) -> Verdict {
         Errno::PERM | Errno::ACCESS if host.is_filtered() => verdict
             .because("the seccomp filter of the container around rbuild forbids them, as Docker's default does")
             .mend(super::confinement::relaxed_container()),
-        Errno::PERM => verdict.because(
-            "forbidden by a switch above, by a security module, or because rbuild runs in a chroot (user_namespaces(7))",
-        ),
+        Errno::PERM | Errno::ACCESS => verdict.because(
+"forbidden by a switch above, by a security module, or because rbuild runs in a chroot (user_namespaces(7))",
+),
         _ => verdict,
     }
 }

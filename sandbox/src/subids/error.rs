@@ -63,20 +63,17 @@ pub enum SubIdError {
         flaw: Flaw,
     },
     /// No line is the account's.
-    #[error("find a range for {name} (uid {uid}) in {}{}; add the line `{grant}`", path.display(), similar_hint(similar, name))]
+    #[error(
+        "find a range for {} (uid {uid}) in {}{}; add the line `{grant}`",
+        grant.name, grant.path.display(), similar_hint(similar, &grant.name)
+    )]
     NoRange {
-        /// The file.
-        path: PathBuf,
-        /// Which ids.
-        kind: IdKind,
-        /// The account.
-        name: String,
-        /// Its uid.
+        /// The account's uid.
         uid: u32,
         /// Line and owner of an entry that looks as if it was meant for the account.
         similar: Option<(usize, String)>,
-        /// What would mend it.
-        grant: Grant,
+        /// What would mend it; also names the file and the account.
+        grant: Box<Grant>,
     },
     /// nsswitch.conf sends newuidmap to a directory service, and that has no range.
     #[error("find sub{}s of {name}: nsswitch.conf says `subid: {module}`, and `getsubids` lists none", kind.name())]
@@ -90,34 +87,24 @@ pub enum SubIdError {
     },
     /// Fewer than [`NEEDED`] ids.
     #[error(
-        "map image ids 0 to 65535: {} gives {name} only {found} ids, so that {} {found} is the first that cannot exist; add the line `{grant}`",
-        path.display(), kind.name()
+        "map image ids 0 to 65535: {} gives {} only {found} ids, so that {} {found} is the first that cannot exist; \
+         add the line `{grant}`",
+        grant.path.display(), grant.name, grant.kind.name()
     )]
     TooSmall {
-        /// The file.
-        path: PathBuf,
-        /// Which ids.
-        kind: IdKind,
-        /// The account.
-        name: String,
-        /// How many ids it has, which is also the first image id that cannot be mapped.
+        /// How many ids the account has, which is also the first image id that cannot be mapped.
         found: u32,
-        /// What would mend it.
-        grant: Grant,
+        /// What would mend it; also names the file and the account.
+        grant: Box<Grant>,
     },
     /// Two accounts have ids in common.
     #[error(
-        "use line {line} of {}: {name}'s ids {} to {} overlap with those of {other} on line {other_line}; replace it by `{grant}`",
-        path.display(), range.start, range.last()
+        "use line {line} of {}: {}'s ids {} to {} overlap with those of {other} on line {other_line}; \
+         replace it by `{grant}`",
+        grant.path.display(), grant.name, range.start, range.last()
     )]
     Shared {
-        /// The file.
-        path: PathBuf,
-        /// Which ids.
-        kind: IdKind,
-        /// The account.
-        name: String,
-        /// Its range.
+        /// The account's range.
         range: SubIdRange,
         /// Where that stands.
         line: usize,
@@ -125,8 +112,8 @@ pub enum SubIdError {
         other: String,
         /// Where its range stands.
         other_line: usize,
-        /// What would mend it.
-        grant: Grant,
+        /// What would mend it; also names the file and the account.
+        grant: Box<Grant>,
     },
     /// `getent` or `getsubids` could not be run.
     #[error("run {}", program.display())]
@@ -158,11 +145,9 @@ impl SubIdError {
     pub fn remedy(&self) -> Option<String> {
         match self {
             Self::NoRange { grant, .. } | Self::TooSmall { grant, .. } => grant.command(),
-            Self::Shared {
-                grant, line, path, ..
-            } => {
+            Self::Shared { grant, line, .. } => {
                 let add = grant.command()?;
-                let path = shell_word(&path.to_string_lossy());
+                let path = shell_word(&grant.path.to_string_lossy());
                 Some(format!("sudo sed -i {line}d {path}\n{add}"))
             }
             Self::Malformed { path, line, .. } => {
@@ -189,12 +174,16 @@ impl SubIdError {
 /// The line that gives an account a free range. Shows as that line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    pub(super) kind: IdKind,
-    pub(super) path: PathBuf,
-    pub(super) name: String,
+    /// Which ids.
+    pub kind: IdKind,
+    /// The file that the line belongs in.
+    pub path: PathBuf,
+    /// The account.
+    pub name: String,
+    /// A range that nobody has; none when the file leaves no room, which takes tens of thousands of entries.
+    pub range: Option<SubIdRange>,
+    /// Whether usermod(8) knows the account.
     pub(super) local: bool,
-    /// None when the file leaves no room, which takes tens of thousands of entries.
-    pub(super) range: Option<SubIdRange>,
     /// Whether the file's last line lacks its newline, so that an appended line would be lost in it.
     pub(super) unterminated: bool,
 }
@@ -212,12 +201,12 @@ impl Grant {
                 range.last()
             ));
         }
-        let newline = if self.unterminated { "echo; " } else { "" };
         let path = shell_word(&self.path.to_string_lossy());
         let line = shell_word(&self.to_string());
-        Some(match newline {
-            "" => format!("echo {line} | sudo tee -a {path}"),
-            _ => format!("{{ {newline}echo {line}; }} | sudo tee -a {path}"),
+        Some(if self.unterminated {
+            format!("{{ echo; echo {line}; }} | sudo tee -a {path}")
+        } else {
+            format!("echo {line} | sudo tee -a {path}")
         })
     }
 }
