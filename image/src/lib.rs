@@ -3,9 +3,11 @@
 //! Invariant: bytes are hashed before they mean anything, and nothing is found under a digest that it does not have.
 #![forbid(unsafe_code)]
 
+pub mod compress;
 pub mod config;
 pub mod digest;
 pub mod image;
+mod ingest;
 mod json;
 pub mod manifest;
 pub mod media_type;
@@ -16,6 +18,7 @@ pub mod store;
 pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, Names, RootFs};
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};
 pub use image::{BlobError, BlobSource, Image, ImageError, Layer};
+pub use ingest::{LayerError, LayerObserver, LayerStream, Unobserved};
 pub use json::{DOCUMENT_MAX, DocumentError};
 pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use media_type::{Compression, MediaType};
