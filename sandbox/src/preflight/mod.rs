@@ -66,8 +66,11 @@ pub fn examine(view: &HostView, probes: &Probes<'_>) -> Report {
 /// The checks without which a session cannot start, well under a millisecond together: files and sysctls, no probes (the
 /// session itself is the probe). On success the ids that the session maps; else every failure, as `examine` shows it.
 pub fn before_session(view: &HostView) -> Result<SubIds, Vec<Finding>> {
-    let probes = Probes::without_trials();
-    let host = Host::observe(view, &probes);
+    before_session_seen_by(view, &Probes::without_trials())
+}
+
+fn before_session_seen_by(view: &HostView, probes: &Probes<'_>) -> Result<SubIds, Vec<Finding>> {
+    let host = Host::observe(view, probes);
     let failures = failures_of(&host, |check| check.quick);
     if failures.is_empty() {
         session_ids(&host)
