@@ -2,8 +2,8 @@
 # The peers to compare with: podman, buildah and skopeo of Debian 13, rootless, on whatever machine this is.
 #
 #   peers.sh make             makes the tree (cached under /var/cache/rbuild-peers) and prints its directory
-#   peers.sh run COMMAND...   runs COMMAND in it as the peers' ordinary user; a path in PEER_DIR is the same path inside
-#   peers.sh stop             ends podman's pause process
+#   peers.sh run COMMAND...   runs COMMAND in it as the peers' ordinary user; a path in PEER_DIR is the same path inside,
+#                             and PEER_DIR/peer is their storage
 #   peers.sh try              builds and runs a two-line Containerfile with them, to see that they work here
 #
 # What it takes, found by trying: pivot_root and not chroot, since a chrooted process may make no user namespace; a cgroup2
@@ -56,11 +56,12 @@ make_tree() {
     mv "$tree.part" "$tree"
 }
 
-# Runs in a mount namespace of its own, as root: makes the tree the root directory and becomes the user.
+# Runs in mount and pid namespaces of its own, as root: makes the tree the root directory and becomes the user. What podman
+# leaves running (its pause process) ends with the command; commands that shall share one are one command for `run`.
 enter() {
     local uid=$peer_uid dir=${PEER_DIR:-}
     mount --bind "$tree" "$tree"
-    mount --rbind /proc "$tree/proc"
+    mount -t proc proc "$tree/proc"
     mount --rbind /dev "$tree/dev"
     mount --rbind /sys "$tree/sys"
     mount -t tmpfs -o mode=0755 run "$tree/run"
@@ -71,6 +72,7 @@ enter() {
     if [ -n "$dir" ]; then
         mkdir -p "$tree/$dir"
         mount --bind "$dir" "$tree/$dir"
+        install -d -o "$uid" -g "$uid" "$tree/$dir/peer"
     fi
     cd "$tree"
     # The old root is stacked on the new one and then let go: pivot_root(2), "pivot_root(".", ".")".
@@ -81,17 +83,18 @@ enter() {
     cd "${dir:-$peer_home}"
     exec setpriv --reuid "$uid" --regid "$uid" --clear-groups \
         env -i HOME="$peer_home" USER=peer LOGNAME=peer PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-        XDG_RUNTIME_DIR="/run/user/$uid" "$@"
+        XDG_RUNTIME_DIR="/run/user/$uid" XDG_DATA_HOME="${dir:-$peer_home/.local}/peer" "$@"
 }
 
-run() { as_root env PEER_DIR="${PEER_DIR:-}" tree="$tree" unshare --mount "${BASH_SOURCE[0]}" enter "$@"; }
+run() { as_root env PEER_DIR="${PEER_DIR:-}" tree="$tree" unshare --mount --pid --fork --kill-child "${BASH_SOURCE[0]}" enter "$@"; }
 
 try() {
     local base
     make_tree
     base=$("$benches/../tests/lib/base-image.sh" busybox)
     export PEER_DIR
-    PEER_DIR=$(mktemp -d)
+    PEER_DIR=$(mktemp -d /var/tmp/rbuild-peers.XXXXXX)
+    trap 'as_root rm -rf "$PEER_DIR"' EXIT
     chmod 0755 "$PEER_DIR"
     cp -r "$base" "$PEER_DIR/base"
     printf 'FROM localhost/busybox\nRUN id -u && cat /proc/self/uid_map\n' >"$PEER_DIR/Containerfile"
@@ -106,7 +109,6 @@ case $command in
     make) make_tree && echo "$tree" ;;
     run) make_tree && run "$@" ;;
     enter) enter "$@" ;;
-    stop) make_tree && run podman system migrate ;;
     try) try ;;
     *) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
 esac

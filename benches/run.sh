@@ -32,8 +32,9 @@ chmod 0755 "$bench"
 cp "$benches/measure.py" "$bench/"
 [ -z "$rbuild" ] || install -m 0755 "$RBUILD_BIN" "$bench/rbuild"
 as_root install -d -o "$TEST_USER" "$bench/mine" "$bench/floor"
-[ -z "$peers" ] || as_root install -d -o 7001 -g 7001 "$bench/peer"
 results=$bench/results.tsv
+# A busy machine slows process starts most: the table says how busy it was.
+load=$(cut -d' ' -f1 /proc/loadavg)
 
 # measure KEY [-n RUNS] [-w WARMUPS] [-m] COMMAND...: KEY is rbuild.NAME, floor.NAME or peer.NAME; skipped kinds do nothing.
 measure() {
@@ -56,7 +57,7 @@ measure() {
 # once KIND COMMAND...: the same without measuring, to prepare.
 once() { measure "$1.once" -n 1 "${@:2}"; }
 
-peer() { PEER_DIR=$bench "$benches/peers.sh" run env XDG_DATA_HOME="$bench/peer" "$@"; }
+peer() { PEER_DIR=$bench "$benches/peers.sh" run "$@"; }
 
 # load_peer LAYOUT NAME: an OCI layout into the peers' storage.
 load_peer() {
@@ -72,7 +73,7 @@ for part in "${only[@]}"; do
     # shellcheck source=/dev/null
     source "$benches/measure-$part.sh"
 done
-[ -z "$peers" ] || peer podman system migrate
 
-printf '\n%s, %s cores, Linux %s\n\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(uname -r)"
+printf '\n%s, %s cores, Linux %s, load average at the start %s\n\n' \
+    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(uname -r)" "$load"
 python3 "$benches/report.py" <"$results"
