@@ -5,6 +5,8 @@ set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tests/lib/host.sh
 source "$repo/tests/lib/host.sh"
+# cargo looks for .cargo/config.toml from the current directory up.
+cd "$repo"
 
 ensure_packages uidmap passt mmdebstrap python3 gcc libc6-dev
 
@@ -22,7 +24,7 @@ else
 fi
 
 say "building rbuild"
-cargo build --release --locked --manifest-path "$repo/Cargo.toml"
+cargo build --release --locked --bin rbuild
 work=$(as_builder mktemp -d "$builder_home/rbuild-quickstart.XXXXXX")
 trap 'as_root rm -rf "$work"' EXIT
 rbuild=$work/rbuild
