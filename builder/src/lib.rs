@@ -1,8 +1,10 @@
 //! Containerfile to image: plan, cache, execute, commit, export.
 #![forbid(unsafe_code)]
 
+mod cache;
 pub mod event;
 pub mod graph;
+mod key;
 pub mod request;
 pub mod step;
 

@@ -14,6 +14,7 @@ mod ownership;
 mod path;
 mod root;
 pub mod tree;
+pub mod trees;
 pub mod unpack;
 mod view;
 mod walk;

@@ -1,0 +1,115 @@
+//! Cache keys. The invariant: a key is H(format version, parent key, typed step, input digests), every part prefixed with
+//! its length, so that two different builds never meet in one key; text made for people is in none.
+
+use std::fmt;
+use std::str::FromStr;
+
+use image::{ChainId, Digest, ParseDigestError};
+use serde::{Deserialize, Serialize};
+
+use crate::step::Step;
+
+/// Changes whenever the meaning of a step or of its stored result does.
+const VERSION: &[u8] = b"rbuild step 1";
+
+/// Identifies a file system state: everything that led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CacheKey(Digest);
+
+impl CacheKey {
+    /// The state of a stage that starts from nothing, or from an image with these layers.
+    pub fn of_base(chain: Option<&ChainId>) -> Self {
+        match chain {
+            Some(chain) => Self(hash(&[b"image", chain.to_string().as_bytes()])),
+            None => Self(hash(&[b"scratch"])),
+        }
+    }
+
+    /// The state after a step whose inputs, beyond the parent state, have this digest.
+    pub fn after(&self, step: &Step, inputs: Option<&Digest>) -> Self {
+        let typed = serde_json::to_vec(step).expect("a step is plain data");
+        let inputs = inputs.map(Digest::to_string).unwrap_or_default();
+        Self(hash(&[b"step", self.0.to_string().as_bytes(), &typed, inputs.as_bytes()]))
+    }
+
+    /// The digest as a file name.
+    pub fn hex(&self) -> &str {
+        self.0.hex()
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CacheKey {
+    type Err = ParseDigestError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Hashes parts so that no two lists of parts give the same bytes.
+pub(crate) fn hash(parts: &[&[u8]]) -> Digest {
+    let mut bytes = Vec::new();
+    for part in [VERSION].iter().chain(parts) {
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(*part);
+    }
+    Digest::of(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::{RunNetwork, RunStep, StepKind};
+
+    fn run(argv: &[&str]) -> Step {
+        Step {
+            kind: StepKind::Run(RunStep {
+                argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+                script: None,
+                network: RunNetwork::Default,
+                args: Vec::new(),
+            }),
+            env: Vec::new(),
+            user: String::new(),
+            workdir: "/".to_owned(),
+        }
+    }
+
+    #[test]
+    fn parts_cannot_run_into_each_other() {
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+        let base = CacheKey::of_base(None);
+        assert_ne!(base.after(&run(&["a b"]), None), base.after(&run(&["a", "b"]), None));
+    }
+
+    #[test]
+    fn environment_user_and_build_arguments_are_part_of_the_key() {
+        let base = CacheKey::of_base(None);
+        let plain = base.after(&run(&["a"]), None);
+        let mut other = run(&["a"]);
+        other.env.push(("A".into(), "1".into()));
+        assert_ne!(plain, base.after(&other, None));
+        let mut other = run(&["a"]);
+        if let StepKind::Run(step) = &mut other.kind {
+            step.args.push(("A".into(), "1".into()));
+        }
+        assert_ne!(plain, base.after(&other, None));
+        let mut other = run(&["a"]);
+        other.user = "1".into();
+        assert_ne!(plain, base.after(&other, None));
+    }
+
+    #[test]
+    fn a_key_depends_on_the_parent_and_on_the_inputs() {
+        let step = run(&["a"]);
+        let base = CacheKey::of_base(None);
+        let digest = Digest::of(b"x");
+        assert_ne!(base.after(&step, None), base.after(&step, None).after(&step, None));
+        assert_ne!(base.after(&step, None), base.after(&step, Some(&digest)));
+    }
+}

@@ -1,0 +1,394 @@
+//! Trees in the store: unpacked layers, and the working areas in which new ones are made.
+//!
+//! ```text
+//! trees/layers/OWNERSHIP-HEX/tree      a layer, unpacked over the chain of layers that HEX names
+//! trees/layers/OWNERSHIP-HEX/unsynced  the boot in which it was written, until it is known to be on the disk
+//! trees/skeleton-OWNERSHIP/            mount points for what every container has
+//! trees/work/N/                        what a living process is making; locked by it
+//! ```
+//!
+//! The invariant: a tree has its name only when it is complete. One that was not yet on the disk when the machine stopped is
+//! recognised by its boot and made again; it is derived data, so no start has to wait for a flush.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
+use rustix::fs::{AtFlags, CWD, Gid, Uid};
+use thiserror::Error;
+
+use crate::layer::{Dialect, IndexError, LayerIndex, LayerReader, Limits, ReadError};
+use crate::ownership::Ownership;
+use crate::path::TreePath;
+use crate::root::{Root, RootError};
+use crate::unpack::{UnpackError, unpack};
+use crate::view::{ApplyError, View};
+
+/// Why a tree could not be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TreesError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer's blob could not be opened.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A layer's blob is no layer.
+    #[error("index layer {diff_id}")]
+    Index {
+        /// Which.
+        diff_id: DiffId,
+        /// Why.
+        source: ReadError,
+    },
+    /// A layer does not fit on those below.
+    #[error("stack layer {diff_id}")]
+    Stack {
+        /// Which.
+        diff_id: DiffId,
+        /// Why.
+        source: ApplyError,
+    },
+    /// A layer could not be unpacked.
+    #[error("unpack layer {diff_id}")]
+    Unpack {
+        /// Which.
+        diff_id: DiffId,
+        /// Why.
+        source: UnpackError,
+    },
+    /// A layer's bytes are not those that its name promises.
+    #[error("unpack layer {expected}: its content has digest {actual}")]
+    Mismatch {
+        /// What it is called.
+        expected: DiffId,
+        /// What it is.
+        actual: DiffId,
+    },
+    /// A directory of the store.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A directory of the store.
+    #[error("{call} {path}")]
+    Io {
+        /// What was tried.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+fn at(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreesError {
+    let path = path.to_owned();
+    move |source| TreesError::Io { call, path, source }
+}
+
+/// One unpacked layer.
+#[derive(Clone, Debug)]
+pub struct UnpackedLayer {
+    /// The overlay lower directory.
+    pub directory: PathBuf,
+    /// What is in it.
+    pub index: LayerIndex,
+}
+
+/// The index of a layer in the store: as stored, else made by reading the layer once.
+///
+/// # Errors
+/// When the layer is missing or is none.
+pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesError> {
+    let path = store.subdir(Area::Index).join(diff_id.digest().hex());
+    if let Ok(data) = fs::read(&path) {
+        match LayerIndex::decode(&data) {
+            Ok(index) if index.diff_id == *diff_id => return Ok(index),
+            // Of an older version, or damaged: it is made again.
+            Ok(_) | Err(IndexError::Version | IndexError::Damaged { .. }) => {}
+        }
+    }
+    let blob = store.open_blob(diff_id.digest())?;
+    let failed = |source| TreesError::Index { diff_id: *diff_id, source };
+    let mut reader = LayerReader::new(io::BufReader::with_capacity(1 << 20, blob), Dialect::Layer, Limits::default());
+    let mut records = Vec::new();
+    while let Some(record) = reader.next().map_err(failed)? {
+        records.push(record);
+    }
+    let size = store.blob_size(diff_id.digest()).unwrap_or(0);
+    // Reading to the end has the blob verified against its name.
+    let mut rest = reader.finish().map_err(failed)?;
+    io::copy(&mut rest, &mut io::sink()).map_err(at("read", &store.blob_path(diff_id.digest())))?;
+    let index = LayerIndex::new(*diff_id, size, records);
+    save_index(store, &index)?;
+    Ok(index)
+}
+
+/// Stores a layer's index beside its blob. It is derived data: damage is noticed and repaired by [`layer_index`].
+///
+/// # Errors
+/// When it cannot be written.
+pub fn save_index(store: &Store, index: &LayerIndex) -> Result<(), TreesError> {
+    let directory = store.subdir(Area::Index);
+    let path = directory.join(index.diff_id.digest().hex());
+    let temporary = directory.join(format!(".{}", unique()));
+    fs::write(&temporary, index.encode()).map_err(at("write", &temporary))?;
+    fs::rename(&temporary, &path).map_err(at("publish", &path))
+}
+
+fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // The session counts processes from 1, so the number alone could meet that of another session.
+    let start = fs::read_to_string("/proc/self/stat").ok();
+    let start = start.as_deref().and_then(|stat| stat.rsplit(' ').nth(30).map(str::to_owned)).unwrap_or_default();
+    let proc_pid = fs::read_link("/proc/self").map(|pid| pid.display().to_string()).unwrap_or_default();
+    format!("{proc_pid}-{start}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The trees of one store, as one kind of session stores owners.
+#[derive(Debug)]
+pub struct Trees {
+    directory: PathBuf,
+    ownership: Ownership,
+}
+
+impl Trees {
+    /// The trees of `store`.
+    pub fn of(store: &Store, ownership: Ownership) -> Self {
+        Self { directory: store.subdir(Area::Trees), ownership }
+    }
+
+    /// How owners are stored.
+    pub fn ownership(&self) -> Ownership {
+        self.ownership
+    }
+
+    fn tag(&self) -> &'static str {
+        match self.ownership {
+            Ownership::Mapped { .. } => "mapped",
+            Ownership::Squashed | Ownership::Recorded => "squashed",
+        }
+    }
+
+    /// The directory of a finished step.
+    pub fn step(&self, hex: &str) -> PathBuf {
+        self.directory.join("steps").join(format!("{}-{hex}", self.tag()))
+    }
+
+    /// Gives a finished tree its name. Where another process was faster, its tree stays and this one is dropped.
+    ///
+    /// # Errors
+    /// When the rename fails.
+    pub fn publish_step(&self, tree: &Path, hex: &str) -> Result<PathBuf, TreesError> {
+        let target = self.step(hex);
+        let parent = self.directory.join("steps");
+        private(&parent)?;
+        match fs::rename(tree, &target) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(target),
+            Err(error) => Err(at("publish", &target)(error)),
+            Ok(()) => Ok(target),
+        }
+    }
+
+    /// The layers' directories, lowest first; what is missing is unpacked.
+    ///
+    /// # Errors
+    /// When a layer is missing, is none, or cannot be stored.
+    pub fn layers(&self, store: &Store, diff_ids: &[DiffId]) -> Result<Vec<UnpackedLayer>, TreesError> {
+        let mut lower = View::new();
+        let mut layers = Vec::with_capacity(diff_ids.len());
+        for (number, diff_id) in diff_ids.iter().enumerate() {
+            let Some(chain) = ChainId::of(&diff_ids[..=number]) else { continue };
+            let name = format!("{}-{}", self.tag(), chain.digest().hex());
+            store.hold_entry(Area::Trees, &name)?;
+            let home = self.directory.join("layers").join(&name);
+            if !is_complete(&home) {
+                // One process unpacks, the others wait for it.
+                let _claim = store.claim(chain.digest())?;
+                if !is_complete(&home) {
+                    self.unpack(store, diff_id, &lower, &home)?;
+                }
+            }
+            let index = layer_index(store, diff_id)?;
+            if number + 1 < diff_ids.len() {
+                lower.push(&index).map_err(|source| TreesError::Stack { diff_id: *diff_id, source })?;
+            }
+            layers.push(UnpackedLayer { directory: home.join("tree"), index });
+        }
+        Ok(layers)
+    }
+
+    fn unpack(&self, store: &Store, diff_id: &DiffId, lower: &View, home: &Path) -> Result<(), TreesError> {
+        let work = WorkArea::create(store)?;
+        let fresh = work.directory("layer")?;
+        let tree = fresh.join("tree");
+        private(&tree)?;
+        let blob = store.open_blob(diff_id.digest())?;
+        let stream = io::BufReader::with_capacity(1 << 20, blob);
+        let unpacked = unpack(stream, &Root::open(&tree)?, lower, self.ownership, Limits::default())
+            .map_err(|source| TreesError::Unpack { diff_id: *diff_id, source })?;
+        if unpacked.index.diff_id != *diff_id {
+            return Err(TreesError::Mismatch { expected: *diff_id, actual: unpacked.index.diff_id });
+        }
+        save_index(store, &unpacked.index)?;
+        let marker = fresh.join("unsynced");
+        fs::write(&marker, boot_id()).map_err(at("write", &marker))?;
+        let parent = self.directory.join("layers");
+        private(&parent)?;
+        if home.exists() {
+            // Left over from before the machine stopped.
+            remove_tree(home)?;
+        }
+        fs::rename(&fresh, home).map_err(at("publish", home))
+    }
+
+    /// A directory with mount points for what every container has, as the lowest layer of its root. Without it they
+    /// would have to be made in the image's own layer.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn skeleton(&self, store: &Store) -> Result<PathBuf, TreesError> {
+        let home = self.directory.join(format!("skeleton-{}", self.tag()));
+        if home.exists() {
+            return Ok(home);
+        }
+        let work = WorkArea::create(store)?;
+        let fresh = work.directory("skeleton")?;
+        for name in ["", "proc", "sys", "dev", "etc"] {
+            self.own(&fresh.join(name), |path| {
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+            })?;
+        }
+        for name in ["etc/resolv.conf", "etc/hosts", "etc/hostname"] {
+            self.own(&fresh.join(name), |path| File::create(path).map(drop))?;
+        }
+        match fs::rename(&fresh, &home) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(home),
+            Err(error) => Err(at("publish", &home)(error)),
+            Ok(()) => Ok(home),
+        }
+    }
+
+    /// Makes something that belongs to the image's root, with a mode that no umask changes.
+    fn own(&self, path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), TreesError> {
+        make(path).map_err(at("create", path))?;
+        self.give_to_image_root(path)?;
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode)).map_err(|errno| at("chmod", path)(errno.into()))
+    }
+
+    /// Gives a file or directory that was just made to the image's root.
+    ///
+    /// # Errors
+    /// Those of chown(2).
+    pub fn give_to_image_root(&self, path: &Path) -> Result<(), TreesError> {
+        let Ok(Some(id)) = self.ownership.to_disk(0, &TreePath::root()) else { return Ok(()) };
+        let owner = (Some(Uid::from_raw(id)), Some(Gid::from_raw(id)));
+        rustix::fs::chownat(CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| at("chown", path)(errno.into()))
+    }
+}
+
+/// What is complete and was either written in this boot or has reached the disk since.
+fn is_complete(home: &Path) -> bool {
+    match fs::read_to_string(home.join("unsynced")) {
+        Ok(boot) => boot == boot_id(),
+        Err(_) => home.join("tree").exists(),
+    }
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// Tells that everything in the store reached the disk: trees outlive the boot from now on.
+pub fn mark_synced(layers: &[UnpackedLayer]) {
+    for layer in layers {
+        // Failing costs only that the layer is unpacked again after the next boot.
+        let _ = fs::remove_file(layer.directory.with_file_name("unsynced"));
+    }
+}
+
+fn private(path: &Path) -> Result<(), TreesError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))
+}
+
+/// Removes a tree of the store by handles; what an image made cannot lead out of it.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn remove_tree(path: &Path) -> Result<(), TreesError> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let name = TreePath::scoped(name.as_encoded_bytes()).map_err(|_| at("remove", path)(io::ErrorKind::InvalidInput.into()))?;
+    match Root::open(parent)?.remove_all(&name) {
+        Err(error) if error.is_absent() => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// A directory of the store in which a living process makes trees; it vanishes with what is left in it.
+#[derive(Debug)]
+pub struct WorkArea {
+    home: PathBuf,
+    /// The lock says that the area is in use; the kernel drops it with the process.
+    _lock: File,
+}
+
+impl WorkArea {
+    /// Makes an area, and removes those whose process died.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(store: &Store) -> Result<Self, TreesError> {
+        let all = store.subdir(Area::Trees).join("work");
+        private(&all)?;
+        let name = unique();
+        let lock_path = all.join(format!("{name}.lock"));
+        let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
+        lock.lock().map_err(at("lock", &lock_path))?;
+        let area = Self { home: all.join(&name), _lock: lock };
+        private(&area.home)?;
+        sweep(&all);
+        Ok(area)
+    }
+
+    /// Makes a new directory in the area, open to no one else.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, TreesError> {
+        let path = self.home.join(format!("{name}-{}", unique()));
+        private(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for WorkArea {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next process that makes an area.
+        let _ = remove_tree(&self.home);
+        let _ = fs::remove_file(self.home.with_extension("lock"));
+    }
+}
+
+/// Removes areas whose lock nobody holds. An area that is being made has its lock before its directory.
+fn sweep(all: &Path) {
+    let Ok(entries) = fs::read_dir(all) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            continue;
+        }
+        let lock_path = path.with_extension("lock");
+        let dead = match File::open(&lock_path) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if dead && remove_tree(&path).is_ok() {
+            let _ = fs::remove_file(&lock_path);
+        }
+    }
+}
