@@ -1,7 +1,6 @@
 //! Round trips, determinism, and everything that a hostile stream may try.
 
 use std::io::{Cursor, Write};
-use std::process::{Command, Stdio};
 
 use super::*;
 
@@ -78,26 +77,6 @@ fn s18_reading_byte_by_byte_gives_the_same() {
         let bytes = packed(compression, &input, 2);
         assert!(unpack(Some(compression), Limits::default(), &bytes, 1).unwrap() == input);
     }
-}
-
-#[test]
-fn the_gzip_program_reads_what_we_write() {
-    let input = sample(2_500_000);
-    let Ok(mut child) = Command::new("gzip")
-        .arg("-dc")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-    else {
-        eprintln!("skipped: there is no gzip program");
-        return;
-    };
-    let mut stdin = child.stdin.take().unwrap();
-    let bytes = packed(Compression::Gzip, &input, 2);
-    let feeder = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap();
-    assert!(output.status.success() && output.stdout == input);
 }
 
 #[test]

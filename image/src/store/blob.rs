@@ -3,7 +3,7 @@
 //! Invariant: a file gets its digest as name only after all of its bytes were hashed, and never twice.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -80,6 +80,7 @@ impl Store {
     pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
         let path = self.tmp_path()?;
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
@@ -185,6 +186,20 @@ impl BlobWriter<'_> {
     /// When the digest is another, or the rename fails.
     pub fn finish_as(self, expected: &Digest) -> Result<u64, StoreError> {
         self.publish(Some(expected)).map(|(_, size)| size)
+    }
+
+    /// Gives the blob no name at all: what was written, for reading from the start; it is gone when the file is dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be rewound or its temporary name removed.
+    pub fn into_unnamed(mut self) -> Result<(File, Digest, u64), StoreError> {
+        let path = self.path.take().unwrap_or_default();
+        fs::remove_file(&path).at("remove", &path)?;
+        let mut file = self.file.try_clone().at("open again", &path)?;
+        file.rewind().at("rewind", &path)?;
+        let hasher = std::mem::take(&mut self.hasher);
+        let size = hasher.len();
+        Ok((file, hasher.finish(), size))
     }
 
     fn publish(mut self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
