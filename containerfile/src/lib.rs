@@ -1,12 +1,32 @@
-//! Containerfile text to syntax tree with byte spans.
+//! Containerfile text to syntax tree with byte spans: everything that can be known about a build before anything is looked up.
+//!
+//! [`parse`] takes a [`Source`] and returns the tree and all diagnostics; [`expand`] gives words their values, [`mount`] gives mount
+//! options their meaning, [`mode`] the values of `--chmod`, [`ignore`] and [`glob`] decide about paths. Semantics are BuildKit's.
+//! Invariant: this crate touches no file, no network, no environment and no clock.
 #![forbid(unsafe_code)]
 
 pub mod ast;
 pub mod diagnostics;
+mod directives;
+pub mod dump;
+pub mod expand;
+mod flags;
+pub mod glob;
+mod heredoc;
+pub mod ignore;
+mod instructions;
+mod lines;
+pub mod mode;
 pub mod mount;
+mod parse;
+mod path;
 pub mod source;
+mod statement;
+mod suggest;
+mod words;
 
 pub use ast::*;
 pub use diagnostics::{Diagnostic, Fix, Severity};
-pub use mount::{MountSpec, Sharing};
+pub use mount::{MountError, MountSpec, Sharing};
+pub use parse::{Parsed, parse, parse_onbuild_trigger};
 pub use source::{LineCol, Source};

@@ -1,0 +1,226 @@
+//! The whole file: statements gathered into stages.
+//!
+//! Invariant: parsing never fails and never panics. It returns what it understood and everything that it has to say; after an error
+//! it goes on with the next instruction.
+
+use serde::Serialize;
+
+use crate::ast::{Containerfile, EscapeChar, Instruction, Span, Spanned, Stage};
+use crate::diagnostics::{Diagnostic, Severity};
+use crate::directives;
+use crate::instructions::{self, Context};
+use crate::lines::Lines;
+use crate::source::Source;
+use crate::statement::{self, Complete, Keyword};
+
+/// What a text holds, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parsed {
+    /// The instructions that were understood.
+    pub file: Containerfile,
+    /// All findings, in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// Whether the file cannot be built.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .any(|found| found.severity == Severity::Error)
+    }
+}
+
+/// Parses a Containerfile.
+#[must_use]
+pub fn parse(source: &Source) -> Parsed {
+    let mut diagnostics = Vec::new();
+    let directives = directives::read(source, &mut diagnostics);
+    let escape = directives.escape;
+    let mut gathering = Gathering {
+        file: Containerfile {
+            directives,
+            ..Containerfile::default()
+        },
+        ..Gathering::default()
+    };
+    statement::each(
+        Lines::new(source),
+        escape,
+        &mut diagnostics,
+        |complete, diagnostics| {
+            gathering.add(complete, escape, diagnostics);
+        },
+    );
+    gathering.finish(source, &mut diagnostics);
+    diagnostics.sort_by_key(|found| found.span.start);
+    Parsed {
+        file: gathering.file,
+        diagnostics,
+    }
+}
+
+/// Parses a trigger from the `OnBuild` list of an image's configuration. Spans refer to the text itself.
+///
+/// # Errors
+///
+/// When the text is not exactly one instruction that may be a trigger; the diagnostics hold at least one error.
+pub fn parse_onbuild_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
+    let source = Source::new("ONBUILD", text);
+    let mut diagnostics = Vec::new();
+    let mut found = Vec::new();
+    statement::each(
+        Lines::new(&source),
+        EscapeChar::default(),
+        &mut diagnostics,
+        |complete, diagnostics| {
+            let Some(keyword) = complete.statement.known(diagnostics) else {
+                return;
+            };
+            let span = complete.statement.keyword.span();
+            match keyword {
+                Keyword::Onbuild | Keyword::From | Keyword::Maintainer => {
+                    diagnostics.push(Diagnostic::error(
+                        span,
+                        format!("{} cannot be a trigger of ONBUILD", keyword.name()),
+                    ));
+                }
+                _ if !found.is_empty() => {
+                    diagnostics.push(Diagnostic::error(span, "a trigger is one instruction"))
+                }
+                _ => {
+                    let context =
+                        Context::new(keyword, complete, EscapeChar::default(), diagnostics);
+                    found.extend(instructions::instruction(context));
+                }
+            }
+        },
+    );
+    let failed = diagnostics
+        .iter()
+        .any(|found| found.severity == Severity::Error);
+    match found.pop() {
+        Some(instruction) if !failed => Ok(instruction),
+        None if !failed => {
+            diagnostics.push(Diagnostic::error(
+                Span::new(0, text.len()),
+                "a trigger is one instruction, and this holds none",
+            ));
+            Err(diagnostics)
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+/// The file as it grows.
+#[derive(Default)]
+struct Gathering {
+    file: Containerfile,
+    /// Whether any `FROM` was seen, good or not: what follows a bad one is not reported as being outside a stage.
+    saw_from: bool,
+    /// Whether the latest `FROM` could not be read: its instructions are checked and then dropped.
+    skipping: bool,
+    saw_statement: bool,
+}
+
+impl Gathering {
+    fn add(
+        &mut self,
+        complete: &Complete<'_>,
+        escape: EscapeChar,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        self.saw_statement = true;
+        let Some(keyword) = complete.statement.known(diagnostics) else {
+            return;
+        };
+        match keyword {
+            Keyword::From => self.from(complete, escape, diagnostics),
+            Keyword::Arg if !self.saw_from => {
+                let before = diagnostics.len();
+                let arg =
+                    instructions::arg(&mut Context::new(keyword, complete, escape, diagnostics));
+                let failed = diagnostics[before..]
+                    .iter()
+                    .any(|found| found.severity == Severity::Error);
+                self.file.global_args.extend(
+                    arg.filter(|_| !failed)
+                        .map(|arg| Spanned::new(arg, complete.span)),
+                );
+            }
+            _ => {
+                if !self.saw_from {
+                    let message = format!("{} before the first FROM", keyword.name());
+                    let place = complete.statement.keyword.span();
+                    diagnostics.push(
+                        Diagnostic::error(place, message).with_help("only ARG is possible there"),
+                    );
+                }
+                let instruction =
+                    instructions::instruction(Context::new(keyword, complete, escape, diagnostics));
+                if let Some(stage) = self.file.stages.last_mut().filter(|_| !self.skipping) {
+                    stage.span.end = complete.span.end;
+                    stage.instructions.extend(instruction);
+                }
+            }
+        }
+    }
+
+    fn from(
+        &mut self,
+        complete: &Complete<'_>,
+        escape: EscapeChar,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        self.saw_from = true;
+        let from = instructions::from(&mut Context::new(
+            Keyword::From,
+            complete,
+            escape,
+            diagnostics,
+        ));
+        self.skipping = from.is_none();
+        let Some(from) = from else { return };
+        if let Some(name) = &from.name
+            && self.file.stages.iter().any(|stage| {
+                stage
+                    .from
+                    .name
+                    .as_ref()
+                    .is_some_and(|other| other.value == name.value)
+            })
+        {
+            let message = format!(
+                "duplicate stage name {:?}: the name will mean the last of them",
+                name.value
+            );
+            diagnostics.push(Diagnostic::warning(
+                "DuplicateStageName",
+                name.span,
+                message,
+            ));
+        }
+        self.file.stages.push(Stage {
+            span: complete.span,
+            from,
+            instructions: Vec::new(),
+        });
+    }
+
+    fn finish(&self, source: &Source, diagnostics: &mut Vec<Diagnostic>) {
+        let end = Span::new(source.text().len(), source.text().len());
+        if !self.saw_statement
+            && diagnostics
+                .iter()
+                .all(|found| found.severity != Severity::Error)
+        {
+            diagnostics.push(Diagnostic::error(end, "the file has no instructions"));
+        } else if self.saw_statement && !self.saw_from {
+            diagnostics.push(Diagnostic::error(
+                end,
+                "the file has no FROM, so there is no stage to build",
+            ));
+        }
+    }
+}
