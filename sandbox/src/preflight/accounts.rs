@@ -78,6 +78,7 @@ pub(super) fn finding_of(error: &SubIdError) -> Finding {
         id: "subuid.range",
         subject: "subordinate ids".to_owned(),
         status: Status::Failure,
+        loses: Loss::SubIds,
         observed: told(error),
         why: WHY_RANGE.to_owned(),
         remedy: error.remedy(),
@@ -110,7 +111,7 @@ fn id_map_program(host: &Host<'_>, kind: IdKind) -> Verdict {
         return Verdict::not_applicable("root writes the maps itself");
     }
     let name = format!("new{}map", kind.name());
-    let Some(path) = host.program(&name) else {
+    let Some(path) = host.view.program(&name) else {
         return Verdict::failure("not in PATH").mend(host.family().install(Package::IdMapPrograms));
     };
     let facts = match (host.probes.file)(&path) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Loss;
+use super::{Finding, Loss, Status};
 
 /// How much of a container this user can have on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -19,21 +19,19 @@ pub enum Degree {
 }
 
 impl Degree {
-    /// The degree that is left when the given losses occurred.
-    pub fn from_losses(uid: u32, losses: impl IntoIterator<Item = Loss>) -> Self {
-        let (mut sub_ids, mut execution) = (true, true);
-        for loss in losses {
-            match loss {
-                Loss::Nothing => {}
-                Loss::SubIds => sub_ids = false,
-                Loss::Execution => execution = false,
-            }
-        }
-        match (execution, sub_ids) {
-            (false, _) => Self::FilesOnly,
-            (true, false) => Self::SingleId,
-            (true, true) if uid == 0 => Self::Root,
-            (true, true) => Self::Full,
+    /// The degree that the failures among the findings leave to this user.
+    pub fn of(uid: u32, findings: &[Finding]) -> Self {
+        let failures = || {
+            findings
+                .iter()
+                .filter(|finding| finding.status == Status::Failure)
+        };
+        let lost = |loss: Loss| failures().any(|finding| finding.loses == loss);
+        match (lost(Loss::Execution), lost(Loss::SubIds)) {
+            (true, _) => Self::FilesOnly,
+            (false, true) => Self::SingleId,
+            (false, false) if uid == 0 => Self::Root,
+            (false, false) => Self::Full,
         }
     }
 

@@ -19,7 +19,8 @@ pub enum Status {
 }
 
 /// What a failure of a check takes away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// No degree of rootlessness.
     Nothing,
@@ -53,6 +54,7 @@ impl Check {
             id: self.id,
             subject: self.subject.to_owned(),
             status: verdict.status,
+            loses: self.loses,
             observed: verdict.observed,
             why: verdict.why.unwrap_or_else(|| self.why.to_owned()),
             // Root has no need of sudo, and containers often have none.
@@ -134,6 +136,8 @@ pub struct Finding {
     pub subject: String,
     /// How it stands.
     pub status: Status,
+    /// What its failure takes away: with [`Loss::SubIds`] a session of a single id is still possible.
+    pub loses: Loss,
     /// The value that was seen.
     pub observed: String,
     /// Why it matters to rootless builds.

@@ -61,6 +61,14 @@ impl HostView {
             gid: rustix::process::getgid().as_raw(),
         }
     }
+
+    /// The first program of that name in PATH, such as newuidmap.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        self.path_dirs
+            .iter()
+            .map(|dir| dir.join(name))
+            .find(|path| path.is_file())
+    }
 }
 
 /// One line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
@@ -186,15 +194,6 @@ impl<'a> Host<'a> {
     /// Whether a seccomp filter of whatever started rbuild is active.
     pub(super) fn is_filtered(&self) -> bool {
         self.status("Seccomp") == Some("2")
-    }
-
-    /// The first `name` in PATH.
-    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
-        self.view
-            .path_dirs
-            .iter()
-            .map(|dir| dir.join(name))
-            .find(|path| path.is_file())
     }
 }
 

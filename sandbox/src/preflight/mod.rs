@@ -53,12 +53,8 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 pub fn examine(view: &HostView, probes: &Probes<'_>) -> Report {
     let host = Host::observe(view, probes);
     let findings: Vec<Finding> = checks().map(|check| check.perform(&host)).collect();
-    let lost = checks()
-        .zip(&findings)
-        .filter(|(_, f)| f.status == Status::Failure)
-        .map(|(check, _)| check.loses);
     Report {
-        degree: Degree::from_losses(view.uid, lost),
+        degree: Degree::of(view.uid, &findings),
         findings,
     }
 }

@@ -46,11 +46,11 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn pasta(host: &Host<'_>) -> Verdict {
-    if let Some(path) = host.program("pasta") {
+    if let Some(path) = host.view.program("pasta") {
         return Verdict::ok(path.display().to_string());
     }
     let install = host.family().install(Package::Pasta);
-    match host.program("slirp4netns") {
+    match host.view.program("slirp4netns") {
         Some(path) => Verdict::failure(format!(
             "not in PATH; {} is there, but rbuild does not use it",
             path.display()
