@@ -3,8 +3,6 @@
 //! Invariant: the S-expressions show how lines are cut, before any instruction has a meaning; so they also exist for a file whose
 //! instructions make no sense.
 
-use std::fmt::Write as _;
-
 use crate::ast::EscapeChar;
 use crate::diagnostics::Diagnostic;
 use crate::directives;
@@ -42,23 +40,29 @@ pub fn s_expressions(source: &Source) -> String {
     text
 }
 
+/// A loop, not a recursion: how deep `ONBUILD ONBUILD …` goes is the text's choice.
 fn write_statement(out: &mut String, statement: &Statement<'_>, escape: EscapeChar) {
-    out.push('(');
-    out.push_str(&statement.keyword.text().to_lowercase());
-    let flags: Vec<String> = statement.flags.iter().map(flag).collect();
-    if !flags.is_empty() {
-        let _ = write!(out, " [{}]", flags.join(" "));
-    }
-    if statement.name() == Some(Keyword::Onbuild) && !statement.args.is_empty() {
-        out.push(' ');
-        write_statement(out, &statement.inner(), escape);
-    } else {
-        for argument in arguments(statement, escape) {
-            out.push(' ');
-            out.push_str(&quote(&argument));
+    let mut statement = statement.clone();
+    let mut open = 1;
+    loop {
+        out.push('(');
+        out.push_str(&statement.keyword.text().to_lowercase());
+        let flags: Vec<String> = statement.flags.iter().map(flag).collect();
+        if !flags.is_empty() {
+            out.push_str(&format!(" [{}]", flags.join(" ")));
         }
+        if statement.name() != Some(Keyword::Onbuild) || statement.args.is_empty() {
+            break;
+        }
+        out.push(' ');
+        statement = statement.inner();
+        open += 1;
     }
-    out.push(')');
+    for argument in arguments(&statement, escape) {
+        out.push(' ');
+        out.push_str(&quote(&argument));
+    }
+    out.push_str(&")".repeat(open));
 }
 
 fn flag(flag: &crate::ast::Flag) -> String {

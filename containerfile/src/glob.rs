@@ -120,9 +120,9 @@ impl Glob {
     }
 
     pub(crate) fn start(&self) -> Progress {
-        let mut positions = Vec::new();
-        self.reach(0, &mut positions);
-        Progress(positions)
+        let mut frontier = Frontier::new(self.tokens.len());
+        self.reach(0, &mut frontier);
+        Progress(frontier.positions)
     }
 
     pub(crate) fn is_match(&self, progress: &Progress) -> bool {
@@ -130,22 +130,24 @@ impl Glob {
     }
 
     pub(crate) fn advance(&self, progress: Progress, text: &str) -> Progress {
+        if progress.is_dead() {
+            return progress;
+        }
         let mut now = progress.0;
-        let mut next = Vec::new();
+        let mut next = Frontier::new(self.tokens.len());
         for character in text.chars() {
-            if now.is_empty() {
-                break;
-            }
-            next.clear();
             for &position in &now {
                 self.step(position, character, &mut next);
             }
-            std::mem::swap(&mut now, &mut next);
+            next.take(&mut now);
+            if now.is_empty() {
+                break;
+            }
         }
         Progress(now)
     }
 
-    fn step(&self, position: usize, character: char, next: &mut Vec<usize>) {
+    fn step(&self, position: usize, character: char, next: &mut Frontier) {
         let Some(token) = self.tokens.get(position / 2) else {
             return;
         };
@@ -156,7 +158,7 @@ impl Glob {
             Token::Many if character != '/' => self.reach(position, next),
             Token::Everything => self.reach(position, next),
             Token::Directories => {
-                push(position | 1, next);
+                next.add(position | 1);
                 if character == '/' {
                     self.reach(beyond, next);
                 }
@@ -174,9 +176,9 @@ impl Glob {
     }
 
     /// Adds a position, and those behind tokens that may match nothing.
-    fn reach(&self, position: usize, positions: &mut Vec<usize>) {
+    fn reach(&self, position: usize, frontier: &mut Frontier) {
         let mut at = position;
-        while push(at, positions) {
+        while frontier.add(at) {
             match self.tokens.get(at / 2) {
                 Some(Token::Many | Token::Everything | Token::Directories) => at = (at / 2 + 1) * 2,
                 _ => break,
@@ -185,12 +187,39 @@ impl Glob {
     }
 }
 
-fn push(position: usize, positions: &mut Vec<usize>) -> bool {
-    let new = !positions.contains(&position);
-    if new {
-        positions.push(position);
+/// A set of positions: a list to walk, and a bit for each to know what is in it.
+struct Frontier {
+    positions: Vec<usize>,
+    members: Vec<u64>,
+}
+
+impl Frontier {
+    fn new(tokens: usize) -> Self {
+        Self {
+            positions: Vec::new(),
+            members: vec![0; tokens / 32 + 1],
+        }
     }
-    new
+
+    /// Whether it was not in the set before.
+    fn add(&mut self, position: usize) -> bool {
+        let (word, bit) = (position / 64, 1 << (position % 64));
+        let new = self.members[word] & bit == 0;
+        if new {
+            self.members[word] |= bit;
+            self.positions.push(position);
+        }
+        new
+    }
+
+    /// Moves the set into `to` and is empty again.
+    fn take(&mut self, to: &mut Vec<usize>) {
+        for &position in &self.positions {
+            self.members[position / 64] = 0;
+        }
+        std::mem::swap(to, &mut self.positions);
+        self.positions.clear();
+    }
 }
 
 struct Compiler<'p> {
@@ -248,17 +277,13 @@ impl Compiler<'_> {
 
     /// `[^a-z\]]`, without a special place for `]` and with `^` only as the negation.
     fn class(&mut self) -> Result<Token, PatternError> {
-        let malformed = || PatternError::Class(self.pattern.to_owned());
-        let malformed_error = malformed();
+        let malformed = PatternError::Class(self.pattern.to_owned());
         let negated = self.accept('^');
         let mut ranges = Vec::new();
         while ranges.is_empty() || !self.accept(']') {
-            let low = self
-                .class_character()
-                .ok_or_else(|| malformed_error.clone())?;
+            let low = self.class_character().ok_or_else(|| malformed.clone())?;
             let high = if self.accept('-') {
-                self.class_character()
-                    .ok_or_else(|| malformed_error.clone())?
+                self.class_character().ok_or_else(|| malformed.clone())?
             } else {
                 low
             };

@@ -1,4 +1,8 @@
 //! Every construct that the other parsers get wrong, and every trap of reading Containerfiles.
+#![expect(
+    clippy::print_stderr,
+    reason = "a skipped test and a measured time must be seen"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,8 @@
 //! The shared fixtures: parser trees, expansion cases, ignore patterns, ten realistic files.
+#![expect(
+    clippy::print_stderr,
+    reason = "a skipped test and a measured time must be seen"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
