@@ -54,7 +54,9 @@ impl CapabilitySet {
     /// # Errors
     /// A name that is no capability.
     pub fn with(self, names: &[String]) -> Result<Self, UnknownCapability> {
-        names.iter().try_fold(self, |set, name| Ok(Self(set.0 | Self::named(name)?.0)))
+        names
+            .iter()
+            .try_fold(self, |set, name| Ok(Self(set.0 | Self::named(name)?.0)))
     }
 
     /// Returns the set with the named ones taken away.
@@ -62,7 +64,9 @@ impl CapabilitySet {
     /// # Errors
     /// A name that is no capability.
     pub fn without(self, names: &[String]) -> Result<Self, UnknownCapability> {
-        names.iter().try_fold(self, |set, name| Ok(Self(set.0 & !Self::named(name)?.0)))
+        names
+            .iter()
+            .try_fold(self, |set, name| Ok(Self(set.0 & !Self::named(name)?.0)))
     }
 
     fn named(name: &str) -> Result<Self, UnknownCapability> {
@@ -70,8 +74,13 @@ impl CapabilitySet {
         if upper == "ALL" {
             return Ok(Self::all());
         }
-        let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-        let capability = Capability::from_str(&full).map_err(|_| UnknownCapability(name.to_owned()))?;
+        let full = if upper.starts_with("CAP_") {
+            upper
+        } else {
+            format!("CAP_{upper}")
+        };
+        let capability =
+            Capability::from_str(&full).map_err(|_| UnknownCapability(name.to_owned()))?;
         Ok([capability].into_iter().collect())
     }
 
@@ -81,22 +90,39 @@ impl CapabilitySet {
     }
 
     fn to_hash_set(self) -> CapsHashSet {
-        caps::all().into_iter().filter(|c| self.0 & c.bitmask() != 0).collect()
+        caps::all()
+            .into_iter()
+            .filter(|c| self.0 & c.bitmask() != 0)
+            .collect()
     }
 }
 
 impl FromIterator<Capability> for CapabilitySet {
     fn from_iter<I: IntoIterator<Item = Capability>>(capabilities: I) -> Self {
-        Self(capabilities.into_iter().fold(0, |mask, c| mask | c.bitmask()))
+        Self(
+            capabilities
+                .into_iter()
+                .fold(0, |mask, c| mask | c.bitmask()),
+        )
     }
 }
 
 impl fmt::Display for CapabilitySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names: Vec<String> =
-            self.to_hash_set().iter().map(|c| c.to_string().trim_start_matches("CAP_").to_owned()).collect();
+        let mut names: Vec<String> = self
+            .to_hash_set()
+            .iter()
+            .map(|c| c.to_string().trim_start_matches("CAP_").to_owned())
+            .collect();
         names.sort();
-        f.write_str(if names.is_empty() { "none".to_owned() } else { names.join(",") }.as_str())
+        f.write_str(
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(",")
+            }
+            .as_str(),
+        )
     }
 }
 
@@ -109,24 +135,30 @@ fn failure(operation: &str) -> impl FnOnce(caps::errors::CapsError) -> SetupFail
 pub(crate) fn bound(set: CapabilitySet) -> Result<(), SetupFailure> {
     let supported = caps::runtime::thread_all_supported();
     for capability in supported.into_iter().filter(|c| set.0 & c.bitmask() == 0) {
-        caps::drop(None, CapSet::Bounding, capability).map_err(failure("drop a capability from the bounding set"))?;
+        caps::drop(None, CapSet::Bounding, capability)
+            .map_err(failure("drop a capability from the bounding set"))?;
     }
     Ok(())
 }
 
 /// Sets what the process has now. With `ambient`, what it executes keeps it even where the user is not root.
 pub(crate) fn confine(set: CapabilitySet, ambient: bool) -> Result<(), SetupFailure> {
-    let held = caps::read(None, CapSet::Permitted).map_err(failure("read the permitted capabilities"))?;
+    let held =
+        caps::read(None, CapSet::Permitted).map_err(failure("read the permitted capabilities"))?;
     let wanted: CapsHashSet = set.to_hash_set().intersection(&held).copied().collect();
     caps::clear(None, CapSet::Ambient).map_err(failure("clear the ambient capabilities"))?;
     if ambient {
         // A capability must be inheritable to be ambient; this case alone has a non-empty inheritable set.
-        caps::set(None, CapSet::Inheritable, &wanted).map_err(failure("set the inheritable capabilities"))?;
-        caps::set(None, CapSet::Ambient, &wanted).map_err(failure("set the ambient capabilities"))?;
+        caps::set(None, CapSet::Inheritable, &wanted)
+            .map_err(failure("set the inheritable capabilities"))?;
+        caps::set(None, CapSet::Ambient, &wanted)
+            .map_err(failure("set the ambient capabilities"))?;
     } else {
-        caps::clear(None, CapSet::Inheritable).map_err(failure("clear the inheritable capabilities"))?;
+        caps::clear(None, CapSet::Inheritable)
+            .map_err(failure("clear the inheritable capabilities"))?;
     }
-    caps::set(None, CapSet::Effective, &wanted).map_err(failure("set the effective capabilities"))?;
+    caps::set(None, CapSet::Effective, &wanted)
+        .map_err(failure("set the effective capabilities"))?;
     caps::set(None, CapSet::Permitted, &wanted).map_err(failure("set the permitted capabilities"))
 }
 
@@ -145,12 +177,23 @@ mod tests {
     #[test]
     fn names_are_taken_with_and_without_prefix_in_any_case() {
         let names = ["net_raw".to_owned(), "CAP_NET_ADMIN".to_owned()];
-        assert_eq!(CapabilitySet::EMPTY.with(&names).unwrap().to_string(), "NET_ADMIN,NET_RAW");
-        assert!(CapabilitySet::podman_default().without(&["all".to_owned()]).unwrap().is_empty());
+        assert_eq!(
+            CapabilitySet::EMPTY.with(&names).unwrap().to_string(),
+            "NET_ADMIN,NET_RAW"
+        );
+        assert!(
+            CapabilitySet::podman_default()
+                .without(&["all".to_owned()])
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
     fn an_unknown_name_is_refused() {
-        assert_eq!(CapabilitySet::EMPTY.with(&["FLY".into()]), Err(UnknownCapability("FLY".into())));
+        assert_eq!(
+            CapabilitySet::EMPTY.with(&["FLY".into()]),
+            Err(UnknownCapability("FLY".into()))
+        );
     }
 }

@@ -28,7 +28,9 @@ impl OwnExecutable {
         let tree = rustix::mount::open_tree(
             &file,
             "",
-            OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+            OpenTreeFlags::AT_EMPTY_PATH
+                | OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC,
         )
         .during(|| "clone the mount of /proc/self/exe".into())?;
         sys::mount_setattr(&tree, false, libc::MOUNT_ATTR_RDONLY)
@@ -38,8 +40,10 @@ impl OwnExecutable {
 
     fn sealed_copy() -> Result<Self, SetupFailure> {
         let copy = || -> io::Result<OwnedFd> {
-            let memfd =
-                rustix::fs::memfd_create("rbuild", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC)?;
+            let memfd = rustix::fs::memfd_create(
+                "rbuild",
+                MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC,
+            )?;
             let mut to = File::from(memfd);
             io::copy(&mut File::open("/proc/self/exe")?, &mut to)?;
             rustix::fs::fcntl_add_seals(
@@ -49,7 +53,9 @@ impl OwnExecutable {
             // A file that is open for writing cannot be executed (ETXTBSY): the handle is opened again.
             Ok(File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))?.into())
         };
-        copy().map(Self).during(|| "make a sealed copy of /proc/self/exe".into())
+        copy()
+            .map(Self)
+            .during(|| "make a sealed copy of /proc/self/exe".into())
     }
 
     /// A path that execve(2) in this process or a child that shares its descriptors takes.

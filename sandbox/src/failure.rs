@@ -17,11 +17,17 @@ pub struct SetupFailure {
 
 impl SetupFailure {
     pub(crate) fn new(operation: impl Into<String>, errno: impl Into<Errno>) -> Self {
-        Self { operation: operation.into(), errno: errno.into() as i32 }
+        Self {
+            operation: operation.into(),
+            errno: errno.into() as i32,
+        }
     }
 
     pub(crate) fn io(operation: impl Into<String>, error: &std::io::Error) -> Self {
-        Self { operation: operation.into(), errno: error.raw_os_error().unwrap_or(Errno::EIO as i32) }
+        Self {
+            operation: operation.into(),
+            errno: error.raw_os_error().unwrap_or(Errno::EIO as i32),
+        }
     }
 
     /// The error number as a name.

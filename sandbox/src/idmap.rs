@@ -54,7 +54,10 @@ impl ExtentMap {
             for start in [extent.inside, extent.outside] {
                 // u32::MAX is "no id" for setuid(2) and friends.
                 if start.checked_add(extent.count).is_none() {
-                    return Err(IdMapError::Overflow { start, count: extent.count });
+                    return Err(IdMapError::Overflow {
+                        start,
+                        count: extent.count,
+                    });
                 }
             }
         }
@@ -74,7 +77,11 @@ impl ExtentMap {
     /// # Errors
     /// As [`ExtentMap::new`].
     pub fn single(inside: u32, outside: u32, count: u32) -> Result<Self, IdMapError> {
-        Self::new(vec![Extent { inside, outside, count }])
+        Self::new(vec![Extent {
+            inside,
+            outside,
+            count,
+        }])
     }
 
     /// The extents, by id inside.
@@ -160,13 +167,25 @@ impl IdMap {
     /// # Errors
     /// [`IdMapError::Empty`] where a count is 0.
     pub fn shifted(uids: u32, gids: u32) -> Result<Self, IdMapError> {
-        Ok(Self { uids: ExtentMap::single(0, 1, uids)?, gids: ExtentMap::single(0, 1, gids)? })
+        Ok(Self {
+            uids: ExtentMap::single(0, 1, uids)?,
+            gids: ExtentMap::single(0, 1, gids)?,
+        })
     }
 
     /// The map of a session that has one id: image root is the user.
     pub fn one_id() -> Self {
-        let one = || ExtentMap(vec![Extent { inside: 0, outside: 0, count: 1 }]);
-        Self { uids: one(), gids: one() }
+        let one = || {
+            ExtentMap(vec![Extent {
+                inside: 0,
+                outside: 0,
+                count: 1,
+            }])
+        };
+        Self {
+            uids: one(),
+            gids: one(),
+        }
     }
 }
 
@@ -177,8 +196,16 @@ mod tests {
     #[test]
     fn extents_are_sorted_by_id_inside() {
         let map = ExtentMap::new(vec![
-            Extent { inside: 5, outside: 0, count: 1 },
-            Extent { inside: 0, outside: 1, count: 5 },
+            Extent {
+                inside: 5,
+                outside: 0,
+                count: 1,
+            },
+            Extent {
+                inside: 0,
+                outside: 1,
+                count: 5,
+            },
         ])
         .unwrap();
         assert_eq!(map.to_string(), "0 1 5\n5 0 1\n");
@@ -196,16 +223,41 @@ mod tests {
 
     #[test]
     fn overlaps_on_either_side_are_refused() {
-        let inside = vec![Extent { inside: 0, outside: 0, count: 2 }, Extent { inside: 1, outside: 9, count: 1 }];
+        let inside = vec![
+            Extent {
+                inside: 0,
+                outside: 0,
+                count: 2,
+            },
+            Extent {
+                inside: 1,
+                outside: 9,
+                count: 1,
+            },
+        ];
         assert_eq!(ExtentMap::new(inside), Err(IdMapError::Overlap(1)));
-        let outside = vec![Extent { inside: 0, outside: 0, count: 2 }, Extent { inside: 5, outside: 1, count: 1 }];
+        let outside = vec![
+            Extent {
+                inside: 0,
+                outside: 0,
+                count: 2,
+            },
+            Extent {
+                inside: 5,
+                outside: 1,
+                count: 1,
+            },
+        ];
         assert_eq!(ExtentMap::new(outside), Err(IdMapError::Overlap(1)));
     }
 
     #[test]
     fn empty_and_overflowing_extents_are_refused() {
         assert_eq!(ExtentMap::single(3, 0, 0), Err(IdMapError::Empty(3)));
-        assert!(matches!(ExtentMap::single(0, u32::MAX, 1), Err(IdMapError::Overflow { .. })));
+        assert!(matches!(
+            ExtentMap::single(0, u32::MAX, 1),
+            Err(IdMapError::Overflow { .. })
+        ));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod step;
 pub mod subids;
 mod sys;
 mod target;
+mod tree;
 mod wire;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ pub use executable::OwnExecutable;
 pub use failure::SetupFailure;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
 pub use network::{DNS_FORWARD, NetworkError, SharedNetwork};
+pub use nix::errno::Errno;
 pub use overlay::{MAX_LOWERS, Overlay, Upper};
 pub use plan::{SetupOp, SetupPlan};
 pub use session::{Entry, MapWriter, Session, SessionContext, SessionError, SessionPlan};
@@ -35,6 +37,7 @@ pub use spec::{
     Confinement, Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec,
 };
 pub use step::{Outcome, Step, StepControl, StepError};
+pub use tree::detached_tree;
 
 /// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the
 /// exit code to end with, `None` means that this is an ordinary start.

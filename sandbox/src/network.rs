@@ -76,7 +76,9 @@ fn make_namespace() -> Result<OwnedFd, SetupFailure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => other.during(|| format!("write {path}"))?,
     }
-    File::open("/proc/thread-self/ns/net").map(OwnedFd::from).during(|| "open the network namespace".into())
+    File::open("/proc/thread-self/ns/net")
+        .map(OwnedFd::from)
+        .during(|| "open the network namespace".into())
 }
 
 fn connect(pasta: &Path, namespace: &OwnedFd, extra: &[String]) -> Result<(), NetworkError> {
@@ -84,24 +86,53 @@ fn connect(pasta: &Path, namespace: &OwnedFd, extra: &[String]) -> Result<(), Ne
     // pasta goes to the background once the namespace is connected. The handle stays open in this process meanwhile; the
     // path leads there because the session does not become undumpable.
     let output = Command::new(pasta)
-        .args(["--config-net", "--quiet", "--no-map-gw", "--dns-forward", DNS_FORWARD])
-        .args(["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"])
+        .args([
+            "--config-net",
+            "--quiet",
+            "--no-map-gw",
+            "--dns-forward",
+            DNS_FORWARD,
+        ])
+        .args([
+            "--tcp-ports",
+            "none",
+            "--udp-ports",
+            "none",
+            "--tcp-ns",
+            "none",
+            "--udp-ns",
+            "none",
+        ])
         .args(extra)
         .arg("--netns")
-        .arg(format!("/proc/{}/fd/{}", own_proc_pid(), namespace.as_raw_fd()))
+        .arg(format!(
+            "/proc/{}/fd/{}",
+            own_proc_pid(),
+            namespace.as_raw_fd()
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
-        .map_err(|source| NetworkError::Start { program: program.clone(), source })?;
+        .map_err(|source| NetworkError::Start {
+            program: program.clone(),
+            source,
+        })?;
     if output.status.success() {
         return Ok(());
     }
     let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let message = if printed.is_empty() { output.status.to_string() } else { printed };
+    let message = if printed.is_empty() {
+        output.status.to_string()
+    } else {
+        printed
+    };
     Err(NetworkError::Connect { program, message })
 }
 
 fn own_proc_pid() -> String {
-    std::fs::read_link("/proc/self").map_or_else(|_| "self".to_owned(), |pid| pid.to_string_lossy().into_owned())
+    std::fs::read_link("/proc/self").map_or_else(
+        |_| "self".to_owned(),
+        |pid| pid.to_string_lossy().into_owned(),
+    )
 }

@@ -39,7 +39,10 @@ impl Overlay {
     pub fn mount(&self) -> Result<OwnedFd, SetupFailure> {
         if self.lowers.len() + self.data_only.len() > MAX_LOWERS {
             return Err(SetupFailure::new(
-                format!("mount an overlay of {} layers (the kernel takes {MAX_LOWERS})", self.lowers.len()),
+                format!(
+                    "mount an overlay of {} layers (the kernel takes {MAX_LOWERS})",
+                    self.lowers.len()
+                ),
                 nix::errno::Errno::E2BIG,
             ));
         }
@@ -50,7 +53,8 @@ impl Overlay {
                 .during(|| format!("add {} to an overlay as {key}", path.display()))
         };
         let flag = |key: &str| {
-            rustix::mount::fsconfig_set_flag(&fs, key).during(|| format!("set the overlay option {key}"))
+            rustix::mount::fsconfig_set_flag(&fs, key)
+                .during(|| format!("set the overlay option {key}"))
         };
         set("source", Path::new("rbuild"))?;
         for lower in &self.lowers {

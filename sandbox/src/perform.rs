@@ -25,7 +25,10 @@ pub(crate) struct Performer {
 
 impl Performer {
     pub(crate) fn new(handles: Vec<OwnedFd>) -> Self {
-        Self { handles, root: None }
+        Self {
+            handles,
+            root: None,
+        }
     }
 
     /// Performs one operation. [`SetupOp::Execute`] returns only to tell that it failed.
@@ -35,22 +38,31 @@ impl Performer {
             SetupOp::JoinNetwork(_) | SetupOp::UserNamespace(_) | SetupOp::Namespaces { .. } => {
                 Err(SetupFailure::new(here(), Errno::EINVAL))
             }
-            SetupOp::BecomeRoot { groups } => become_user(&UserSpec::default(), *groups).during(here),
+            SetupOp::BecomeRoot { groups } => {
+                become_user(&UserSpec::default(), *groups).during(here)
+            }
             SetupOp::AttachRoot(handle) => self.attach_root(*handle),
             SetupOp::Loopback => sys::loopback_up().during(here),
             SetupOp::ForbidUserNamespaces => forbid_user_namespaces().during(here),
-            SetupOp::Mount { filesystem, target, options, attributes, optional } => {
-                match self.mount(filesystem, target, options, attributes) {
-                    Err(_) if *optional => Ok(()),
-                    other => other,
-                }
-            }
+            SetupOp::Mount {
+                filesystem,
+                target,
+                options,
+                attributes,
+                optional,
+            } => match self.mount(filesystem, target, options, attributes) {
+                Err(_) if *optional => Ok(()),
+                other => other,
+            },
             SetupOp::Device(name) => self.bind_device(name),
             SetupOp::BindSys => self.bind_sys(),
             SetupOp::Symlink { path, target } => self.root()?.symlink(path, target),
-            SetupOp::Attach { tree, directory, target, read_only } => {
-                self.attach(*tree, *directory, target, *read_only)
-            }
+            SetupOp::Attach {
+                tree,
+                directory,
+                target,
+                read_only,
+            } => self.attach(*tree, *directory, target, *read_only),
             SetupOp::Mask(path) => self.mask(path),
             SetupOp::ReadOnly(path) => self.make_read_only(path),
             SetupOp::PivotRoot { read_only } => self.pivot(*read_only),
@@ -80,21 +92,38 @@ impl Performer {
     }
 
     fn handle(&self, handle: Handle) -> Result<&OwnedFd, SetupFailure> {
-        self.handles.get(handle.0).ok_or_else(|| SetupFailure::new("find a descriptor of the plan", Errno::EBADF))
+        self.handles
+            .get(handle.0)
+            .ok_or_else(|| SetupFailure::new("find a descriptor of the plan", Errno::EBADF))
     }
 
     fn root(&self) -> Result<&TargetRoot, SetupFailure> {
-        self.root.as_ref().ok_or_else(|| SetupFailure::new("find the root of the plan", Errno::EBADF))
+        self.root
+            .as_ref()
+            .ok_or_else(|| SetupFailure::new("find the root of the plan", Errno::EBADF))
     }
 
     fn attach_root(&mut self, handle: Handle) -> Result<(), SetupFailure> {
-        let root = self.handle(handle)?.try_clone().during(|| "keep the root mount".into())?;
+        let root = self
+            .handle(handle)?
+            .try_clone()
+            .during(|| "keep the root mount".into())?;
         // pivot_root(2) takes only a mount that is attached somewhere; where is of no matter, it moves away at once. Any
         // directory that every host has will do.
-        let place = ["/tmp", "/usr", "/etc"].into_iter().find(|path| std::path::Path::new(path).is_dir());
-        let place = place.ok_or_else(|| SetupFailure::new("find a directory to attach the root to", Errno::ENOENT))?;
-        rustix::mount::move_mount(&root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .during(|| "attach the root file system".into())?;
+        let place = ["/tmp", "/usr", "/etc"]
+            .into_iter()
+            .find(|path| std::path::Path::new(path).is_dir());
+        let place = place.ok_or_else(|| {
+            SetupFailure::new("find a directory to attach the root to", Errno::ENOENT)
+        })?;
+        rustix::mount::move_mount(
+            &root,
+            "",
+            CWD,
+            place,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+        .during(|| "attach the root file system".into())?;
         self.root = Some(TargetRoot::new(root));
         Ok(())
     }
@@ -116,12 +145,16 @@ impl Performer {
             if value.is_empty() {
                 rustix::mount::fsconfig_set_flag(&fs, key.as_str()).during(here)?;
             } else {
-                rustix::mount::fsconfig_set_string(&fs, key.as_str(), value.as_str()).during(here)?;
+                rustix::mount::fsconfig_set_string(&fs, key.as_str(), value.as_str())
+                    .during(here)?;
             }
         }
         rustix::mount::fsconfig_create(&fs).during(here)?;
-        let flags = attributes.iter().fold(MountAttrFlags::empty(), |flags, a| flags | mount_flag(*a));
-        let mount = rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags).during(here)?;
+        let flags = attributes
+            .iter()
+            .fold(MountAttrFlags::empty(), |flags, a| flags | mount_flag(*a));
+        let mount =
+            rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags).during(here)?;
         move_onto(&mount, &place).during(here)
     }
 
@@ -135,12 +168,21 @@ impl Performer {
     fn bind_sys(&self) -> Result<(), SetupFailure> {
         let place = self.root()?.real_directory("/sys")?;
         let tree = clone_tree(CWD, "/sys", true).during(|| "clone the host's /sys".into())?;
-        let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        let attributes = libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC;
         sys::mount_setattr(&tree, true, attributes).during(|| "make /sys read-only".into())?;
         move_onto(&tree, &place).during(|| "bind /sys".into())
     }
 
-    fn attach(&self, tree: Handle, directory: bool, path: &str, read_only: bool) -> Result<(), SetupFailure> {
+    fn attach(
+        &self,
+        tree: Handle,
+        directory: bool,
+        path: &str,
+        read_only: bool,
+    ) -> Result<(), SetupFailure> {
         let place = self.root()?.mount_point(path, directory)?;
         let tree = self.handle(tree)?;
         if read_only {
@@ -151,15 +193,24 @@ impl Performer {
     }
 
     fn mask(&self, path: &str) -> Result<(), SetupFailure> {
-        let Some(place) = self.root()?.existing(path).during(|| format!("open {path}"))? else { return Ok(()) };
+        let Some(place) = self
+            .root()?
+            .existing(path)
+            .during(|| format!("open {path}"))?
+        else {
+            return Ok(());
+        };
         let here = || format!("mask {path}");
         let stat = rustix::fs::fstat(&place).during(here)?;
         if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
             let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(here)?;
             rustix::mount::fsconfig_set_string(&fs, "size", "0k").during(here)?;
             rustix::mount::fsconfig_create(&fs).during(here)?;
-            let flags = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-            let mount = rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags).during(here)?;
+            let flags = MountAttrFlags::MOUNT_ATTR_RDONLY
+                | MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV;
+            let mount =
+                rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags).during(here)?;
             move_onto(&mount, &place).during(here)
         } else {
             move_onto(&target::host_device("null")?, &place).during(here)
@@ -167,7 +218,13 @@ impl Performer {
     }
 
     fn make_read_only(&self, path: &str) -> Result<(), SetupFailure> {
-        let Some(place) = self.root()?.existing(path).during(|| format!("open {path}"))? else { return Ok(()) };
+        let Some(place) = self
+            .root()?
+            .existing(path)
+            .during(|| format!("open {path}"))?
+        else {
+            return Ok(());
+        };
         let here = || format!("make {path} read-only");
         let tree = clone_tree(&place, "", true).during(here)?;
         sys::mount_setattr(&tree, true, libc::MOUNT_ATTR_RDONLY).during(here)?;
@@ -178,12 +235,14 @@ impl Performer {
         let here = || "pivot into the root file system".to_owned();
         let root = self.root()?;
         if read_only {
-            sys::mount_setattr(root, false, libc::MOUNT_ATTR_RDONLY).during(|| "make the root read-only".into())?;
+            sys::mount_setattr(root, false, libc::MOUNT_ATTR_RDONLY)
+                .during(|| "make the root read-only".into())?;
         }
         rustix::process::fchdir(root).during(here)?;
         // pivot_root(".", ".") stacks the old root on the new one, from where it is unmounted, pivot_root(2).
         rustix::process::pivot_root(".", ".").during(here)?;
-        rustix::mount::unmount(".", UnmountFlags::DETACH).during(|| "let go of the host's root".into())?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH)
+            .during(|| "let go of the host's root".into())?;
         rustix::process::chdir("/").during(here)?;
         self.root = None;
         Ok(())
@@ -195,7 +254,11 @@ impl Performer {
         rustix::stdio::dup2_stdin(fds[0]?).map_err(raw)?;
         rustix::stdio::dup2_stdout(fds[1]?).map_err(raw)?;
         rustix::stdio::dup2_stderr(fds[2]?).map_err(raw)?;
-        if terminal { sys::take_terminal() } else { Ok(()) }
+        if terminal {
+            sys::take_terminal()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -236,7 +299,10 @@ fn become_user(user: &UserSpec, groups: bool) -> Result<(), Errno> {
 
 /// EINVAL here means an id without a mapping, user_namespaces(7), which its text does not say.
 fn explain_ids(user: &UserSpec) -> String {
-    format!("become user {}:{} (ids outside the namespace's map are refused as invalid)", user.uid, user.gid)
+    format!(
+        "become user {}:{} (ids outside the namespace's map are refused as invalid)",
+        user.uid, user.gid
+    )
 }
 
 /// Writing 0 below the limits of one's own namespace keeps user namespaces from being made in it; the enclosing ones keep
@@ -244,7 +310,14 @@ fn explain_ids(user: &UserSpec) -> String {
 fn forbid_user_namespaces() -> std::io::Result<()> {
     match std::fs::write("/proc/sys/user/max_user_namespaces", "0") {
         // An outer container may have /proc/sys read-only; the filter still stands.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EROFS | libc::ENOENT | libc::EACCES)) => Ok(()),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EROFS | libc::ENOENT | libc::EACCES)
+            ) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -252,7 +325,12 @@ fn forbid_user_namespaces() -> std::io::Result<()> {
 /// A path like /proc/self/fd/7 must not lead out through one of rbuild's own descriptors (CVE-2024-21626).
 fn enter(path: &str) -> Result<(), SetupFailure> {
     let here = || format!("enter the working directory {path}");
-    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).during(here)?;
+    let root = rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .during(here)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let directory = rustix::fs::openat2(&root, path, flags, Mode::empty(), how).during(here)?;
@@ -262,14 +340,21 @@ fn enter(path: &str) -> Result<(), SetupFailure> {
 fn execute(argv: &[String], env: &[(String, String)]) -> Result<(), SetupFailure> {
     let program = argv.first().map_or("", String::as_str);
     let here = || format!("execute {program}");
-    let c_string = |text: &str| CString::new(text).map_err(|_| SetupFailure::new(here(), Errno::EINVAL));
-    let arguments = argv.iter().map(|a| c_string(a)).collect::<Result<Vec<_>, _>>()?;
-    let environment =
-        env.iter().map(|(k, v)| c_string(&format!("{k}={v}"))).collect::<Result<Vec<_>, _>>()?;
+    let c_string =
+        |text: &str| CString::new(text).map_err(|_| SetupFailure::new(here(), Errno::EINVAL));
+    let arguments = argv
+        .iter()
+        .map(|a| c_string(a))
+        .collect::<Result<Vec<_>, _>>()?;
+    let environment = env
+        .iter()
+        .map(|(k, v)| c_string(&format!("{k}={v}")))
+        .collect::<Result<Vec<_>, _>>()?;
     // Descriptor 3 is the pipe that carries a failure home; it closes itself when the program starts. All others are
     // closed before the kernel resolves the program's path, so that it cannot lead through one of them.
     sys::close_from(4).during(|| "close rbuild's descriptors".into())?;
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).during(|| "ask for the parent's death signal".into())?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .during(|| "ask for the parent's death signal".into())?;
     let mut failure = Errno::ENOENT;
     for candidate in candidates(program, env) {
         // execve returns only on failure.
@@ -288,6 +373,18 @@ fn candidates(program: &str, env: &[(String, String)]) -> Vec<String> {
     if program.contains('/') || program.is_empty() {
         return vec![program.to_owned()];
     }
-    let path = env.iter().rev().find(|(key, _)| key == "PATH").map_or("", |(_, value)| value.as_str());
-    path.split(':').map(|dir| if dir.is_empty() { format!("./{program}") } else { format!("{dir}/{program}") }).collect()
+    let path = env
+        .iter()
+        .rev()
+        .find(|(key, _)| key == "PATH")
+        .map_or("", |(_, value)| value.as_str());
+    path.split(':')
+        .map(|dir| {
+            if dir.is_empty() {
+                format!("./{program}")
+            } else {
+                format!("{dir}/{program}")
+            }
+        })
+        .collect()
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::CapabilitySet;
 use crate::idmap::IdMap;
-use crate::spec::{Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec};
+use crate::spec::{
+    Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec,
+};
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +170,14 @@ const MASKED: [&str; 13] = [
 ];
 
 /// What Podman makes read-only.
-const READ_ONLY: [&str; 6] = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 6] = [
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 impl SetupPlan {
     /// Returns the operations that make the sandbox.
@@ -181,7 +190,9 @@ impl SetupPlan {
             ops.extend(MASKED.map(|path| SetupOp::Mask(path.to_owned())));
             ops.extend(READ_ONLY.map(|path| SetupOp::ReadOnly(path.to_owned())));
         }
-        ops.push(SetupOp::PivotRoot { read_only: spec.read_only_root });
+        ops.push(SetupOp::PivotRoot {
+            read_only: spec.read_only_root,
+        });
         ops.push(SetupOp::Hostname(spec.hostname.clone()));
         ops.push(SetupOp::NewSession);
         ops.extend(process(&spec.process, spec, groups));
@@ -195,7 +206,9 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
         ops.push(SetupOp::JoinNetwork(handle));
     }
     ops.push(SetupOp::UserNamespace(spec.ids.clone()));
-    ops.push(SetupOp::Namespaces { network: spec.network == NetworkSpec::None });
+    ops.push(SetupOp::Namespaces {
+        network: spec.network == NetworkSpec::None,
+    });
     ops.push(SetupOp::BecomeRoot { groups });
     if spec.network == NetworkSpec::None {
         ops.push(SetupOp::Loopback);
@@ -207,10 +220,16 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
 
 fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     use Attribute::{NoDev, NoExec, NoSuid, ReadOnly};
-    let mount = |filesystem: &str, target: &str, options: &[(&str, &str)], attributes: &[Attribute]| SetupOp::Mount {
+    let mount = |filesystem: &str,
+                 target: &str,
+                 options: &[(&str, &str)],
+                 attributes: &[Attribute]| SetupOp::Mount {
         filesystem: filesystem.to_owned(),
         target: target.to_owned(),
-        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        options: options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
         attributes: attributes.to_vec(),
         optional: false,
     };
@@ -220,25 +239,41 @@ fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     } else {
         SetupOp::BindSys
     });
-    ops.push(mount("tmpfs", "/dev", &[("mode", "755"), ("size", "65536k")], &[NoSuid, NoExec]));
+    ops.push(mount(
+        "tmpfs",
+        "/dev",
+        &[("mode", "755"), ("size", "65536k")],
+        &[NoSuid, NoExec],
+    ));
     ops.extend(DEVICES.map(|name| SetupOp::Device(name.to_owned())));
     // Group 5 is `tty` in every distribution; a namespace of one id cannot name it.
     let pts: &[(&str, &str)] = if groups {
-        &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")]
+        &[
+            ("newinstance", ""),
+            ("ptmxmode", "0666"),
+            ("mode", "0620"),
+            ("gid", "5"),
+        ]
     } else {
         &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")]
     };
     ops.push(mount("devpts", "/dev/pts", pts, &[NoSuid, NoExec]));
-    ops.push(mount("tmpfs", "/dev/shm", &[("mode", "1777"), ("size", "65536k")], &[NoSuid, NoDev, NoExec]));
+    ops.push(mount(
+        "tmpfs",
+        "/dev/shm",
+        &[("mode", "1777"), ("size", "65536k")],
+        &[NoSuid, NoDev, NoExec],
+    ));
     let mut queue = mount("mqueue", "/dev/mqueue", &[], &[NoSuid, NoDev, NoExec]);
     if let SetupOp::Mount { optional, .. } = &mut queue {
         // The kernel may be built without POSIX message queues.
         *optional = true;
     }
     ops.push(queue);
-    ops.extend(
-        DEV_LINKS.map(|(path, target)| SetupOp::Symlink { path: path.to_owned(), target: target.to_owned() }),
-    );
+    ops.extend(DEV_LINKS.map(|(path, target)| SetupOp::Symlink {
+        path: path.to_owned(),
+        target: target.to_owned(),
+    }));
     ops
 }
 
@@ -256,7 +291,13 @@ fn requested(mount: &MountSpec) -> SetupOp {
             let mut attributes = vec![Attribute::NoSuid, Attribute::NoDev];
             attributes.extend(mount.read_only.then_some(Attribute::ReadOnly));
             let filesystem = "tmpfs".to_owned();
-            SetupOp::Mount { filesystem, target: mount.target.clone(), options, attributes, optional: false }
+            SetupOp::Mount {
+                filesystem,
+                target: mount.target.clone(),
+                options,
+                attributes,
+                optional: false,
+            }
         }
     }
 }
@@ -265,19 +306,32 @@ fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<Setup
     let confinement = &spec.confinement;
     let keep = confinement.ambient && process.user.uid != 0 && !confinement.capabilities.is_empty();
     let mut ops = vec![
-        SetupOp::Stdio { handles: process.stdio, terminal: process.terminal },
+        SetupOp::Stdio {
+            handles: process.stdio,
+            terminal: process.terminal,
+        },
         SetupOp::WorkingDirectory(process.cwd.clone()),
     ];
     if confinement.seccomp {
         ops.push(SetupOp::Seccomp);
     }
     ops.push(SetupOp::Bound(confinement.capabilities));
-    ops.push(SetupOp::User { user: process.user.clone(), groups, keep });
-    ops.push(SetupOp::Capabilities { set: confinement.capabilities, ambient: keep });
+    ops.push(SetupOp::User {
+        user: process.user.clone(),
+        groups,
+        keep,
+    });
+    ops.push(SetupOp::Capabilities {
+        set: confinement.capabilities,
+        ambient: keep,
+    });
     if confinement.no_new_privileges {
         ops.push(SetupOp::NoNewPrivileges);
     }
-    ops.push(SetupOp::Execute { argv: process.argv.clone(), env: process.env.clone() });
+    ops.push(SetupOp::Execute {
+        argv: process.argv.clone(),
+        env: process.env.clone(),
+    });
     ops
 }
 
@@ -287,25 +341,45 @@ impl fmt::Display for SetupOp {
         match self {
             Self::JoinNetwork(_) => f.write_str("join the build's network namespace"),
             Self::UserNamespace(ids) => {
-                write!(f, "create a user namespace (uids {})", one_line(&ids.uids.to_string()))
+                write!(
+                    f,
+                    "create a user namespace (uids {})",
+                    one_line(&ids.uids.to_string())
+                )
             }
-            Self::Namespaces { network: true } => f.write_str("create mount, pid, ipc, uts, cgroup and network namespaces"),
-            Self::Namespaces { network: false } => f.write_str("create mount, pid, ipc, uts and cgroup namespaces"),
+            Self::Namespaces { network: true } => {
+                f.write_str("create mount, pid, ipc, uts, cgroup and network namespaces")
+            }
+            Self::Namespaces { network: false } => {
+                f.write_str("create mount, pid, ipc, uts and cgroup namespaces")
+            }
             Self::BecomeRoot { .. } => f.write_str("become the namespace's root"),
             Self::AttachRoot(_) => f.write_str("attach the root file system"),
             Self::Loopback => f.write_str("bring the loopback interface up"),
             Self::ForbidUserNamespaces => f.write_str("forbid nested user namespaces"),
-            Self::Mount { filesystem, target, .. } => write!(f, "mount {filesystem} at {target}"),
+            Self::Mount {
+                filesystem, target, ..
+            } => write!(f, "mount {filesystem} at {target}"),
             Self::Device(name) => write!(f, "bind the device /dev/{name}"),
             Self::BindSys => f.write_str("bind /sys read-only"),
             Self::Symlink { path, target } => write!(f, "link {path} to {target}"),
-            Self::Attach { target, read_only, .. } => {
-                write!(f, "attach a tree at {target}{}", if *read_only { " read-only" } else { "" })
+            Self::Attach {
+                target, read_only, ..
+            } => {
+                write!(
+                    f,
+                    "attach a tree at {target}{}",
+                    if *read_only { " read-only" } else { "" }
+                )
             }
             Self::Mask(path) => write!(f, "mask {path}"),
             Self::ReadOnly(path) => write!(f, "make {path} read-only"),
             Self::PivotRoot { read_only } => {
-                write!(f, "pivot into the root file system{}", if *read_only { ", read-only" } else { "" })
+                write!(
+                    f,
+                    "pivot into the root file system{}",
+                    if *read_only { ", read-only" } else { "" }
+                )
             }
             Self::Hostname(name) => write!(f, "set the host name to {name}"),
             Self::NewSession => f.write_str("start a new session with an empty keyring"),
@@ -316,7 +390,11 @@ impl fmt::Display for SetupOp {
             Self::User { user, .. } => write!(f, "become user {}:{}", user.uid, user.gid),
             Self::Capabilities { set, .. } => write!(f, "set capabilities to {set}"),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
-            Self::Execute { argv, .. } => write!(f, "execute {}", argv.first().map_or("nothing", String::as_str)),
+            Self::Execute { argv, .. } => write!(
+                f,
+                "execute {}",
+                argv.first().map_or("nothing", String::as_str)
+            ),
         }
     }
 }

@@ -62,7 +62,10 @@ pub struct SessionPlan {
 impl SessionPlan {
     /// How many image user ids and group ids the session can store: those above session id 0, without a gap.
     pub fn image_ids(&self) -> (u32, u32) {
-        (self.uids.contiguous_from_zero().saturating_sub(1), self.gids.contiguous_from_zero().saturating_sub(1))
+        (
+            self.uids.contiguous_from_zero().saturating_sub(1),
+            self.gids.contiguous_from_zero().saturating_sub(1),
+        )
     }
 }
 
@@ -145,9 +148,18 @@ impl Session {
         }
     }
 
-    fn set_up(&mut self, entry: &str, plan: &SessionPlan, foreground: bool) -> Result<(), SessionError> {
-        let own_ids = (plan.writer == MapWriter::Itself)
-            .then(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
+    fn set_up(
+        &mut self,
+        entry: &str,
+        plan: &SessionPlan,
+        foreground: bool,
+    ) -> Result<(), SessionError> {
+        let own_ids = (plan.writer == MapWriter::Itself).then(|| {
+            (
+                nix::unistd::geteuid().as_raw(),
+                nix::unistd::getegid().as_raw(),
+            )
+        });
         let hello = Hello {
             entry: entry.to_owned(),
             own_ids,
@@ -209,29 +221,45 @@ fn write_maps(pid: u32, plan: &SessionPlan) -> Result<(), SessionError> {
         MapWriter::Caller => {
             for (name, map) in [("uid_map", &plan.uids), ("gid_map", &plan.gids)] {
                 let path = format!("/proc/{pid}/{name}");
-                fs::write(&path, map.to_string()).map_err(|source| SessionError::WriteMap { path, source })?;
+                fs::write(&path, map.to_string())
+                    .map_err(|source| SessionError::WriteMap { path, source })?;
             }
             Ok(())
         }
-        MapWriter::Helpers { newuidmap, newgidmap } => {
+        MapWriter::Helpers {
+            newuidmap,
+            newgidmap,
+        } => {
             // The two run side by side: each costs an execve of a setuid program.
-            let running = [(newuidmap, &plan.uids), (newgidmap, &plan.gids)].map(|(program, map)| {
-                let child = Command::new(program)
-                    .arg(pid.to_string())
-                    .args(map.extents().iter().flat_map(|e| [e.inside, e.outside, e.count].map(|n| n.to_string())))
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::piped())
-                    .spawn();
-                (program.display().to_string(), child)
-            });
+            let running =
+                [(newuidmap, &plan.uids), (newgidmap, &plan.gids)].map(|(program, map)| {
+                    let child =
+                        Command::new(program)
+                            .arg(pid.to_string())
+                            .args(map.extents().iter().flat_map(|e| {
+                                [e.inside, e.outside, e.count].map(|n| n.to_string())
+                            }))
+                            .stdin(Stdio::null())
+                            .stdout(Stdio::null())
+                            .stderr(Stdio::piped())
+                            .spawn();
+                    (program.display().to_string(), child)
+                });
             for (program, child) in running {
-                let helper = |message| SessionError::Helper { program: program.clone(), message };
-                let output =
-                    child.and_then(Child::wait_with_output).map_err(|error| helper(error.to_string()))?;
+                let helper = |message| SessionError::Helper {
+                    program: program.clone(),
+                    message,
+                };
+                let output = child
+                    .and_then(Child::wait_with_output)
+                    .map_err(|error| helper(error.to_string()))?;
                 if !output.status.success() {
                     let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                    return Err(helper(if printed.is_empty() { output.status.to_string() } else { printed }));
+                    return Err(helper(if printed.is_empty() {
+                        output.status.to_string()
+                    } else {
+                        printed
+                    }));
                 }
             }
             Ok(())
@@ -262,7 +290,10 @@ impl SessionContext {
 
     /// How many image user and group ids the session stores.
     pub fn image_ids(&self) -> (u32, u32) {
-        (self.uids.contiguous_from_zero().saturating_sub(1), self.gids.contiguous_from_zero().saturating_sub(1))
+        (
+            self.uids.contiguous_from_zero().saturating_sub(1),
+            self.gids.contiguous_from_zero().saturating_sub(1),
+        )
     }
 }
 
@@ -271,10 +302,16 @@ pub type Entry = (&'static str, fn(SessionContext) -> ExitCode);
 
 /// The whole life of the re-executed process.
 pub(crate) fn main(entries: &[Entry]) -> ExitCode {
-    let Ok(socket) = take_socket() else { return ExitCode::from(125) };
+    let Ok(socket) = take_socket() else {
+        return ExitCode::from(125);
+    };
     let received = wire::receive::<Hello>(&socket);
-    let Ok(Some((hello, fds))) = received else { return ExitCode::from(125) };
-    let Some(stdin) = fds.into_iter().next() else { return ExitCode::from(125) };
+    let Ok(Some((hello, fds))) = received else {
+        return ExitCode::from(125);
+    };
+    let Some(stdin) = fds.into_iter().next() else {
+        return ExitCode::from(125);
+    };
     match become_session(&socket, &hello) {
         Ok(Role::Waiter(child)) => wait_as_parent(child),
         Ok(Role::Session(executable)) => {
@@ -282,7 +319,13 @@ pub(crate) fn main(entries: &[Entry]) -> ExitCode {
                 return ExitCode::from(125);
             };
             let (uids, gids) = hello.ids;
-            run(SessionContext { socket, stdin, uids, gids, executable })
+            run(SessionContext {
+                socket,
+                stdin,
+                uids,
+                gids,
+                executable,
+            })
         }
         Err(failure) => {
             let _ = wire::send(&socket, &Setup::Failed(failure), &[]);
@@ -305,7 +348,8 @@ fn take_socket() -> io::Result<UnixStream> {
 }
 
 fn become_session(socket: &UnixStream, hello: &Hello) -> Result<Role, SetupFailure> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).during(|| "ask for the parent's death signal".into())?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+        .during(|| "ask for the parent's death signal".into())?;
     unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
     if let Some((uid, gid)) = hello.own_ids {
         write_own_maps(uid, gid)?;
@@ -314,7 +358,10 @@ fn become_session(socket: &UnixStream, hello: &Hello) -> Result<Role, SetupFailu
     if hello.own_ids.is_none() {
         let answer = wire::receive::<Setup>(socket).during(|| "hear from the caller".into())?;
         if !matches!(answer, Some((Setup::MapsWritten, _))) {
-            return Err(SetupFailure::new("hear from the caller", nix::errno::Errno::ECONNRESET));
+            return Err(SetupFailure::new(
+                "hear from the caller",
+                nix::errno::Errno::ECONNRESET,
+            ));
         }
     }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
@@ -322,16 +369,19 @@ fn become_session(socket: &UnixStream, hello: &Hello) -> Result<Role, SetupFailu
     // Nothing that is mounted in the session shows outside; what is unmounted outside goes here too.
     rustix::mount::mount_change(
         "/",
-        rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC,
+        rustix::mount::MountPropagationFlags::DOWNSTREAM
+            | rustix::mount::MountPropagationFlags::REC,
     )
     .during(|| "make the session's mounts its own".into())?;
     if !hello.foreground {
-        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).during(|| "leave the process group".into())?;
+        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
+            .during(|| "leave the process group".into())?;
     }
     match sys::fork().during(|| "fork the session".into())? {
         sys::Forked::Parent(child) => Ok(Role::Waiter(child)),
         sys::Forked::Child => {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).during(|| "ask for the parent's death signal".into())?;
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+                .during(|| "ask for the parent's death signal".into())?;
             let executable = OwnExecutable::open()?;
             wire::send(socket, &Setup::Ready, &[]).during(|| "report to the caller".into())?;
             Ok(Role::Session(executable))
@@ -341,8 +391,11 @@ fn become_session(socket: &UnixStream, hello: &Hello) -> Result<Role, SetupFailu
 
 /// Without a helper program a process may map its own ids only, after giving up setgroups, user_namespaces(7).
 fn write_own_maps(uid: u32, gid: u32) -> Result<(), SetupFailure> {
-    let files =
-        [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {uid} 1\n")), ("gid_map", format!("0 {gid} 1\n"))];
+    let files = [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {uid} 1\n")),
+        ("gid_map", format!("0 {gid} 1\n")),
+    ];
     for (name, text) in files {
         let path = format!("/proc/self/{name}");
         fs::write(&path, text).during(|| format!("write {path}"))?;
@@ -354,7 +407,9 @@ fn write_own_maps(uid: u32, gid: u32) -> Result<(), SetupFailure> {
 fn wait_as_parent(child: Pid) -> ExitCode {
     loop {
         match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, code)) => return ExitCode::from(u8::try_from(code).unwrap_or(125)),
+            Ok(WaitStatus::Exited(_, code)) => {
+                return ExitCode::from(u8::try_from(code).unwrap_or(125));
+            }
             Ok(WaitStatus::Signaled(_, signal, _)) => {
                 return ExitCode::from(128 + u8::try_from(signal as i32).unwrap_or(0));
             }

@@ -75,7 +75,9 @@ enum ToStep {
 #[derive(Serialize, Deserialize)]
 enum FromStep {
     /// It is in its user namespace; the text is its process id as the mounted /proc counts.
-    Unshared { proc_pid: String },
+    Unshared {
+        proc_pid: String,
+    },
     Failed(SetupFailure),
     CannotExecute(SetupFailure),
     Ended(Outcome),
@@ -110,7 +112,11 @@ impl Step {
     ///
     /// # Errors
     /// See [`StepError`]; errors of the plan itself come from [`Step::wait`].
-    pub fn start(executable: &OwnExecutable, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> Result<Self, StepError> {
+    pub fn start(
+        executable: &OwnExecutable,
+        spec: &SandboxSpec,
+        handles: &[BorrowedFd<'_>],
+    ) -> Result<Self, StepError> {
         let (socket, theirs) = UnixStream::pair().map_err(StepError::Spawn)?;
         let child = Command::new(executable.path())
             .arg0(ARGV0)
@@ -130,7 +136,11 @@ impl Step {
         }
     }
 
-    fn introduce(&mut self, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> Result<(), StepError> {
+    fn introduce(
+        &mut self,
+        spec: &SandboxSpec,
+        handles: &[BorrowedFd<'_>],
+    ) -> Result<(), StepError> {
         wire::send(&self.socket, &SetupPlan::of(spec), handles).map_err(StepError::Spawn)?;
         match wire::receive::<FromStep>(&self.socket).map_err(StepError::Lost)? {
             Some((FromStep::Unshared { proc_pid }, _)) => {
@@ -177,7 +187,9 @@ fn write_maps(proc_pid: &str, ids: &IdMap) -> io::Result<()> {
 
 /// The whole life of the re-executed process.
 pub(crate) fn main() -> ExitCode {
-    let Ok(socket) = take_socket() else { return ExitCode::from(125) };
+    let Ok(socket) = take_socket() else {
+        return ExitCode::from(125);
+    };
     let last = match run(&socket) {
         Ok(message) => message,
         Err(failure) => FromStep::Failed(failure),
@@ -194,7 +206,8 @@ fn take_socket() -> io::Result<UnixStream> {
 }
 
 fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).during(|| "ask for the parent's death signal".into())?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+        .during(|| "ask for the parent's death signal".into())?;
     let (failure_out, failure_in) = failure_pipe().during(|| "make a pipe".into())?;
     let received = wire::receive::<SetupPlan>(socket).during(|| "read the plan".into())?;
     let (SetupPlan(ops), handles) =
@@ -264,7 +277,9 @@ fn enter_namespaces<'a>(
 
 fn have_maps_written(socket: &UnixStream) -> io::Result<()> {
     // The session and the mounted /proc may count processes in different namespaces; /proc itself knows the number.
-    let proc_pid = std::fs::read_link("/proc/self")?.to_string_lossy().into_owned();
+    let proc_pid = std::fs::read_link("/proc/self")?
+        .to_string_lossy()
+        .into_owned();
     wire::send(socket, &FromStep::Unshared { proc_pid }, &[])?;
     match wire::receive::<ToStep>(socket)? {
         Some((ToStep::MapsWritten, _)) => Ok(()),
@@ -296,7 +311,11 @@ fn early_failure(failure_out: OwnedFd) -> Result<Option<FromStep>, SetupFailure>
     }
     let (executing, failure): (bool, SetupFailure) = serde_json::from_slice(&text)
         .map_err(|_| SetupFailure::new("read the step's answer", Errno::EBADMSG))?;
-    Ok(Some(if executing { FromStep::CannotExecute(failure) } else { FromStep::Failed(failure) }))
+    Ok(Some(if executing {
+        FromStep::CannotExecute(failure)
+    } else {
+        FromStep::Failed(failure)
+    }))
 }
 
 /// Waits for the program, passes signals on, and kills it when the session hangs up.
@@ -330,7 +349,9 @@ fn supervise(child: Pid, socket: &UnixStream) -> Result<FromStep, SetupFailure> 
     loop {
         match waitpid(child, None) {
             Ok(WaitStatus::Exited(_, code)) => return Ok(FromStep::Ended(Outcome::Exited(code))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(FromStep::Ended(Outcome::Signaled(signal as i32))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                return Ok(FromStep::Ended(Outcome::Signaled(signal as i32)));
+            }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(SetupFailure::new("wait for the program", errno)),
         }

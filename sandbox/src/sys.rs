@@ -45,7 +45,12 @@ pub(crate) fn mount_setattr(mount: impl AsFd, recursive: bool, set: u64) -> Resu
     if recursive {
         flags |= libc::AT_RECURSIVE;
     }
-    let attr = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attr = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     // JUSTIFICATION: no crate we use wraps mount_setattr(2).
     // SAFETY: the path is a NUL-terminated literal, `attr` is a live, fully initialised value, its exact size is given,
     // and the kernel only reads from both.
@@ -68,7 +73,11 @@ pub(crate) fn join_new_keyring() -> Result<(), Errno> {
     // JUSTIFICATION: keyctl(2) has no wrapper in libc.
     // SAFETY: a null name asks for an anonymous keyring; no other memory is passed.
     let result = unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
     };
     Errno::result(result).map(drop)
 }
@@ -87,10 +96,17 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = libc::c_char::from_ne_bytes([*from]);
     }
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("flags fit a short");
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("flags fit a short");
     // JUSTIFICATION: one ioctl instead of a netlink crate.
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives until the call returns; the name is NUL-terminated by the zeroes.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) };
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            std::ptr::from_ref(&request),
+        )
+    };
     Errno::result(result).map(drop)
 }
 
@@ -115,11 +131,21 @@ pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
 /// Installs a seccomp filter for the calling thread and its future children, seccomp(2).
 pub(crate) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(), Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
-    let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
+    let filter = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+    };
     // JUSTIFICATION: seccompiler's own installer always sets no_new_privs, which a build step must not have.
     // SAFETY: `filter` points at `len` instructions that live until the call returns; seccompiler's `sock_filter` is
     // `repr(C)` with the fields of linux/filter.h, as libc's is; the kernel only reads.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&filter)) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            std::ptr::from_ref(&filter),
+        )
+    };
     Errno::result(result).map(drop)
 }
 

@@ -56,7 +56,10 @@ impl TargetRoot {
 
     /// A directory or file to attach something to, made where it is missing.
     pub(crate) fn mount_point(&self, path: &str, directory: bool) -> Result<OwnedFd, SetupFailure> {
-        if let Some(fd) = self.existing(path).during(|| format!("open the mount point {path}"))? {
+        if let Some(fd) = self
+            .existing(path)
+            .during(|| format!("open the mount point {path}"))?
+        {
             return Ok(fd);
         }
         if directory {
@@ -73,19 +76,30 @@ impl TargetRoot {
             Ok(_) | Err(RErrno::EXIST) => {}
             Err(error) => return Err(error).during(|| format!("create the mount point {path}")),
         }
-        self.resolve(path, OFlags::empty(), ResolveFlags::empty()).during(|| format!("open the mount point {path}"))
+        self.resolve(path, OFlags::empty(), ResolveFlags::empty())
+            .during(|| format!("open the mount point {path}"))
     }
 
     fn make_directories(&self, path: &str) -> Result<OwnedFd, SetupFailure> {
         let mut done = String::from("/");
-        let mut at = self.resolve("/", OFlags::DIRECTORY, ResolveFlags::empty()).during(|| "open /".into())?;
-        for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        let mut at = self
+            .resolve("/", OFlags::DIRECTORY, ResolveFlags::empty())
+            .during(|| "open /".into())?;
+        for name in path
+            .split('/')
+            .filter(|name| !name.is_empty() && *name != ".")
+        {
             if name == ".." {
-                return Err(SetupFailure::new(format!("create the mount point {path}"), Errno::EINVAL));
+                return Err(SetupFailure::new(
+                    format!("create the mount point {path}"),
+                    Errno::EINVAL,
+                ));
             }
             match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(RErrno::EXIST) => {}
-                Err(error) => return Err(error).during(|| format!("create {done}{name} in the image")),
+                Err(error) => {
+                    return Err(error).during(|| format!("create {done}{name} in the image"));
+                }
             }
             done = format!("{done}{name}/");
             at = self
@@ -131,19 +145,34 @@ pub(crate) fn host_device(name: &str) -> Result<OwnedFd, SetupFailure> {
         "random" => (1, 8),
         "urandom" => (1, 9),
         "tty" => (5, 0),
-        _ => return Err(SetupFailure::new(format!("bind the unknown device {name}"), Errno::ENODEV)),
+        _ => {
+            return Err(SetupFailure::new(
+                format!("bind the unknown device {name}"),
+                Errno::ENODEV,
+            ));
+        }
     };
     let path = format!("/dev/{name}");
     let tree = rustix::mount::open_tree(
         CWD,
         path.as_str(),
-        rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE
+            | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC,
     )
     .during(|| format!("open {path}"))?;
     let stat = rustix::fs::fstat(&tree).during(|| format!("look at {path}"))?;
-    let found = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let found = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || found != number {
-        return Err(SetupFailure::new(format!("trust {path}, which is not device {}:{}", number.0, number.1), Errno::ENODEV));
+        return Err(SetupFailure::new(
+            format!(
+                "trust {path}, which is not device {}:{}",
+                number.0, number.1
+            ),
+            Errno::ENODEV,
+        ));
     }
     Ok(tree)
 }

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,9 +19,15 @@ const MAX_FRAME: usize = 64 << 20;
 const MAX_FDS: usize = 250;
 
 /// Sends one message and its descriptors.
-pub(crate) fn send<T: Serialize>(mut socket: &UnixStream, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send<T: Serialize>(
+    mut socket: &UnixStream,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let body = serde_json::to_vec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?.to_le_bytes();
+    let length = u32::try_from(body.len())
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?
+        .to_le_bytes();
     if fds.len() > MAX_FDS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -30,13 +37,20 @@ pub(crate) fn send<T: Serialize>(mut socket: &UnixStream, message: &T, fds: &[Bo
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // The descriptors ride on the length, so that the body may be read in pieces.
-    let sent = rustix::net::sendmsg(socket.as_fd(), &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    let sent = rustix::net::sendmsg(
+        socket.as_fd(),
+        &[IoSlice::new(&length)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
     socket.write_all(&length[sent..])?;
     socket.write_all(&body)
 }
 
 /// Receives one message and its descriptors, or `None` at the end of the stream.
-pub(crate) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+pub(crate) fn receive<T: DeserializeOwned>(
+    mut socket: &UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut length = [0; 4];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -67,7 +81,10 @@ pub(crate) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Resul
     }
     let mut body = vec![0; length];
     socket.read_exact(&mut body)?;
-    Ok(Some((serde_json::from_slice(&body).map_err(io::Error::other)?, fds)))
+    Ok(Some((
+        serde_json::from_slice(&body).map_err(io::Error::other)?,
+        fds,
+    )))
 }
 
 #[cfg(test)]
@@ -86,7 +103,9 @@ mod tests {
         let (message, fds): (Vec<String>, _) = receive(&b).unwrap().unwrap();
         assert_eq!(message, ["x", "x", "x"]);
         let mut text = String::new();
-        File::from(fds.into_iter().next().unwrap()).read_to_string(&mut text).unwrap();
+        File::from(fds.into_iter().next().unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "through");
     }
 
