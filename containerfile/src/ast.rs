@@ -3,11 +3,13 @@
 //! Invariant: the tree holds values as they were written. Variables are not expanded and quotes not removed in any [`Word`];
 //! whoever knows the environment passes words through [`expand`](crate::expand). Plain `String`s are never expanded.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
 
+mod command;
+
+pub use self::command::{Command, Device, Heredoc, NetworkMode, Run, RunCommand, SecurityMode};
 pub use crate::mount::{Mount, MountKey, MountOption};
 pub use crate::source::{Span, Spanned};
 
@@ -79,6 +81,16 @@ pub struct Check {
     pub experimental: Vec<String>,
     /// Whether findings fail the build.
     pub error: bool,
+}
+
+impl Check {
+    /// Whether findings of a rule are not wanted.
+    #[must_use]
+    pub fn skips(&self, rule: &str) -> bool {
+        self.skip
+            .iter()
+            .any(|skipped| skipped == "all" || skipped == rule)
+    }
 }
 
 /// A whole file.
@@ -200,140 +212,6 @@ impl InstructionKind {
             Self::Workdir(_) => "WORKDIR",
         }
     }
-}
-
-/// A command line of `CMD`, `ENTRYPOINT` or `HEALTHCHECK`. Never expanded by the builder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Command {
-    /// One string for the stage's `SHELL`.
-    Shell(Spanned<String>),
-    /// A program and its arguments; may be empty.
-    Exec(Vec<Spanned<String>>),
-}
-
-/// `RUN`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Run {
-    /// `--mount`, in order.
-    pub mounts: Vec<Mount>,
-    /// `--network`.
-    pub network: Option<Spanned<NetworkMode>>,
-    /// `--security`.
-    pub security: Option<Spanned<SecurityMode>>,
-    /// `--device`, in order.
-    pub devices: Vec<Device>,
-    /// What to run.
-    pub command: RunCommand,
-}
-
-/// What `RUN` runs. Never expanded by the builder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunCommand {
-    /// Text for the stage's `SHELL`; [`RunCommand::shell_text`] puts the heredocs back below it.
-    Shell {
-        /// The logical line.
-        text: Spanned<String>,
-        /// The heredocs that it opens, in order; the shell reads them.
-        heredocs: Vec<Heredoc>,
-    },
-    /// A heredoc alone: its content is the script, for the stage's `SHELL`, or for the interpreter after its `#!`.
-    Script(Heredoc),
-    /// A program and its arguments; may be empty.
-    Exec(Vec<Spanned<String>>),
-}
-
-impl RunCommand {
-    /// The string that `SHELL` gets as its last argument; `None` for the exec form. A script that starts with `#!` is meant to be
-    /// executed as a file instead.
-    #[must_use]
-    pub fn shell_text(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Exec(_) => None,
-            Self::Script(heredoc) => Some(heredoc.content()),
-            Self::Shell { text, heredocs } if heredocs.is_empty() => {
-                Some(Cow::Borrowed(&text.value))
-            }
-            Self::Shell { text, heredocs } => {
-                let mut whole = text.value.clone();
-                for heredoc in heredocs {
-                    whole.push('\n');
-                    whole.push_str(&heredoc.raw);
-                    whole.push_str(&heredoc.name);
-                }
-                Some(Cow::Owned(whole))
-            }
-        }
-    }
-}
-
-/// A here-document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Heredoc {
-    /// The delimiter without its quotes; the file name when it is copied to a directory.
-    pub name: String,
-    /// The descriptor in front of `<<`; 0 without one.
-    pub fd: u32,
-    /// Whether any part of the delimiter was quoted: then the content is not expanded.
-    pub quoted: bool,
-    /// Whether it was opened with `<<-`.
-    pub strip_tabs: bool,
-    /// The lines between the opening line and the terminator, with their line ends, as written.
-    pub raw: String,
-    /// The opening, `<<EOF`.
-    pub span: Span,
-    /// The lines of `raw`.
-    pub body: Span,
-}
-
-impl Heredoc {
-    /// The content: the lines, without their leading tabs if it was opened with `<<-`.
-    #[must_use]
-    pub fn content(&self) -> Cow<'_, str> {
-        if !self.strip_tabs || !self.raw.contains('\t') {
-            return Cow::Borrowed(&self.raw);
-        }
-        Cow::Owned(
-            self.raw
-                .split_inclusive('\n')
-                .map(|line| line.trim_start_matches('\t'))
-                .collect(),
-        )
-    }
-}
-
-/// `RUN --network`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkMode {
-    /// What the build uses.
-    Default,
-    /// An isolated loopback.
-    None,
-    /// The host's network; needs a permission.
-    Host,
-}
-
-/// `RUN --security`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SecurityMode {
-    /// The usual restrictions.
-    Sandbox,
-    /// None; a rootless builder refuses it.
-    Insecure,
-}
-
-/// `RUN --device=NAME[,required]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Device {
-    /// The CDI device name or class.
-    pub name: Spanned<String>,
-    /// Whether the build fails without it.
-    pub required: bool,
-    /// The whole flag.
-    pub span: Span,
 }
 
 /// `COPY`.

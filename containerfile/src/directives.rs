@@ -56,18 +56,30 @@ struct Directive {
 
 /// `# key = value`, with blanks nearly everywhere.
 fn directive(line: PhysicalLine<'_>) -> Option<Directive> {
-    let spanned = |part: &str| {
-        let start = line.start + (part.as_ptr() as usize - line.text.as_ptr() as usize);
-        Spanned::new(part.to_owned(), Span::new(start, start + part.len()))
-    };
-    let (key, value) = line.text.trim_start().strip_prefix('#')?.split_once('=')?;
-    let (key, value) = (key.trim(), value.trim());
-    let is_key = key.starts_with(|first: char| first.is_ascii_alphabetic())
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    (is_key && !value.is_empty()).then(|| Directive {
-        key: spanned(key),
-        value: spanned(value),
-    })
+    let hash = line
+        .text
+        .find(|c: char| !c.is_whitespace())
+        .filter(|&at| line.text[at..].starts_with('#'))?;
+    let equals = line.text.find('=').filter(|&at| at > hash)?;
+    let (key, value) = (
+        trimmed(line, hash + 1, equals),
+        trimmed(line, equals + 1, line.text.len()),
+    );
+    let is_key = key
+        .value
+        .starts_with(|first: char| first.is_ascii_alphabetic())
+        && key.value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_key && !value.value.is_empty()).then_some(Directive { key, value })
+}
+
+/// A part of a line without the blanks at its ends.
+fn trimmed(line: PhysicalLine<'_>, from: usize, to: usize) -> Spanned<String> {
+    let part = &line.text[from..to];
+    let start = line.start + from + (part.len() - part.trim_start().len());
+    Spanned::new(
+        part.trim().to_owned(),
+        Span::new(start, start + part.trim().len()),
+    )
 }
 
 /// `skip=Rule,Rule;error=true`.

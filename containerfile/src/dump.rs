@@ -3,7 +3,7 @@
 //! Invariant: the S-expressions show how lines are cut, before any instruction has a meaning; so they also exist for a file whose
 //! instructions make no sense.
 
-use crate::ast::EscapeChar;
+use crate::ast::{EscapeChar, Flag};
 use crate::diagnostics::Diagnostic;
 use crate::directives;
 use crate::lines::{Fragment, Lines};
@@ -65,7 +65,7 @@ fn write_statement(out: &mut String, statement: &Statement<'_>, escape: EscapeCh
     out.push_str(&")".repeat(open));
 }
 
-fn flag(flag: &crate::ast::Flag) -> String {
+fn flag(flag: &Flag) -> String {
     quote(&match &flag.value {
         Some(value) => format!("--{}={}", flag.name.value, value.raw),
         None => format!("--{}", flag.name.value),

@@ -11,7 +11,7 @@ mod run;
 mod simple;
 mod stage;
 
-use crate::ast::{EscapeChar, Heredoc, Instruction, InstructionKind, Span, Word};
+use crate::ast::{EscapeChar, Heredoc, Instruction, InstructionKind, Span, Spanned, Word};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::flags::{Flags, Known};
 use crate::heredoc::Opening;
@@ -84,7 +84,7 @@ impl<'c, 'l> Context<'c, 'l> {
     }
 
     /// The strings of a JSON array; `None` for any other text. What looks like an array and is none is reported.
-    fn json(&mut self, fragment: Fragment<'l>) -> Option<Vec<crate::ast::Spanned<String>>> {
+    fn json(&mut self, fragment: Fragment<'l>) -> Option<Vec<Spanned<String>>> {
         match words::json(fragment) {
             Json::No => None,
             Json::Strings(strings) => Some(strings),

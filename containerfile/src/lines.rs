@@ -256,6 +256,11 @@ impl<'l> Fragment<'l> {
         self.slice(start, start + text.trim().len())
     }
 
+    /// The offsets of this fragment in the text of another one of the same line.
+    pub(crate) fn extent_in(self, whole: Self) -> Span {
+        Span::new(self.start - whole.start, self.end - whole.start)
+    }
+
     /// Where it was written: from its first byte to its last, continuations in between included.
     pub(crate) fn span(self) -> Span {
         if self.is_empty() {

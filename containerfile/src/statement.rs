@@ -197,7 +197,7 @@ fn flag(plain: String, written: Fragment<'_>) -> Flag {
         }
         None => (plain.as_str(), None),
     };
-    let name = name.trim_start_matches("--").to_owned();
+    let name = name.strip_prefix("--").unwrap_or(name).to_owned();
     Flag {
         name: Spanned::new(name, body.slice(0, name_end).span()),
         value,

@@ -483,3 +483,56 @@ fn the_time_is_linear_in_every_dimension() {
         );
     }
 }
+
+/// Every finding of a text as `line:column severity rule message [help] {fix}`.
+fn report(text: &str) -> String {
+    let source = Source::new("Containerfile", text);
+    let findings = parse(&source).diagnostics.into_iter().map(|found| {
+        let place = source.line_col(found.span.start);
+        let help = found
+            .help
+            .map_or_else(String::new, |help| format!(" [{help}]"));
+        let fix = found.fix.map_or_else(String::new, |fix| {
+            format!(" {{{} -> {}}}", source.slice(fix.span), fix.replacement)
+        });
+        let rule = found.rule.unwrap_or("-");
+        format!(
+            "{}:{} {:?} {rule}: {}{help}{fix}",
+            place.line, place.column, found.severity, found.message
+        )
+    });
+    findings.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn findings_read_well_and_point_at_the_place() {
+    let text = "FROM a as Web\nENV PATH\nENV A 1\nRUN --mount=type=cach,target=/x --mount=tpye=bind y\nCOPY --chmod=0999 a b\nMAINTAINER Ann \"B\"\nCMD ['x']\n";
+    insta::assert_snapshot!(report(text), @r#"
+    1:8 Warning FromAsCasing: the case of "as" does not match that of "FROM" {as -> AS}
+    1:11 Warning StageNameCasing: stage name "Web" should be lower case {Web -> web}
+    2:5 Error -: ENV PATH has no value [write ENV PATH=value]
+    3:5 Warning LegacyKeyValueFormat: ENV name=value should be used instead of the old ENV name value {  -> =}
+    4:13 Error -: --mount: type=cach is not one of bind, cache, tmpfs, secret and ssh
+    4:41 Error -: --mount: unknown option "tpye", did you mean type?
+    5:14 Error -: --chmod: mode "0999" is not an octal number up to 7777
+    6:1 Warning MaintainerDeprecated: MAINTAINER is deprecated in favour of a label {MAINTAINER Ann "B" -> LABEL org.opencontainers.image.authors="Ann \"B\""}
+    7:5 Warning MalformedJSONArgs: this looks like an array in JSON form but is not well-formed, so it is read as plain text [JSON needs double quotes, commas between elements and a closing bracket]
+    "#);
+}
+
+#[test]
+fn a_fix_mends_what_it_was_found_for() {
+    let mut text = "FROM a as Web\nENV A 1\nCOPPY --form=b \\\n\n c d\n".to_owned();
+    for _ in 0..9 {
+        let Some(fix) = parsed(&text)
+            .diagnostics
+            .into_iter()
+            .find_map(|found| found.fix)
+        else {
+            break;
+        };
+        text.replace_range(fix.span.start..fix.span.end, &fix.replacement);
+    }
+    assert_eq!(text, "FROM a AS web\nENV A=1\nCOPY --from=b \\\n c d\n");
+    assert!(parsed(&text).diagnostics.is_empty());
+}

@@ -160,8 +160,11 @@ fn dockerfile_parser_reads_the_same_instructions() {
     assert_eq!(ours(FILE), lines);
 }
 
-/// Where parse-dockerfile sees flags and heredocs: `(keyword, flags, heredocs)` of each RUN, COPY and ADD.
-fn details(text: &str) -> Vec<(String, Vec<String>, Vec<(String, bool)>)> {
+/// The keyword, the flags, and the content of each heredoc with whether it is expanded.
+type Details = (String, Vec<String>, Vec<(String, bool)>);
+
+/// Where parse-dockerfile sees flags and heredocs of each RUN, COPY and ADD.
+fn details(text: &str) -> Vec<Details> {
     use parse_dockerfile::{Flag, HereDoc, Instruction, Source};
     let flags = |flags: &[Flag<'_>]| {
         flags

@@ -8,14 +8,7 @@ use crate::diagnostics::Diagnostic;
 use crate::lines::Fragment;
 
 /// A command line in exec or shell form.
-pub(super) fn command(context: &mut Context<'_, '_>, args: Fragment<'_>) -> Command {
-    debug_assert!(
-        std::ptr::eq(context.args().text(), args.text())
-            || context.args().text().ends_with(args.text())
-    );
-    let args = context
-        .args()
-        .from(context.args().text().len() - args.text().len());
+pub(super) fn command<'l>(context: &mut Context<'_, 'l>, args: Fragment<'l>) -> Command {
     match context.json(args) {
         Some(strings) => Command::Exec(strings),
         None => Command::Shell(Spanned::new(args.text().to_owned(), args.span())),

@@ -3,7 +3,7 @@
 //! Invariant: at least one source and a destination that is no heredoc; heredocs are matched to sources by place, not by name.
 
 use super::Context;
-use crate::ast::{Add, Copy, CopySource, Heredoc, Span, Spanned, Transfer, Word};
+use crate::ast::{Add, Copy, CopySource, Heredoc, Spanned, Transfer, Word};
 use crate::diagnostics::Diagnostic;
 use crate::flags::{Flags, Known, Takes};
 use crate::mode::Mode;
@@ -112,16 +112,14 @@ fn sources(context: &mut Context<'_, '_>) -> Vec<CopySource> {
         return context.list().into_iter().map(CopySource::Path).collect();
     }
     let mut sources = Vec::new();
-    let (text, base) = (context.args(), context.args().text().as_ptr() as usize);
     let mut next: Vec<(&_, &Heredoc)> = context
         .openings
         .iter()
         .zip(context.heredocs)
         .rev()
         .collect();
-    for fragment in words::blank_separated(text) {
-        let start = fragment.text().as_ptr() as usize - base;
-        let extent = Span::new(start, start + fragment.text().len());
+    for fragment in words::blank_separated(context.args()) {
+        let extent = fragment.extent_in(context.args());
         while let Some((opening, heredoc)) = next
             .last()
             .filter(|(opening, _)| opening.start < extent.end)

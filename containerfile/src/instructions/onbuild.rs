@@ -3,7 +3,7 @@
 //! Invariant: a trigger is an instruction that could stand in a stage, never `ONBUILD`, `FROM` or `MAINTAINER`.
 
 use super::Context;
-use crate::ast::{Heredoc, Onbuild};
+use crate::ast::{Heredoc, Onbuild, Span};
 use crate::statement::Keyword;
 
 /// `ONBUILD INSTRUCTION …`.
@@ -25,7 +25,7 @@ pub(super) fn onbuild(context: &mut Context<'_, '_>) -> Option<Onbuild> {
         );
         return None;
     }
-    let span = crate::ast::Span::new(inner.keyword.span().start, context.span.end);
+    let span = Span::new(inner.keyword.span().start, context.span.end);
     let instruction = super::instruction(Context {
         keyword,
         statement: &inner,

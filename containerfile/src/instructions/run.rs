@@ -2,10 +2,13 @@
 //!
 //! Invariant: mount options are checked as far as they can be without variables; what cannot wait for a value is an error here.
 
+use std::error::Error as _;
+
 use super::{Context, command};
 use crate::ast::{
     Command, Device, Flag, Mount, NetworkMode, Run, RunCommand, SecurityMode, Spanned, Word,
 };
+use crate::diagnostics::Diagnostic;
 use crate::flags::{Flags, Known, Takes};
 use crate::mount;
 use crate::suggest::suggestion;
@@ -82,7 +85,7 @@ fn choice<T: Copy>(
         return Some(Spanned::new(value, word.span));
     }
     let names: Vec<&str> = known.iter().map(|&(name, _)| name).collect();
-    let mut diagnostic = crate::Diagnostic::error(
+    let mut diagnostic = Diagnostic::error(
         word.span,
         format!(
             "--{name} is one of {}, not {:?}",
@@ -101,10 +104,13 @@ fn choice<T: Copy>(
 
 fn mount(context: &mut Context<'_, '_>, flag: &Flag) -> Option<Mount> {
     let value = flag.value.as_ref()?;
-    match mount::parse(value, flag.span) {
+    match mount::read(value, flag.span, context.escape) {
         Ok(mount) => Some(mount),
         Err(error) => {
-            context.error(value.span, format!("--mount: {error}"));
+            let cause = error
+                .source()
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            context.error(value.span, format!("--mount: {error}{cause}"));
             None
         }
     }
