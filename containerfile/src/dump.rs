@@ -98,7 +98,7 @@ fn arguments(statement: &Statement<'_>, escape: EscapeChar) -> Vec<String> {
         }
         Some(Keyword::Arg) => words::quoted(args, escape)
             .into_iter()
-            .map(|word| word.raw)
+            .map(|word| word.text().to_owned())
             .collect(),
         Some(Keyword::Env | Keyword::Label) => pairs(args, escape),
         Some(Keyword::Healthcheck) => {
@@ -127,7 +127,7 @@ fn strings(args: Fragment<'_>) -> Option<Vec<String>> {
 /// Name, value and separator of each pair.
 fn pairs(args: Fragment<'_>, escape: EscapeChar) -> Vec<String> {
     let words = words::quoted(args, escape);
-    if words.first().is_some_and(|word| !word.raw.contains('=')) {
+    if words.first().is_some_and(|word| !word.text().contains('=')) {
         let (name, value) = words::split_first(args);
         return vec![
             name.text().to_owned(),
@@ -137,7 +137,7 @@ fn pairs(args: Fragment<'_>, escape: EscapeChar) -> Vec<String> {
     }
     words
         .iter()
-        .filter_map(|word| word.raw.split_once('='))
+        .filter_map(|word| word.text().split_once('='))
         .flat_map(|(name, value)| [name.to_owned(), value.to_owned(), "=".to_owned()])
         .collect()
 }

@@ -2,8 +2,6 @@
 //!
 //! Invariant: nothing here depends on what an instruction means, only on how BuildKit's line parser cuts its text.
 
-use serde::Serialize;
-
 use crate::ast::{EscapeChar, Flag, Heredoc, Span, Spanned, Word};
 use crate::diagnostics::Diagnostic;
 use crate::heredoc::{self, Opening};
@@ -12,7 +10,7 @@ use crate::suggest::suggestion;
 use crate::words;
 
 /// The instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keyword {
     Add,
     Arg,

@@ -43,7 +43,7 @@ pub(crate) fn word(fragment: Fragment<'_>) -> Word {
 
 /// Words between white space that is neither quoted nor escaped; quotes and escapes stay. An escape character at the very end is
 /// dropped.
-pub(crate) fn quoted(fragment: Fragment<'_>, escape: EscapeChar) -> Vec<Word> {
+pub(crate) fn quoted(fragment: Fragment<'_>, escape: EscapeChar) -> Vec<Fragment<'_>> {
     let text = fragment.text();
     let mut words = Vec::new();
     let mut start = None;
@@ -54,7 +54,7 @@ pub(crate) fn quoted(fragment: Fragment<'_>, escape: EscapeChar) -> Vec<Word> {
         match quote {
             None if character.is_whitespace() => {
                 if let Some(begin) = start.take() {
-                    words.push(word(fragment.slice(begin, at)));
+                    words.push(fragment.slice(begin, at));
                 }
                 continue;
             }
@@ -68,7 +68,7 @@ pub(crate) fn quoted(fragment: Fragment<'_>, escape: EscapeChar) -> Vec<Word> {
         }
     }
     if let Some(begin) = start.filter(|&begin| begin < end) {
-        words.push(word(fragment.slice(begin, end)));
+        words.push(fragment.slice(begin, end));
     }
     words
 }
@@ -233,7 +233,7 @@ mod tests {
         with_args(args, |fragment| {
             quoted(fragment, EscapeChar::Backslash)
                 .into_iter()
-                .map(|word| word.raw)
+                .map(|word| word.text().to_owned())
                 .collect()
         })
     }

@@ -484,6 +484,22 @@ fn the_time_is_linear_in_every_dimension() {
     }
 }
 
+#[test]
+fn names_and_values_have_exact_places_across_continuations() {
+    let source = Source::new("Containerfile", "FROM a\nENV a=\"b \\\n  c\" d\\\ne=f g=\n");
+    let parsed = parse(&source);
+    let InstructionKind::Env(env) = &parsed.file.stages[0].instructions[0].kind else {
+        panic!()
+    };
+    let places: Vec<_> = env
+        .pairs
+        .iter()
+        .map(|pair| (source.slice(pair.name.span), source.slice(pair.value.span)))
+        .collect();
+    assert_eq!(places, [("a", "\"b \\\n  c\""), ("d\\\ne", "f"), ("g", "")]);
+    assert_eq!(env.pairs[1].name.raw, "de");
+}
+
 /// Every finding of a text as `line:column severity rule message [help] {fix}`.
 fn report(text: &str) -> String {
     let source = Source::new("Containerfile", text);

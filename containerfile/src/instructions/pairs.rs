@@ -5,6 +5,7 @@
 use super::{Context, simple};
 use crate::ast::{Arg, ArgEntry, Pair, Pairs, Span, Word};
 use crate::diagnostics::Diagnostic;
+use crate::lines::Fragment;
 use crate::words;
 
 /// `ENV` and `LABEL`: `name=value …`, or the old `name rest of the line`.
@@ -12,7 +13,7 @@ pub(super) fn pairs(context: &mut Context<'_, '_>) -> Option<Pairs> {
     context.flags(&[]);
     let words = words::quoted(context.args(), context.escape);
     let words = simple::at_least_one(context, words)?;
-    if !words[0].raw.contains('=') {
+    if !words[0].text().contains('=') {
         return legacy(context);
     }
     let pairs: Vec<Pair> = words
@@ -61,18 +62,18 @@ fn legacy(context: &mut Context<'_, '_>) -> Option<Pairs> {
     })
 }
 
-fn pair(context: &mut Context<'_, '_>, word: Word) -> Option<Pair> {
-    let Some((name, value)) = split(&word) else {
-        let message = format!("{} {:?} has no `=`", context.name(), word.raw);
+fn pair(context: &mut Context<'_, '_>, word: Fragment<'_>) -> Option<Pair> {
+    let Some((name, value)) = split(word) else {
+        let message = format!("{} {:?} has no `=`", context.name(), word.text());
         let help = "quote values that hold blanks";
         context
             .diagnostics
-            .push(Diagnostic::error(word.span, message).with_help(help));
+            .push(Diagnostic::error(word.span(), message).with_help(help));
         return None;
     };
     if name.raw.is_empty() {
         context.error(
-            word.span,
+            word.span(),
             format!("{} has a value without a name", context.name()),
         );
         return None;
@@ -87,9 +88,9 @@ pub(crate) fn arg(context: &mut Context<'_, '_>) -> Option<Arg> {
     let words = simple::at_least_one(context, words)?;
     let mut entries = Vec::new();
     for word in words {
-        let entry = match split(&word) {
+        let entry = match split(word) {
             Some((name, _)) if name.raw.is_empty() => {
-                context.error(word.span, "ARG has a value without a name");
+                context.error(word.span(), "ARG has a value without a name");
                 continue;
             }
             Some((name, default)) => ArgEntry {
@@ -97,7 +98,7 @@ pub(crate) fn arg(context: &mut Context<'_, '_>) -> Option<Arg> {
                 default: Some(default),
             },
             None => ArgEntry {
-                name: word,
+                name: words::word(word),
                 default: None,
             },
         };
@@ -106,18 +107,11 @@ pub(crate) fn arg(context: &mut Context<'_, '_>) -> Option<Arg> {
     Some(Arg { entries })
 }
 
-/// Splits at the first `=`. A word that spans a continuation has no exact inner places, so both halves then carry the whole span.
-fn split(word: &Word) -> Option<(Word, Word)> {
-    let (name, value) = word.raw.split_once('=')?;
-    let contiguous = word.span.end - word.span.start == word.raw.len();
-    let (name_span, value_span) = if contiguous {
-        let equals = word.span.start + name.len();
-        (
-            Span::new(word.span.start, equals),
-            Span::new(equals + 1, word.span.end),
-        )
-    } else {
-        (word.span, word.span)
-    };
-    Some((Word::new(name, name_span), Word::new(value, value_span)))
+/// Splits at the first `=`.
+fn split(word: Fragment<'_>) -> Option<(Word, Word)> {
+    let equals = word.text().find('=')?;
+    Some((
+        words::word(word.slice(0, equals)),
+        words::word(word.from(equals + 1)),
+    ))
 }
