@@ -55,6 +55,13 @@ pub(crate) fn parse<T: DeserializeOwned>(
     }
     let malformed = |source| DocumentError::Malformed { what, source };
     let Unambiguous(value) = serde_json::from_slice(bytes).map_err(malformed)?;
+    // Derived readers take `[a, b]` for `{"x": a, "y": b}`.
+    if !known.is_empty() && !value.is_object() {
+        return Err(DocumentError::Invalid {
+            what,
+            reason: "it is no JSON object".to_owned(),
+        });
+    }
     // Go's encoding/json matches keys without regard to case: `Layers` would be layers to it and nothing to us.
     let keys = value
         .as_object()

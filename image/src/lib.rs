@@ -3,6 +3,7 @@
 //! Invariant: bytes are hashed before they mean anything, and nothing is found under a digest that it does not have.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod compress;
 pub mod config;
 pub mod digest;
@@ -16,9 +17,11 @@ pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+pub mod registry;
 pub mod store;
 mod tarball;
 
+pub use auth::{AuthError, Credentials};
 pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, Names, RootFs};
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};
 pub use docker_archive::{DockerArchive, DockerArchiveError};
@@ -31,5 +34,6 @@ pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use media_type::{Compression, MediaType};
 pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference, Tag, Version};
+pub use registry::{Pull, PullError, PullEvent, PullOptions};
 pub use store::{Area, Store, StoreError};
 pub use tarball::ArchiveError;

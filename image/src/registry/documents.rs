@@ -1,0 +1,453 @@
+//! Fetching small documents: manifests, configurations and the tokens that they need.
+//!
+//! Invariant: never more than a fixed number of bytes is read, and a secret goes only where [`Realm::check`] lets it.
+
+use std::fmt::Write as _;
+
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use tokio::runtime::Runtime;
+
+use super::challenge::{Challenge, Realm, is_inside};
+use super::retry::{retry, retry_after};
+use super::{Pull, PullError, runtime};
+use crate::auth::Credentials;
+use crate::digest::Digest;
+use crate::json::{self, DOCUMENT_MAX};
+use crate::manifest::Descriptor;
+use crate::media_type::MediaType;
+
+/// containers/image has the same limits.
+const TOKEN_MAX: usize = 1 << 20;
+const ERROR_MAX: usize = 64 << 10;
+const REDIRECTS_MAX: usize = 5;
+
+/// What is shown to the registry once it has asked.
+#[derive(Clone)]
+pub(super) enum Pass {
+    None,
+    Basic { username: String, password: String },
+    Bearer(String),
+}
+
+/// One repository of one registry, and the right to read it.
+pub(super) struct Session<'p> {
+    pull: &'p Pull<'p>,
+    runtime: Runtime,
+    client: Client,
+    base: Url,
+    pass: Pass,
+}
+
+#[derive(serde::Deserialize)]
+struct Token {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+}
+
+/// Whether the caller lists that registry as one to be asked by plain HTTP.
+pub(super) fn is_insecure(pull: &Pull<'_>) -> bool {
+    pull.options
+        .insecure
+        .iter()
+        .any(|name| name == pull.reference.registry())
+}
+
+impl<'p> Session<'p> {
+    pub(super) fn new(pull: &'p Pull<'p>) -> Result<Self, PullError> {
+        let setup = |error: Box<dyn std::error::Error + Send + Sync>| PullError::Setup(error);
+        let scheme = if is_insecure(pull) { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{}/", pull.reference.registry_host()))
+            .map_err(|error| setup(error.into()))?;
+        let client = Client::builder()
+            .redirect(redirect::Policy::custom(follow))
+            .connect_timeout(pull.options.connect_timeout)
+            .read_timeout(pull.options.stall_timeout)
+            .referer(false)
+            .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| setup(error.into()))?;
+        Ok(Self {
+            pull,
+            runtime: runtime()?,
+            client,
+            base,
+            pass: Pass::None,
+        })
+    }
+
+    /// What has to be shown to the registry, as far as it has asked.
+    pub(super) fn pass(&self) -> Pass {
+        self.pass.clone()
+    }
+
+    /// The manifest or index that a descriptor means, or else the name; with its verified digest and its announced type.
+    pub(super) fn manifest(
+        &mut self,
+        wanted: Option<&Descriptor>,
+    ) -> Result<(Vec<u8>, Digest, Option<MediaType>), PullError> {
+        let reference = self.pull.reference;
+        let pinned = wanted
+            .map(|descriptor| descriptor.digest)
+            .or(reference.digest().copied());
+        let version = match pinned {
+            Some(digest) => digest.to_string(),
+            None => reference.tag().unwrap_or("latest").to_owned(),
+        };
+        let subject = format!("manifest {version}");
+        let url = self.url(&format!("manifests/{version}"));
+        retry(self.pull, &subject, || {
+            let (headers, bytes) = self.get(&subject, &url)?;
+            let announced = self.announced(&headers)?;
+            let digest = Digest::of(&bytes);
+            for expected in [pinned, announced].into_iter().flatten() {
+                self.compare(&subject, expected, digest)?;
+            }
+            let declared = content_type(&headers);
+            Ok((
+                bytes,
+                digest,
+                declared.or_else(|| wanted.map(|descriptor| descriptor.media_type.clone())),
+            ))
+        })
+    }
+
+    /// A configuration, verified.
+    pub(super) fn config(&mut self, wanted: &Descriptor) -> Result<Vec<u8>, PullError> {
+        let subject = format!("configuration {}", wanted.digest);
+        let url = self.url(&format!("blobs/{}", wanted.digest));
+        retry(self.pull, &subject, || {
+            let (_, bytes) = self.get(&subject, &url)?;
+            self.compare(&subject, wanted.digest, Digest::of(&bytes))?;
+            Ok(bytes)
+        })
+    }
+
+    /// Asks for a new right to read, after the registry has refused the old one.
+    pub(super) fn renew(&mut self) -> Result<(), PullError> {
+        self.pass = Pass::None;
+        let subject = "access";
+        let url = self.base.join("v2/").unwrap_or_else(|_| self.base.clone());
+        let response = self
+            .runtime
+            .block_on(self.send(subject, self.client.get(url)))?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.log_in(response.headers())?;
+        }
+        Ok(())
+    }
+
+    fn url(&self, rest: &str) -> Url {
+        // Repository, tag and digest have passed their grammars: nothing in them has a meaning in a URL.
+        let path = format!("/v2/{}/{rest}", self.pull.reference.repository());
+        let mut url = self.base.clone();
+        url.set_path(&path);
+        url
+    }
+
+    fn host(&self) -> String {
+        self.pull.reference.registry_host().to_owned()
+    }
+
+    fn compare(&self, subject: &str, expected: Digest, actual: Digest) -> Result<(), PullError> {
+        if expected == actual {
+            return Ok(());
+        }
+        Err(PullError::Mismatch {
+            subject: subject.to_owned(),
+            host: self.host(),
+            expected,
+            actual,
+        })
+    }
+
+    fn announced(&self, headers: &HeaderMap) -> Result<Option<Digest>, PullError> {
+        let Some(header) = headers.get("docker-content-digest") else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(header.as_bytes());
+        text.parse().map(Some).map_err(|source| PullError::Header {
+            host: self.host(),
+            source,
+        })
+    }
+
+    /// One document, with a log-in in between where the registry asks for it.
+    fn get(&mut self, subject: &str, url: &Url) -> Result<(HeaderMap, Vec<u8>), PullError> {
+        for may_log_in in [true, false] {
+            let request = self.client.get(url.clone()).header(ACCEPT, accepted());
+            let request = match &self.pass {
+                Pass::None => request,
+                Pass::Basic { username, password } => request.basic_auth(username, Some(password)),
+                Pass::Bearer(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            };
+            let response = self.runtime.block_on(self.send(subject, request))?;
+            if response.status() == StatusCode::UNAUTHORIZED && may_log_in {
+                self.log_in(response.headers())?;
+                continue;
+            }
+            let headers = response.headers().clone();
+            return Ok((
+                headers,
+                self.runtime
+                    .block_on(self.body(subject, response, DOCUMENT_MAX))?,
+            ));
+        }
+        unreachable!("the second round returns")
+    }
+
+    async fn send(&self, subject: &str, request: RequestBuilder) -> Result<Response, PullError> {
+        // The stall limit covers single reads; this one covers servers that never send a header.
+        let limit = self.pull.options.stall_timeout + self.pull.options.connect_timeout;
+        match tokio::time::timeout(limit, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.network(subject, error.without_url())),
+            Err(elapsed) => Err(self.network(subject, elapsed)),
+        }
+    }
+
+    fn network(
+        &self,
+        subject: &str,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> PullError {
+        PullError::Network {
+            subject: subject.to_owned(),
+            host: self.host(),
+            source: error.into(),
+        }
+    }
+
+    async fn body(
+        &self,
+        subject: &str,
+        response: Response,
+        limit: usize,
+    ) -> Result<Vec<u8>, PullError> {
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(subject, response).await);
+        }
+        // Slow enough to be useless is as good as stalled: one document may take a few stall limits in all.
+        let patience = self.pull.options.stall_timeout * 4;
+        match tokio::time::timeout(patience, self.read(subject, response, limit)).await {
+            Ok(read) => read,
+            Err(elapsed) => Err(self.network(subject, elapsed)),
+        }
+    }
+
+    async fn read(
+        &self,
+        subject: &str,
+        mut response: Response,
+        limit: usize,
+    ) -> Result<Vec<u8>, PullError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.network(subject, error.without_url()))?
+        {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > limit {
+                return Err(PullError::TooLarge {
+                    subject: subject.to_owned(),
+                    host: self.host(),
+                    limit: limit as u64,
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn refusal(&self, subject: &str, response: Response) -> PullError {
+        let (subject, host, status) = (subject.to_owned(), self.host(), response.status());
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let hint = match self.pull.credentials {
+                Credentials::Anonymous => {
+                    "there are no credentials for it; log in with podman login or docker login"
+                }
+                _ => "the credentials for it are wrong or not sufficient",
+            };
+            return PullError::Denied {
+                subject,
+                host,
+                hint,
+            };
+        }
+        let wait = retry_after(
+            response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()),
+        );
+        // The text is a courtesy: a failure to read it changes nothing.
+        let patience = self.pull.options.stall_timeout;
+        let body = tokio::time::timeout(patience, self.read(&subject, response, ERROR_MAX)).await;
+        let detail = body
+            .ok()
+            .and_then(Result::ok)
+            .map(|bytes| detail(&bytes))
+            .unwrap_or_default();
+        PullError::Status {
+            subject,
+            host,
+            status: status.as_u16(),
+            detail,
+            retry_after: wait,
+        }
+    }
+
+    fn log_in(&mut self, headers: &HeaderMap) -> Result<(), PullError> {
+        let texts = headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let reason = |reason: &str| PullError::Login {
+            host: self.host(),
+            reason: reason.to_owned(),
+        };
+        self.pass = match Challenge::parse(texts) {
+            None => return Err(reason("it names no way to log in that is known here")),
+            Some(Challenge::Basic) => match self.pull.credentials {
+                Credentials::Basic { username, password } => Pass::Basic {
+                    username: username.clone(),
+                    password: password.clone(),
+                },
+                Credentials::IdentityToken(_) => {
+                    return Err(reason(
+                        "it wants a password, but there is an identity token",
+                    ));
+                }
+                Credentials::Anonymous => Pass::None,
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                let realm = Realm::check(&realm, &self.base, &self.pull.options.allowed_realms)
+                    .map_err(|reason| PullError::Login {
+                        host: self.host(),
+                        reason,
+                    })?;
+                Pass::Bearer(self.token(realm, service.as_deref())?)
+            }
+        };
+        Ok(())
+    }
+
+    fn token(&self, realm: Realm, service: Option<&str>) -> Result<String, PullError> {
+        if !realm.trusted && *self.pull.credentials != Credentials::Anonymous {
+            return Err(PullError::ForeignRealm {
+                host: self.host(),
+                realm: realm.url.to_string(),
+            });
+        }
+        let subject = "token";
+        let request = self.token_request(realm.url, service);
+        let response = self.runtime.block_on(self.send(subject, request))?;
+        let bytes = self
+            .runtime
+            .block_on(self.body(subject, response, TOKEN_MAX))?;
+        let malformed = || PullError::Login {
+            host: self.host(),
+            reason: "the token is malformed".to_owned(),
+        };
+        // The parser's message could quote the token.
+        let token: Token = json::parse("token", &bytes, &[]).map_err(|_| malformed())?;
+        let token = if token.token.is_empty() {
+            token.access_token
+        } else {
+            token.token
+        };
+        let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if visible { Ok(token) } else { Err(malformed()) }
+    }
+
+    /// GET with the password (distribution, "token"), or POST with the refresh token ("oauth2").
+    fn token_request(&self, mut url: Url, service: Option<&str>) -> RequestBuilder {
+        let scope = format!("repository:{}:pull", self.pull.reference.repository());
+        let mut parameters = vec![("scope", scope.as_str())];
+        parameters.extend(service.map(|service| ("service", service)));
+        let Credentials::IdentityToken(secret) = self.pull.credentials else {
+            url.query_pairs_mut().extend_pairs(parameters);
+            let request = self.client.get(url);
+            return match self.pull.credentials {
+                Credentials::Basic { username, password } => {
+                    request.basic_auth(username, Some(password))
+                }
+                _ => request,
+            };
+        };
+        parameters.extend([
+            ("grant_type", "refresh_token"),
+            ("client_id", "rbuild"),
+            ("refresh_token", secret),
+        ]);
+        let mut form = self.base.clone();
+        form.query_pairs_mut().clear().extend_pairs(parameters);
+        let body = form.query().unwrap_or_default().to_owned();
+        self.client
+            .post(url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body)
+    }
+}
+
+/// Redirects lead to content servers. They may not lead from https to http, nor from outside to the inside. reqwest itself
+/// keeps `Authorization` from other hosts.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let first = attempt.previous().first();
+    let downgrade =
+        first.is_some_and(|first| first.scheme() == "https") && attempt.url().scheme() != "https";
+    let inward = is_inside(attempt.url())
+        && first.is_none_or(|first| first.host_str() != attempt.url().host_str());
+    if attempt.previous().len() > REDIRECTS_MAX {
+        attempt.error("there are too many redirects")
+    } else if downgrade {
+        attempt.error("a redirect leads from https to http")
+    } else if inward {
+        attempt.error("a redirect leads inside of the local network")
+    } else {
+        attempt.follow()
+    }
+}
+
+fn accepted() -> String {
+    use MediaType::{DockerManifest, DockerManifestList, OciIndex, OciManifest};
+    [OciIndex, OciManifest, DockerManifestList, DockerManifest]
+        .map(|kind| kind.as_str().to_owned())
+        .join(", ")
+}
+
+/// The announced type, when it says anything: many registries send documents as plain JSON or text.
+fn content_type(headers: &HeaderMap) -> Option<MediaType> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let kind = MediaType::from(text.split(';').next().unwrap_or_default().trim());
+    let generic = [
+        "application/json",
+        "application/octet-stream",
+        "text/plain",
+        "",
+    ]
+    .contains(&kind.as_str());
+    (!generic).then_some(kind)
+}
+
+/// The first lines of an error, made harmless for a terminal.
+fn detail(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(bytes).trim().chars().take(300) {
+        if c.is_control() {
+            text.push(' ')
+        } else {
+            text.push(c)
+        }
+    }
+    let mut shown = String::new();
+    if !text.is_empty() {
+        write!(shown, " ({text})").expect("writing to a String cannot fail");
+    }
+    shown
+}

@@ -1,0 +1,278 @@
+//! Fetching layers: several at a time, each hashed, decompressed and stored while it arrives.
+//!
+//! Every thread has its own small runtime and client, so that one layer's decompression never holds up another's bytes.
+//!
+//! Invariant: no layer is visible in the store before both of its digests were right.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use oci_client::RegistryOperation;
+use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::OciDescriptor;
+use oci_client::secrets::RegistryAuth;
+use oci_client::token_cache::{RegistryToken, RegistryTokenType};
+use tokio::io::AsyncWrite;
+
+use super::documents::{Pass, Session, is_insecure};
+use super::retry::retry;
+use super::{Pull, PullError, PullEvent, runtime};
+use crate::image::{Image, Layer};
+use crate::ingest::{LayerError, LayerWriter};
+use crate::store::Store;
+
+/// How often progress is told, in bytes.
+const PROGRESS_STEP: u64 = 256 << 10;
+
+/// Brings all layers of an image into the store that are not there yet.
+pub(super) fn fetch(
+    pull: &Pull<'_>,
+    session: &Session<'_>,
+    image: &Image,
+    store: &Store,
+) -> Result<(), PullError> {
+    let queue = Mutex::new(image.layers().iter());
+    let pass = session.pass();
+    let failed = AtomicBool::new(false);
+    let work = || -> Result<(), PullError> {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(layer) = next().filter(|_| !failed.load(Ordering::Relaxed)) {
+            fetch_layer(pull, &pass, layer, store)
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = pull.options.parallel.clamp(1, image.layers().len().max(1));
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        // All are joined before the first error is told.
+        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        results
+            .into_iter()
+            .try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+fn fetch_layer(
+    pull: &Pull<'_>,
+    pass: &Pass,
+    layer: &Layer,
+    store: &Store,
+) -> Result<(), PullError> {
+    let digest = layer.descriptor.digest;
+    // Another rbuild may be fetching the same layer: then we wait and find it.
+    let _claim = store.claim(layer.diff_id.digest())?;
+    if store.reuse(layer.diff_id.digest())? {
+        (pull.progress)(PullEvent::LayerReused { digest });
+        return Ok(());
+    }
+    let mut pass = pass.clone();
+    let mut renewed = false;
+    retry(pull, &format!("layer {digest}"), || {
+        let result = fetch_once(pull, &pass, layer, store);
+        if !matches!(result, Err(PullError::Denied { .. })) || renewed {
+            return result;
+        }
+        // Tokens live for minutes; a long pull may outlive one.
+        renewed = true;
+        let mut session = Session::new(pull)?;
+        session.renew()?;
+        pass = session.pass();
+        fetch_once(pull, &pass, layer, store)
+    })?;
+    (pull.progress)(PullEvent::LayerDone { digest });
+    Ok(())
+}
+
+fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Result<(), PullError> {
+    let descriptor = &layer.descriptor;
+    (pull.progress)(PullEvent::LayerStarted {
+        digest: descriptor.digest,
+        size: descriptor.size,
+    });
+    let host = pull.reference.registry_host().to_owned();
+    let name = oci_client::Reference::with_digest(
+        host,
+        pull.reference.repository().to_owned(),
+        descriptor.digest.to_string(),
+    );
+    // `urls` stays out: foreign places are not asked (CVE-2020-15157).
+    let blob = OciDescriptor {
+        media_type: descriptor.media_type.to_string(),
+        digest: descriptor.digest.to_string(),
+        size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
+        ..OciDescriptor::default()
+    };
+    let writer = LayerWriter::new(store, layer, pull.observer)?;
+    let mut sink = Sink {
+        pull,
+        layer,
+        writer,
+        arrived: 0,
+        told: 0,
+        error: None,
+    };
+    let result = runtime()?.block_on(async {
+        let client = client(pull)?;
+        show(&client, &name, pass).await;
+        client
+            .pull_blob(&name, &blob, &mut sink)
+            .await
+            .map_err(|error| classify(pull, layer, error))
+    });
+    if let Some(source) = sink.error {
+        return Err(LayerError::Stream {
+            diff_id: layer.diff_id,
+            source,
+        }
+        .into());
+    }
+    result?;
+    Ok(sink.writer.finish()?)
+}
+
+fn client(pull: &Pull<'_>) -> Result<Client, PullError> {
+    let host = pull.reference.registry_host().to_owned();
+    let config = ClientConfig {
+        protocol: if is_insecure(pull) {
+            ClientProtocol::HttpsExcept(vec![host])
+        } else {
+            ClientProtocol::Https
+        },
+        connect_timeout: Some(pull.options.connect_timeout),
+        read_timeout: Some(pull.options.stall_timeout),
+        user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
+    };
+    Client::try_from(config).map_err(|error| PullError::Setup(error.into()))
+}
+
+/// Hands our own token over. The client looks for one only where credentials are stored, so "anonymous" is stored with it;
+/// without a token nothing is, and it asks without more ado.
+async fn show(client: &Client, name: &oci_client::Reference, pass: &Pass) {
+    let token = match pass {
+        Pass::None => return,
+        Pass::Basic { username, password } => {
+            RegistryTokenType::Basic(username.clone(), password.clone())
+        }
+        Pass::Bearer(token) => RegistryTokenType::Bearer(RegistryToken::Token {
+            token: token.clone(),
+        }),
+    };
+    client
+        .store_auth_if_needed(name.resolve_registry(), &RegistryAuth::Anonymous)
+        .await;
+    client
+        .tokens
+        .insert(name, RegistryOperation::Pull, token)
+        .await;
+}
+
+fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> PullError {
+    let subject = format!("layer {}", layer.descriptor.digest);
+    let host = pull.reference.registry_host().to_owned();
+    let status = |status, detail: String| {
+        let shown = detail
+            .chars()
+            .take(300)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect::<String>();
+        let detail = if shown.is_empty() {
+            shown
+        } else {
+            format!(" ({shown})")
+        };
+        PullError::Status {
+            subject: subject.clone(),
+            host: host.clone(),
+            status,
+            detail,
+            retry_after: None,
+        }
+    };
+    match error {
+        OciDistributionError::UnauthorizedError { .. } => {
+            let hint = "the credentials for it are wrong, missing or not sufficient";
+            PullError::Denied {
+                subject,
+                host,
+                hint,
+            }
+        }
+        OciDistributionError::ServerError { code, message, .. } => status(code, message),
+        OciDistributionError::RegistryError { envelope, .. } => {
+            use oci_client::errors::OciErrorCode::Toomanyrequests;
+            // The client does not tell the status of a well-formed error.
+            let busy = envelope
+                .errors
+                .iter()
+                .any(|error| error.code == Toomanyrequests);
+            status(if busy { 429 } else { 404 }, envelope.to_string())
+        }
+        OciDistributionError::DigestError(error) => {
+            let source = io::Error::new(io::ErrorKind::InvalidData, error);
+            LayerError::Stream {
+                diff_id: layer.diff_id,
+                source,
+            }
+            .into()
+        }
+        OciDistributionError::RequestError(error) => PullError::Network {
+            subject,
+            host,
+            source: error.without_url().into(),
+        },
+        other => PullError::Network {
+            subject,
+            host,
+            source: other.into(),
+        },
+    }
+}
+
+/// What the client writes into. Its own errors are kept: the client would hide them among the network's.
+struct Sink<'a> {
+    pull: &'a Pull<'a>,
+    layer: &'a Layer,
+    writer: LayerWriter<'a>,
+    arrived: u64,
+    told: u64,
+    error: Option<io::Error>,
+}
+
+impl AsyncWrite for Sink<'_> {
+    /// Blocks while it decompresses and writes: this runtime has nothing else to do.
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Err(error) = self.writer.write_all(bytes) {
+            let kind = error.kind();
+            self.error = Some(error);
+            return Poll::Ready(Err(kind.into()));
+        }
+        self.arrived += bytes.len() as u64;
+        if self.arrived - self.told >= PROGRESS_STEP || self.arrived == self.layer.descriptor.size {
+            self.told = self.arrived;
+            let event = PullEvent::LayerProgress {
+                digest: self.layer.descriptor.digest,
+                bytes: self.arrived,
+            };
+            (self.pull.progress)(event);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,119 @@
+//! Trying again, a bounded number of times.
+//!
+//! Invariant: only what may pass by itself is tried again, and every wait is bounded.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use super::{Pull, PullError, PullEvent};
+use crate::image::BlobError;
+use crate::ingest::LayerError;
+
+/// The longest wait, whatever a registry asks for.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What an error says about the next try.
+enum Hope {
+    /// It may pass: the network, an overloaded server.
+    Passing,
+    /// Wrong bytes: once more, in case they were damaged on the way.
+    Once,
+    None,
+}
+
+fn hope(error: &PullError) -> Hope {
+    match error {
+        PullError::Network { .. } => Hope::Passing,
+        PullError::Status {
+            status: 408 | 425 | 429 | 500 | 502 | 503 | 504,
+            ..
+        } => Hope::Passing,
+        PullError::Mismatch { .. }
+        | PullError::Layer(LayerError::Blob(BlobError::Mismatch { .. })) => Hope::Once,
+        PullError::Layer(LayerError::Size { .. }) => Hope::Once,
+        PullError::Layer(LayerError::Stream { source, .. })
+            if source.kind() == ErrorKind::InvalidData =>
+        {
+            Hope::Once
+        }
+        _ => Hope::None,
+    }
+}
+
+/// Does something until it works, fails for good, or was tried often enough.
+pub(super) fn retry<T>(
+    pull: &Pull<'_>,
+    subject: &str,
+    mut attempt: impl FnMut() -> Result<T, PullError>,
+) -> Result<T, PullError> {
+    let mut backoff = pull.options.backoff;
+    for tried in 1.. {
+        let error = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let again = match hope(&error) {
+            Hope::Passing => tried < pull.options.tries,
+            Hope::Once => tried < pull.options.tries.min(2),
+            Hope::None => false,
+        };
+        if !again {
+            return Err(error);
+        }
+        let asked = match &error {
+            PullError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let wait = asked.unwrap_or_else(|| jittered(backoff)).min(WAIT_MAX);
+        backoff = backoff.saturating_mul(2);
+        let reason = with_causes(&error);
+        (pull.progress)(PullEvent::Retrying {
+            subject: subject.to_owned(),
+            reason,
+            wait,
+        });
+        std::thread::sleep(wait);
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// Between one and one and a half times as long, so that many clients do not come back together.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 512;
+    wait + wait.mul_f64(random as f64 / 1024.0)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// `Retry-After` in seconds (RFC 9110, 10.2.3). A date would need a clock, which libraries do not read: it counts as absent.
+pub(super) fn retry_after(header: Option<&str>) -> Option<Duration> {
+    header?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f17_retry_after_is_bounded_and_nonsense_is_ignored() {
+        assert_eq!(retry_after(Some("0")), Some(Duration::ZERO));
+        assert_eq!(retry_after(Some("1000000000")), Some(WAIT_MAX));
+        for nonsense in [
+            "-1",
+            "soon",
+            "",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(retry_after(Some(nonsense)), None);
+        }
+    }
+}
