@@ -8,6 +8,9 @@ mod reader;
 mod sparse;
 mod writer;
 
+pub(crate) use header::is_header;
+pub(crate) use writer::Descriptor;
+
 pub use error::{Limits, ReadError, WriteError};
 pub use index::{Extent, IndexError, LayerIndex, Owners, Record, Stored};
 pub use reader::{Dialect, LayerReader};

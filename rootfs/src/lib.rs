@@ -5,7 +5,10 @@
 //! of the crate: no path that somebody else wrote is ever handed to the kernel except beneath a [`Root`].
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod changeset;
+pub mod copy;
+pub mod digests;
 pub mod entry;
 pub mod layer;
 pub mod listing;

@@ -112,8 +112,15 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
         }
     }
     let blob = store.open_blob(diff_id.digest())?;
-    let failed = |source| TreesError::Index { diff_id: *diff_id, source };
-    let mut reader = LayerReader::new(io::BufReader::with_capacity(1 << 20, blob), Dialect::Layer, Limits::default());
+    let failed = |source| TreesError::Index {
+        diff_id: *diff_id,
+        source,
+    };
+    let mut reader = LayerReader::new(
+        io::BufReader::with_capacity(1 << 20, blob),
+        Dialect::Layer,
+        Limits::default(),
+    );
     let mut records = Vec::new();
     while let Some(record) = reader.next().map_err(failed)? {
         records.push(record);
@@ -143,9 +150,17 @@ fn unique() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     // The session counts processes from 1, so the number alone could meet that of another session.
     let start = fs::read_to_string("/proc/self/stat").ok();
-    let start = start.as_deref().and_then(|stat| stat.rsplit(' ').nth(30).map(str::to_owned)).unwrap_or_default();
-    let proc_pid = fs::read_link("/proc/self").map(|pid| pid.display().to_string()).unwrap_or_default();
-    format!("{proc_pid}-{start}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+    let start = start
+        .as_deref()
+        .and_then(|stat| stat.rsplit(' ').nth(30).map(str::to_owned))
+        .unwrap_or_default();
+    let proc_pid = fs::read_link("/proc/self")
+        .map(|pid| pid.display().to_string())
+        .unwrap_or_default();
+    format!(
+        "{proc_pid}-{start}-{}",
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// The trees of one store, as one kind of session stores owners.
@@ -158,7 +173,10 @@ pub struct Trees {
 impl Trees {
     /// The trees of `store`.
     pub fn of(store: &Store, ownership: Ownership) -> Self {
-        Self { directory: store.subdir(Area::Trees), ownership }
+        Self {
+            directory: store.subdir(Area::Trees),
+            ownership,
+        }
     }
 
     /// How owners are stored.
@@ -175,7 +193,9 @@ impl Trees {
 
     /// The directory of a finished step.
     pub fn step(&self, hex: &str) -> PathBuf {
-        self.directory.join("steps").join(format!("{}-{hex}", self.tag()))
+        self.directory
+            .join("steps")
+            .join(format!("{}-{hex}", self.tag()))
     }
 
     /// Gives a finished tree its name. Where another process was faster, its tree stays and this one is dropped.
@@ -197,11 +217,17 @@ impl Trees {
     ///
     /// # Errors
     /// When a layer is missing, is none, or cannot be stored.
-    pub fn layers(&self, store: &Store, diff_ids: &[DiffId]) -> Result<Vec<UnpackedLayer>, TreesError> {
+    pub fn layers(
+        &self,
+        store: &Store,
+        diff_ids: &[DiffId],
+    ) -> Result<Vec<UnpackedLayer>, TreesError> {
         let mut lower = View::new();
         let mut layers = Vec::with_capacity(diff_ids.len());
         for (number, diff_id) in diff_ids.iter().enumerate() {
-            let Some(chain) = ChainId::of(&diff_ids[..=number]) else { continue };
+            let Some(chain) = ChainId::of(&diff_ids[..=number]) else {
+                continue;
+            };
             let name = format!("{}-{}", self.tag(), chain.digest().hex());
             store.hold_entry(Area::Trees, &name)?;
             let home = self.directory.join("layers").join(&name);
@@ -214,24 +240,48 @@ impl Trees {
             }
             let index = layer_index(store, diff_id)?;
             if number + 1 < diff_ids.len() {
-                lower.push(&index).map_err(|source| TreesError::Stack { diff_id: *diff_id, source })?;
+                lower.push(&index).map_err(|source| TreesError::Stack {
+                    diff_id: *diff_id,
+                    source,
+                })?;
             }
-            layers.push(UnpackedLayer { directory: home.join("tree"), index });
+            layers.push(UnpackedLayer {
+                directory: home.join("tree"),
+                index,
+            });
         }
         Ok(layers)
     }
 
-    fn unpack(&self, store: &Store, diff_id: &DiffId, lower: &View, home: &Path) -> Result<(), TreesError> {
+    fn unpack(
+        &self,
+        store: &Store,
+        diff_id: &DiffId,
+        lower: &View,
+        home: &Path,
+    ) -> Result<(), TreesError> {
         let work = WorkArea::create(store)?;
         let fresh = work.directory("layer")?;
         let tree = fresh.join("tree");
         private(&tree)?;
         let blob = store.open_blob(diff_id.digest())?;
         let stream = io::BufReader::with_capacity(1 << 20, blob);
-        let unpacked = unpack(stream, &Root::open(&tree)?, lower, self.ownership, Limits::default())
-            .map_err(|source| TreesError::Unpack { diff_id: *diff_id, source })?;
+        let unpacked = unpack(
+            stream,
+            &Root::open(&tree)?,
+            lower,
+            self.ownership,
+            Limits::default(),
+        )
+        .map_err(|source| TreesError::Unpack {
+            diff_id: *diff_id,
+            source,
+        })?;
         if unpacked.index.diff_id != *diff_id {
-            return Err(TreesError::Mismatch { expected: *diff_id, actual: unpacked.index.diff_id });
+            return Err(TreesError::Mismatch {
+                expected: *diff_id,
+                actual: unpacked.index.diff_id,
+            });
         }
         save_index(store, &unpacked.index)?;
         let marker = fresh.join("unsynced");
@@ -259,7 +309,10 @@ impl Trees {
         let fresh = work.directory("skeleton")?;
         for name in ["", "proc", "sys", "dev", "etc"] {
             self.own(&fresh.join(name), |path| {
-                fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(path)
             })?;
         }
         for name in ["etc/resolv.conf", "etc/hosts", "etc/hostname"] {
@@ -273,11 +326,16 @@ impl Trees {
     }
 
     /// Makes something that belongs to the image's root, with a mode that no umask changes.
-    fn own(&self, path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), TreesError> {
+    fn own(
+        &self,
+        path: &Path,
+        make: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), TreesError> {
         make(path).map_err(at("create", path))?;
         self.give_to_image_root(path)?;
         let mode = if path.is_dir() { 0o755 } else { 0o644 };
-        rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode)).map_err(|errno| at("chmod", path)(errno.into()))
+        rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode))
+            .map_err(|errno| at("chmod", path)(errno.into()))
     }
 
     /// Gives a file or directory that was just made to the image's root.
@@ -285,7 +343,9 @@ impl Trees {
     /// # Errors
     /// Those of chown(2).
     pub fn give_to_image_root(&self, path: &Path) -> Result<(), TreesError> {
-        let Ok(Some(id)) = self.ownership.to_disk(0, &TreePath::root()) else { return Ok(()) };
+        let Ok(Some(id)) = self.ownership.to_disk(0, &TreePath::root()) else {
+            return Ok(());
+        };
         let owner = (Some(Uid::from_raw(id)), Some(Gid::from_raw(id)));
         rustix::fs::chownat(CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| at("chown", path)(errno.into()))
@@ -313,7 +373,11 @@ pub fn mark_synced(layers: &[UnpackedLayer]) {
 }
 
 fn private(path: &Path) -> Result<(), TreesError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(at("create", path))
 }
 
 /// Removes a tree of the store by handles; what an image made cannot lead out of it.
@@ -321,8 +385,11 @@ fn private(path: &Path) -> Result<(), TreesError> {
 /// # Errors
 /// When something cannot be removed.
 pub fn remove_tree(path: &Path) -> Result<(), TreesError> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let name = TreePath::scoped(name.as_encoded_bytes()).map_err(|_| at("remove", path)(io::ErrorKind::InvalidInput.into()))?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let name = TreePath::scoped(name.as_encoded_bytes())
+        .map_err(|_| at("remove", path)(io::ErrorKind::InvalidInput.into()))?;
     match Root::open(parent)?.remove_all(&name) {
         Err(error) if error.is_absent() => Ok(()),
         other => Ok(other?),
@@ -349,7 +416,10 @@ impl WorkArea {
         let lock_path = all.join(format!("{name}.lock"));
         let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
         lock.lock().map_err(at("lock", &lock_path))?;
-        let area = Self { home: all.join(&name), _lock: lock };
+        let area = Self {
+            home: all.join(&name),
+            _lock: lock,
+        };
         private(&area.home)?;
         sweep(&all);
         Ok(area)
@@ -376,10 +446,15 @@ impl Drop for WorkArea {
 
 /// Removes areas whose lock nobody holds. An area that is being made has its lock before its directory.
 fn sweep(all: &Path) {
-    let Ok(entries) = fs::read_dir(all) else { return };
+    let Ok(entries) = fs::read_dir(all) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "lock") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "lock")
+        {
             continue;
         }
         let lock_path = path.with_extension("lock");

@@ -40,6 +40,11 @@ pub(crate) fn check(block: &[u8; BLOCK]) -> Result<&Header, &'static str> {
     }
 }
 
+/// True when the block is the header of a member.
+pub(crate) fn is_header(block: &[u8; BLOCK]) -> bool {
+    check(block).is_ok()
+}
+
 /// A field up to its first NUL.
 pub(crate) fn text(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()

@@ -1,6 +1,5 @@
 //! A tar writer that writes what it is told, however wrong, and roots with a canary beside them.
 #![expect(dead_code, reason = "each test binary uses its part")]
-#![expect(unreachable_pub, reason = "shared by several test binaries")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -10,18 +9,18 @@ use rootfs::unpack::{UnpackError, Unpacked};
 use rootfs::{DirTree, Ownership, Root, View};
 
 /// A tar in the making.
-pub struct Tar(Vec<u8>);
+pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Vec::new())
     }
 
-    pub fn entry(self, name: &str, kind: u8, link: &str, mode: u32, content: &[u8]) -> Self {
+    pub(crate) fn entry(self, name: &str, kind: u8, link: &str, mode: u32, content: &[u8]) -> Self {
         self.entry_bytes(name.as_bytes(), kind, link.as_bytes(), mode, content)
     }
 
-    pub fn entry_bytes(
+    pub(crate) fn entry_bytes(
         mut self,
         name: &[u8],
         kind: u8,
@@ -70,38 +69,38 @@ impl Tar {
         self.0.extend_from_slice(header.as_bytes());
     }
 
-    pub fn file(self, name: &str, content: &[u8]) -> Self {
+    pub(crate) fn file(self, name: &str, content: &[u8]) -> Self {
         self.entry(name, b'0', "", 0o644, content)
     }
 
-    pub fn owned(mut self, name: &str, kind: u8, mode: u32, uid: u64, gid: u64) -> Self {
+    pub(crate) fn owned(mut self, name: &str, kind: u8, mode: u32, uid: u64, gid: u64) -> Self {
         self.header(name.as_bytes(), kind, b"", mode, 0, (uid, gid), (0, 0));
         self
     }
 
-    pub fn dir(self, name: &str, mode: u32) -> Self {
+    pub(crate) fn dir(self, name: &str, mode: u32) -> Self {
         self.entry(name, b'5', "", mode, b"")
     }
 
-    pub fn symlink(self, name: &str, target: &str) -> Self {
+    pub(crate) fn symlink(self, name: &str, target: &str) -> Self {
         self.entry(name, b'2', target, 0o777, b"")
     }
 
-    pub fn hardlink(self, name: &str, target: &str) -> Self {
+    pub(crate) fn hardlink(self, name: &str, target: &str) -> Self {
         self.entry(name, b'1', target, 0o644, b"")
     }
 
-    pub fn device(mut self, name: &str, kind: u8, major: u32, minor: u32) -> Self {
+    pub(crate) fn device(mut self, name: &str, kind: u8, major: u32, minor: u32) -> Self {
         self.header(name.as_bytes(), kind, b"", 0o600, 0, (0, 0), (major, minor));
         self
     }
 
-    pub fn header_only(mut self, name: &str, kind: u8, size: u64) -> Self {
+    pub(crate) fn header_only(mut self, name: &str, kind: u8, size: u64) -> Self {
         self.header(name.as_bytes(), kind, b"", 0o644, size, (0, 0), (0, 0));
         self
     }
 
-    pub fn long_name(self, name: &str) -> Self {
+    pub(crate) fn long_name(self, name: &str) -> Self {
         self.entry(
             "././@LongLink",
             b'L',
@@ -111,7 +110,7 @@ impl Tar {
         )
     }
 
-    pub fn pax(self, records: &[(&str, &str)]) -> Self {
+    pub(crate) fn pax(self, records: &[(&str, &str)]) -> Self {
         let mut data = String::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
@@ -123,24 +122,24 @@ impl Tar {
         self.entry("pax", b'x', "", 0o644, data.as_bytes())
     }
 
-    pub fn raw(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 1024, 0);
         self.0
     }
 }
 
 /// A directory with a root in it and a canary beside that.
-pub struct Fixture(tempfile::TempDir);
+pub(crate) struct Fixture(tempfile::TempDir);
 
 const CANARY: &[u8] = b"untouched";
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fixture = Self(tempfile::tempdir().expect("temporary directory"));
         std::fs::create_dir(fixture.outside("root")).expect("made");
         std::fs::create_dir(fixture.canary_dir()).expect("made");
@@ -152,31 +151,31 @@ impl Fixture {
         fixture
     }
 
-    pub fn canary_dir(&self) -> String {
+    pub(crate) fn canary_dir(&self) -> String {
         self.outside("outside").to_str().expect("text").to_owned()
     }
 
-    pub fn canary(&self) -> String {
+    pub(crate) fn canary(&self) -> String {
         format!("{}/canary", self.canary_dir())
     }
 
-    pub fn outside(&self, name: &str) -> PathBuf {
+    pub(crate) fn outside(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.outside("root").join(name)
     }
 
-    pub fn root(&self) -> Root {
+    pub(crate) fn root(&self) -> Root {
         Root::open(&self.outside("root")).expect("opened")
     }
 
-    pub fn tree(&self) -> DirTree {
+    pub(crate) fn tree(&self) -> DirTree {
         DirTree::new(self.root(), Ownership::PLAIN)
     }
 
-    pub fn unpack(&self, tar: &[u8], lower: &View) -> Result<Unpacked, UnpackError> {
+    pub(crate) fn unpack(&self, tar: &[u8], lower: &View) -> Result<Unpacked, UnpackError> {
         rootfs::unpack::unpack(
             tar,
             &self.root(),
@@ -186,14 +185,14 @@ impl Fixture {
         )
     }
 
-    pub fn unpack_as(&self, name: &str, tar: &[u8], lower: &View) -> Unpacked {
+    pub(crate) fn unpack_as(&self, name: &str, tar: &[u8], lower: &View) -> Unpacked {
         std::fs::create_dir(self.outside(name)).expect("made");
         let root = Root::open(&self.outside(name)).expect("opened");
         rootfs::unpack::unpack(tar, &root, lower, Ownership::PLAIN, Limits::default())
             .expect("unpacks")
     }
 
-    pub fn check_canary(&self) {
+    pub(crate) fn check_canary(&self) {
         assert_eq!(std::fs::read(self.canary()).expect("still there"), CANARY);
         let mode = |path: String| {
             std::fs::metadata(path)
@@ -215,7 +214,7 @@ impl Fixture {
             .map(|entry| entry.expect("entry").file_name())
             .collect();
         names.retain(|name| {
-            !["root", "outside", "lower", "upper"]
+            !["root", "outside", "lower", "upper", "context"]
                 .iter()
                 .any(|known| name == known)
         });

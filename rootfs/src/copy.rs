@@ -1,0 +1,279 @@
+//! COPY and ADD: which files go where, decided first and done afterwards.
+//!
+//! Invariant: a [`CopyPlan`] is complete before anything is written, and writing it to a layer or into a tree gives the same
+//! files. Destinations are canonical: links of the destination were followed inside it while planning.
+
+mod archive;
+mod place;
+mod plan;
+mod select;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::digests::{DigestError, Input};
+use crate::entry::{Entry, Kind, Time};
+use crate::layer::{ReadError, WriteError};
+use crate::note::Note;
+use crate::ownership::{OwnerId, OwnershipError};
+use crate::path::{PathError, TreePath};
+use crate::root::RootError;
+use crate::tree::{Meta, Tree, TreeError};
+
+pub use plan::plan;
+
+/// Who owns what is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// `--chown`: these ids, on created directories too.
+    Given {
+        /// User.
+        uid: OwnerId,
+        /// Group.
+        gid: OwnerId,
+    },
+    /// From a context: root, whoever owns the files on the host.
+    Root,
+    /// From a stage or image: as they are there.
+    Kept,
+}
+
+/// What a matcher says about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is copied.
+    Keep,
+    /// Neither it nor anything in it is copied.
+    Skip,
+    /// It is not copied, but something in it may be (`!` below an excluded directory).
+    SkipButDescend,
+}
+
+/// One source.
+#[derive(Clone, Copy, Debug)]
+pub enum CopySource<'r> {
+    /// A path or pattern in the source tree.
+    Path(&'r str),
+    /// A file written in the Containerfile.
+    Inline {
+        /// Its name when the destination is a directory.
+        name: &'r str,
+        /// Its content.
+        content: &'r [u8],
+    },
+}
+
+/// What one instruction asks for.
+pub struct CopyRequest<'r> {
+    /// The sources, at least one.
+    pub sources: &'r [CopySource<'r>],
+    /// Absolute in the image; a trailing `/` (or `/.`) says directory.
+    pub destination: &'r str,
+    /// Owners.
+    pub owner: Owner,
+    /// `--chmod`: the new mode of a file or directory (true) that has the given one.
+    pub chmod: Option<&'r dyn Fn(u32, bool) -> u32>,
+    /// `--parents`.
+    pub parents: bool,
+    /// ADD: local archives are unpacked.
+    pub unpack: bool,
+    /// Time of what has none of its own: created directories, inline files.
+    pub now: Time,
+}
+
+/// The matchers, which live in another crate.
+pub struct Rules<'r> {
+    /// Does a name match one component of a pattern (Go's `filepath.Match`)?
+    pub glob: &'r dyn Fn(&str, &str) -> bool,
+    /// The ignore file, asked with paths from the root of the source tree; the flag says directory.
+    pub ignore: &'r dyn Fn(&TreePath, bool) -> Verdict,
+    /// `--exclude`, asked with paths below the copied directory (or a copied file's name).
+    pub exclude: &'r dyn Fn(&TreePath, bool) -> Verdict,
+}
+
+/// Why a COPY or ADD is impossible. Paths are those of the context or image, never the host's (S35).
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// A literal source is not there.
+    #[error("find '{path}' in the source{}", suggestion(.nearest.as_ref()))]
+    MissingSource {
+        /// What was asked for.
+        path: TreePath,
+        /// A name that is there and looks like it.
+        nearest: Option<TreePath>,
+    },
+    /// A source is there but the ignore file hides it.
+    #[error("find '{path}' in the source: the ignore file excludes it")]
+    IgnoredSource {
+        /// What was asked for.
+        path: TreePath,
+    },
+    /// A source that is no file, directory or link.
+    #[error("copy '{path}': it is a socket or a device")]
+    Unsupported {
+        /// Which.
+        path: TreePath,
+    },
+    /// Several files into one.
+    #[error("copy several sources to '{path}': it must be a directory and end with '/'")]
+    ManySources {
+        /// The destination.
+        path: TreePath,
+    },
+    /// A directory where a file is, or through one.
+    #[error("copy a directory to '{path}': a file is there")]
+    DirectoryOverFile {
+        /// The destination.
+        path: TreePath,
+    },
+    /// A file where a directory is.
+    #[error("copy a file to '{path}': a directory is there")]
+    FileOverDirectory {
+        /// The destination.
+        path: TreePath,
+    },
+    /// It changed between planning and reading.
+    #[error("copy '{path}': it changed while it was copied")]
+    Changed {
+        /// The source.
+        path: TreePath,
+    },
+    /// An archive in a format that rbuild cannot unpack.
+    #[error(
+        "unpack '{path}': {format} archives are not supported yet; use COPY, or unpack it in a RUN step"
+    )]
+    ArchiveFormat {
+        /// The source.
+        path: TreePath,
+        /// The compression.
+        format: &'static str,
+    },
+    /// A broken or hostile archive.
+    #[error("unpack '{path}'")]
+    Archive {
+        /// The source.
+        path: TreePath,
+        /// Why.
+        source: ReadError,
+    },
+    /// A hard link in an archive to nothing.
+    #[error("unpack '{path}': the hard link '{link}' names nothing in the archive")]
+    ArchiveLink {
+        /// The source.
+        path: TreePath,
+        /// The link's place.
+        link: TreePath,
+    },
+    /// A tree could not be looked at.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A name that is no path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The destination tree refused.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// An owner has no id on disk.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
+    /// The layer refused.
+    #[error(transparent)]
+    Layer(#[from] WriteError),
+    /// Content could not be read or stored.
+    #[error("copy '{path}'")]
+    Content {
+        /// The destination.
+        path: TreePath,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn suggestion(nearest: Option<&TreePath>) -> String {
+    nearest.map_or_else(String::new, |path| format!("; did you mean '{path}'?"))
+}
+
+/// What will be written where, parents before children.
+pub struct CopyPlan<'t> {
+    source: &'t dyn Tree,
+    entries: BTreeMap<TreePath, Planned>,
+    archives: Vec<(TreePath, archive::Format)>,
+    notes: Vec<Note>,
+}
+
+/// One destination.
+#[derive(Clone, Debug)]
+struct Planned {
+    entry: Entry,
+    from: Origin,
+    /// A directory that exists already and stays as it is.
+    kept: bool,
+}
+
+/// Where a file's bytes come from.
+#[derive(Clone, Debug)]
+enum Origin {
+    Nowhere,
+    /// A file of the source tree, as it was when it was planned.
+    Tree {
+        path: TreePath,
+        meta: Box<Meta>,
+    },
+    Inline(Arc<[u8]>),
+    /// A member of `archives[archive]`, counted from 0.
+    Member {
+        archive: usize,
+        ordinal: u64,
+    },
+}
+
+impl CopyPlan<'_> {
+    /// The entries as a layer would hold them, parents first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().map(|planned| &planned.entry)
+    }
+
+    /// Files of the source tree that will be read: their paths there.
+    pub fn sources(&self) -> impl Iterator<Item = &TreePath> {
+        let tree = self
+            .entries
+            .values()
+            .filter_map(|planned| match &planned.from {
+                Origin::Tree { path, .. } => Some(path),
+                _ => None,
+            });
+        tree.chain(self.archives.iter().map(|(path, _)| path))
+    }
+
+    /// Gives every entry with what it is made of, in order.
+    pub(crate) fn inputs(
+        &self,
+        accept: &mut dyn FnMut(&Entry, Input<'_>) -> Result<(), DigestError>,
+    ) -> Result<(), DigestError> {
+        for planned in self.entries.values().filter(|planned| !planned.kept) {
+            let input = match &planned.from {
+                // A member of an archive counts as part of the archive.
+                Origin::Nowhere | Origin::Member { .. } => Input::None,
+                Origin::Inline(content) => Input::Bytes(content),
+                Origin::Tree { path, meta } => Input::File(self.source, path, meta),
+            };
+            accept(&planned.entry, input)?;
+        }
+        for (path, _) in &self.archives {
+            if let Some(meta) = self.source.node(path)? {
+                let entry = Entry::new(path.clone(), Kind::File { size: meta.size }, 0);
+                accept(&entry, Input::File(self.source, path, &meta))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left out, sockets for example.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+}

@@ -1,0 +1,192 @@
+//! ADD of a local archive: recognised by content, scoped to the destination.
+//!
+//! Invariant: an archive is read twice, once for its members while planning and once for their contents while writing; both
+//! times by [`LayerReader`], so what it refuses never reaches a tree.
+
+use std::io::{BufReader, Read};
+
+use crate::copy::plan::Planner;
+use crate::copy::{CopyError, Origin, Owner, Planned};
+use crate::entry::{Entry, Kind};
+use crate::layer::{Dialect, LayerReader, Limits, is_header};
+use crate::path::TreePath;
+use crate::tree::Tree;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    NotAnArchive,
+    Tar,
+    Gzip,
+    Zstd,
+}
+
+/// Looks at the first bytes of a file; a compressed file counts only when there is a tar in it.
+pub(super) fn detect(tree: &dyn Tree, path: &TreePath) -> Result<Format, CopyError> {
+    let first = first_block(tree.open(path)?.content, path)?;
+    let unsupported = |format| {
+        Err(CopyError::ArchiveFormat {
+            path: path.clone(),
+            format,
+        })
+    };
+    let format = match first.as_slice() {
+        [0x1f, 0x8b, ..] => Format::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstd,
+        [
+            b'B',
+            b'Z',
+            b'h',
+            b'1'..=b'9',
+            0x31,
+            0x41,
+            0x59,
+            0x26,
+            0x53,
+            0x59,
+            ..,
+        ] => return unsupported("bzip2"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return unsupported("xz"),
+        _ => {
+            return Ok(if is_tar(&first) {
+                Format::Tar
+            } else {
+                Format::NotAnArchive
+            });
+        }
+    };
+    let inside = decoded(tree, path, format).and_then(|stream| first_block(stream, path));
+    Ok(if inside.is_ok_and(|block| is_tar(&block)) {
+        format
+    } else {
+        Format::NotAnArchive
+    })
+}
+
+fn is_tar(block: &[u8]) -> bool {
+    let Ok(block) = <&[u8; 512]>::try_from(block) else {
+        return false;
+    };
+    // v7 headers have no magic: an all-zero block or a lucky text is no archive.
+    &block[257..262] == b"ustar" && is_header(block)
+}
+
+fn first_block(mut stream: impl Read, path: &TreePath) -> Result<Vec<u8>, CopyError> {
+    let mut block = Vec::with_capacity(512);
+    match stream.by_ref().take(512).read_to_end(&mut block) {
+        Ok(_) => Ok(block),
+        Err(source) => Err(CopyError::Content {
+            path: path.clone(),
+            source,
+        }),
+    }
+}
+
+/// The archive's tar stream.
+pub(super) fn decoded<'t>(
+    tree: &'t dyn Tree,
+    path: &TreePath,
+    format: Format,
+) -> Result<Box<dyn Read + 't>, CopyError> {
+    let content = BufReader::with_capacity(128 * 1024, tree.open(path)?.content);
+    Ok(match format {
+        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(content)),
+        Format::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(content);
+            Box::new(decoder.map_err(|source| CopyError::Content {
+                path: path.clone(),
+                source,
+            })?)
+        }
+        Format::Tar | Format::NotAnArchive => Box::new(content),
+    })
+}
+
+impl Planner<'_, '_> {
+    /// Plans the members of the archive `path` below the directory `target`.
+    pub(super) fn archive(
+        &mut self,
+        path: &TreePath,
+        format: Format,
+        target: &TreePath,
+    ) -> Result<(), CopyError> {
+        let archive = self.plan.archives.len();
+        self.plan.archives.push((path.clone(), format));
+        let stream = decoded(self.plan.source, path, format)?;
+        let fail = |source| CopyError::Archive {
+            path: path.clone(),
+            source,
+        };
+        let mut reader = LayerReader::new(stream, Dialect::Archive, Limits::default());
+        let mut ordinal = 0;
+        while let Some(record) = reader.next().map_err(fail)? {
+            self.member(record.entry, archive, ordinal, path, target)?;
+            ordinal += 1;
+        }
+        self.plan.notes.extend(reader.take_notes());
+        Ok(())
+    }
+
+    fn member(
+        &mut self,
+        mut entry: Entry,
+        archive: usize,
+        ordinal: u64,
+        path: &TreePath,
+        target: &TreePath,
+    ) -> Result<(), CopyError> {
+        if let Owner::Given { uid, gid } = self.request.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if !matches!(entry.kind, Kind::Symlink(_) | Kind::Hardlink(_)) {
+            entry.mode = self.mode(entry.mode, entry.kind == Kind::Dir);
+        }
+        if entry.path.is_root() {
+            // The destination itself keeps its metadata.
+            return Ok(());
+        }
+        let parent = self.resolve(&target.join(&entry.path.parent()))?;
+        self.directories(&parent)?;
+        let name = entry.path.file_name().unwrap_or_default().to_vec();
+        entry.path = parent.child(&name);
+        if entry.kind == Kind::Dir {
+            entry.path = self.merge_directory(entry.path, true)?.0;
+            self.plan.entries.insert(
+                entry.path.clone(),
+                Planned {
+                    entry,
+                    from: Origin::Nowhere,
+                    kept: false,
+                },
+            );
+            return Ok(());
+        }
+        if let Kind::Hardlink(link) = &entry.kind {
+            let named = target.join(link);
+            let first = self
+                .resolve(&named.parent())?
+                .child(named.file_name().unwrap_or(b"."));
+            let known = self
+                .plan
+                .entries
+                .get(&first)
+                .is_some_and(|planned| planned.entry.kind != Kind::Dir);
+            if !known {
+                return Err(CopyError::ArchiveLink {
+                    path: path.clone(),
+                    link: entry.path,
+                });
+            }
+            if first == entry.path {
+                return Ok(());
+            }
+            entry.kind = Kind::Hardlink(first);
+        }
+        let from = if matches!(entry.kind, Kind::File { .. }) {
+            Origin::Member { archive, ordinal }
+        } else {
+            Origin::Nowhere
+        };
+        self.leaf(entry, from, true)
+    }
+}

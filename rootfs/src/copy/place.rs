@@ -1,0 +1,79 @@
+//! The destination while it is being planned: what is there, and what the plan will have put there.
+//!
+//! Invariant: asking for a path gives what will be there when everything planned so far is written.
+
+use std::collections::BTreeMap;
+
+use crate::copy::Planned;
+use crate::entry::{Kind, Xattrs};
+use crate::path::TreePath;
+use crate::tree::{Meta, NodeKind, OpenFile, Tree, TreeError};
+
+/// The destination below, with the planned entries on top.
+pub(super) struct Place<'p> {
+    /// `None` for `--link`, which copies into an empty root.
+    pub(super) below: Option<&'p dyn Tree>,
+    pub(super) planned: &'p BTreeMap<TreePath, Planned>,
+}
+
+impl Tree for Place<'_> {
+    fn node(&self, path: &TreePath) -> Result<Option<Meta>, TreeError> {
+        if let Some(planned) = self.planned.get(path) {
+            return Ok(Some(meta(planned)));
+        }
+        match self.below {
+            Some(below) => below.node(path),
+            None => Ok(None),
+        }
+    }
+
+    fn read_link(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        match (
+            self.planned.get(path).map(|planned| &planned.entry.kind),
+            self.below,
+        ) {
+            (Some(Kind::Symlink(target)), _) => Ok(target.clone()),
+            (None, Some(below)) => below.read_link(path),
+            _ => Err(TreeError::Missing { path: path.clone() }),
+        }
+    }
+
+    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError> {
+        Err(TreeError::Missing { path: path.clone() })
+    }
+
+    fn xattrs(&self, path: &TreePath) -> Result<Xattrs, TreeError> {
+        match (self.planned.get(path), self.below) {
+            (Some(planned), _) => Ok(planned.entry.xattrs.clone()),
+            (None, Some(below)) => below.xattrs(path),
+            (None, None) => Err(TreeError::Missing { path: path.clone() }),
+        }
+    }
+
+    fn open(&self, path: &TreePath) -> Result<OpenFile<'_>, TreeError> {
+        Err(TreeError::NotRegular { path: path.clone() })
+    }
+}
+
+fn meta(planned: &Planned) -> Meta {
+    let entry = &planned.entry;
+    let kind = match entry.kind {
+        Kind::Dir => NodeKind::Dir,
+        Kind::Symlink(_) => NodeKind::Symlink,
+        Kind::Fifo => NodeKind::Fifo,
+        Kind::Char(device) => NodeKind::Char(device),
+        Kind::Block(device) => NodeKind::Block(device),
+        Kind::File { .. } | Kind::Hardlink(_) | Kind::Whiteout | Kind::Opaque => NodeKind::File,
+    };
+    Meta {
+        kind,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        size: entry.size(),
+        mtime: entry.mtime,
+        ctime: entry.mtime,
+        inode: (0, 0),
+        links: 1,
+    }
+}
