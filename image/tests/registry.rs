@@ -681,6 +681,33 @@ fn f20_a_stalled_registry_is_given_up() {
 }
 
 #[test]
+fn f20_a_byte_now_and_then_is_no_progress() {
+    let sample = Sample::new(&[&noise(5000)]);
+    let layer = sample.layer(0);
+    let server = Server::start(move |request| {
+        let reply = sample.answer(request);
+        if request.path.contains(&layer) {
+            reply.drip(Duration::from_millis(50))
+        } else {
+            reply
+        }
+    });
+    let mut client = Client::of(&server);
+    client.options.tries = 1;
+    let started = Instant::now();
+    assert!(matches!(
+        client.pull(&name(&server)).unwrap_err(),
+        PullError::Layer(_)
+    ));
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    client.assert_empty();
+}
+
+#[test]
 fn resolving_stores_nothing() {
     let sample = Sample::new(&[b"one"]);
     let image = sample.image.clone();

@@ -1,52 +1,34 @@
-//! Fetching small documents: manifests, configurations and the tokens that they need.
+//! Fetching small documents: manifests and configurations.
 //!
-//! Invariant: never more than a fixed number of bytes is read, and a secret goes only where [`Realm::check`] lets it.
+//! Invariant: never more than a fixed number of bytes is read, and never for longer than a fixed time.
 
 use std::fmt::Write as _;
 
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
-use super::challenge::{Challenge, Realm, is_inside};
+use super::challenge::is_inside;
+use super::login::Pass;
 use super::retry::{retry, retry_after};
 use super::{Pull, PullError, runtime};
 use crate::auth::Credentials;
 use crate::digest::Digest;
-use crate::json::{self, DOCUMENT_MAX};
+use crate::json::DOCUMENT_MAX;
 use crate::manifest::Descriptor;
 use crate::media_type::MediaType;
 
-/// containers/image has the same limits.
-const TOKEN_MAX: usize = 1 << 20;
+/// Enough for any message.
 const ERROR_MAX: usize = 64 << 10;
 const REDIRECTS_MAX: usize = 5;
 
-/// What is shown to the registry once it has asked.
-#[derive(Clone)]
-pub(super) enum Pass {
-    None,
-    Basic { username: String, password: String },
-    Bearer(String),
-}
-
 /// One repository of one registry, and the right to read it.
 pub(super) struct Session<'p> {
-    pull: &'p Pull<'p>,
-    runtime: Runtime,
-    client: Client,
-    base: Url,
-    pass: Pass,
-}
-
-#[derive(serde::Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
+    pub(super) pull: &'p Pull<'p>,
+    pub(super) runtime: Runtime,
+    pub(super) client: Client,
+    pub(super) base: Url,
+    pub(super) pass: Pass,
 }
 
 /// Whether the caller lists that registry as one to be asked by plain HTTP.
@@ -78,11 +60,6 @@ impl<'p> Session<'p> {
             base,
             pass: Pass::None,
         })
-    }
-
-    /// What has to be shown to the registry, as far as it has asked.
-    pub(super) fn pass(&self) -> Pass {
-        self.pass.clone()
     }
 
     /// The manifest or index that a descriptor means, or else the name; with its verified digest and its announced type.
@@ -127,20 +104,6 @@ impl<'p> Session<'p> {
         })
     }
 
-    /// Asks for a new right to read, after the registry has refused the old one.
-    pub(super) fn renew(&mut self) -> Result<(), PullError> {
-        self.pass = Pass::None;
-        let subject = "access";
-        let url = self.base.join("v2/").unwrap_or_else(|_| self.base.clone());
-        let response = self
-            .runtime
-            .block_on(self.send(subject, self.client.get(url)))?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.log_in(response.headers())?;
-        }
-        Ok(())
-    }
-
     fn url(&self, rest: &str) -> Url {
         // Repository, tag and digest have passed their grammars: nothing in them has a meaning in a URL.
         let path = format!("/v2/{}/{rest}", self.pull.reference.repository());
@@ -149,7 +112,7 @@ impl<'p> Session<'p> {
         url
     }
 
-    fn host(&self) -> String {
+    pub(super) fn host(&self) -> String {
         self.pull.reference.registry_host().to_owned()
     }
 
@@ -200,7 +163,11 @@ impl<'p> Session<'p> {
         unreachable!("the second round returns")
     }
 
-    async fn send(&self, subject: &str, request: RequestBuilder) -> Result<Response, PullError> {
+    pub(super) async fn send(
+        &self,
+        subject: &str,
+        request: RequestBuilder,
+    ) -> Result<Response, PullError> {
         // The stall limit covers single reads; this one covers servers that never send a header.
         let limit = self.pull.options.stall_timeout + self.pull.options.connect_timeout;
         match tokio::time::timeout(limit, request.send()).await {
@@ -222,7 +189,7 @@ impl<'p> Session<'p> {
         }
     }
 
-    async fn body(
+    pub(super) async fn body(
         &self,
         subject: &str,
         response: Response,
@@ -301,98 +268,6 @@ impl<'p> Session<'p> {
             retry_after: wait,
         }
     }
-
-    fn log_in(&mut self, headers: &HeaderMap) -> Result<(), PullError> {
-        let texts = headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let reason = |reason: &str| PullError::Login {
-            host: self.host(),
-            reason: reason.to_owned(),
-        };
-        self.pass = match Challenge::parse(texts) {
-            None => return Err(reason("it names no way to log in that is known here")),
-            Some(Challenge::Basic) => match self.pull.credentials {
-                Credentials::Basic { username, password } => Pass::Basic {
-                    username: username.clone(),
-                    password: password.clone(),
-                },
-                Credentials::IdentityToken(_) => {
-                    return Err(reason(
-                        "it wants a password, but there is an identity token",
-                    ));
-                }
-                Credentials::Anonymous => Pass::None,
-            },
-            Some(Challenge::Bearer { realm, service }) => {
-                let realm = Realm::check(&realm, &self.base, &self.pull.options.allowed_realms)
-                    .map_err(|reason| PullError::Login {
-                        host: self.host(),
-                        reason,
-                    })?;
-                Pass::Bearer(self.token(realm, service.as_deref())?)
-            }
-        };
-        Ok(())
-    }
-
-    fn token(&self, realm: Realm, service: Option<&str>) -> Result<String, PullError> {
-        if !realm.trusted && *self.pull.credentials != Credentials::Anonymous {
-            return Err(PullError::ForeignRealm {
-                host: self.host(),
-                realm: realm.url.to_string(),
-            });
-        }
-        let subject = "token";
-        let request = self.token_request(realm.url, service);
-        let response = self.runtime.block_on(self.send(subject, request))?;
-        let bytes = self
-            .runtime
-            .block_on(self.body(subject, response, TOKEN_MAX))?;
-        let malformed = || PullError::Login {
-            host: self.host(),
-            reason: "the token is malformed".to_owned(),
-        };
-        // The parser's message could quote the token.
-        let token: Token = json::parse("token", &bytes, &[]).map_err(|_| malformed())?;
-        let token = if token.token.is_empty() {
-            token.access_token
-        } else {
-            token.token
-        };
-        let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        if visible { Ok(token) } else { Err(malformed()) }
-    }
-
-    /// GET with the password (distribution, "token"), or POST with the refresh token ("oauth2").
-    fn token_request(&self, mut url: Url, service: Option<&str>) -> RequestBuilder {
-        let scope = format!("repository:{}:pull", self.pull.reference.repository());
-        let mut parameters = vec![("scope", scope.as_str())];
-        parameters.extend(service.map(|service| ("service", service)));
-        let Credentials::IdentityToken(secret) = self.pull.credentials else {
-            url.query_pairs_mut().extend_pairs(parameters);
-            let request = self.client.get(url);
-            return match self.pull.credentials {
-                Credentials::Basic { username, password } => {
-                    request.basic_auth(username, Some(password))
-                }
-                _ => request,
-            };
-        };
-        parameters.extend([
-            ("grant_type", "refresh_token"),
-            ("client_id", "rbuild"),
-            ("refresh_token", secret),
-        ]);
-        let mut form = self.base.clone();
-        form.query_pairs_mut().clear().extend_pairs(parameters);
-        let body = form.query().unwrap_or_default().to_owned();
-        self.client
-            .post(url)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body)
-    }
 }
 
 /// Redirects lead to content servers. They may not lead from https to http, nor from outside to the inside. reqwest itself
@@ -436,7 +311,7 @@ fn content_type(headers: &HeaderMap) -> Option<MediaType> {
 }
 
 /// The first lines of an error, made harmless for a terminal.
-fn detail(bytes: &[u8]) -> String {
+pub(super) fn detail(bytes: &[u8]) -> String {
     let mut text = String::new();
     for c in String::from_utf8_lossy(bytes).trim().chars().take(300) {
         if c.is_control() {

@@ -9,16 +9,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use oci_client::RegistryOperation;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use tokio::io::AsyncWrite;
 
-use super::documents::{Pass, Session, is_insecure};
+use super::documents::{Session, detail, is_insecure};
+use super::login::Pass;
 use super::retry::retry;
 use super::{Pull, PullError, PullEvent, runtime};
 use crate::image::{Image, Layer};
@@ -27,6 +29,8 @@ use crate::store::Store;
 
 /// How often progress is told, in bytes.
 const PROGRESS_STEP: u64 = 256 << 10;
+/// What has to arrive in each stall limit: a byte now and then is no progress.
+const WINDOW_MIN: u64 = 1 << 10;
 
 /// Brings all layers of an image into the store that are not there yet.
 pub(super) fn fetch(
@@ -113,6 +117,7 @@ fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Res
         layer,
         writer,
         arrived: 0,
+        window: (Instant::now(), 0),
         told: 0,
         error: None,
     };
@@ -175,25 +180,6 @@ async fn show(client: &Client, name: &oci_client::Reference, pass: &Pass) {
 fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> PullError {
     let subject = format!("layer {}", layer.descriptor.digest);
     let host = pull.reference.registry_host().to_owned();
-    let status = |status, detail: String| {
-        let shown = detail
-            .chars()
-            .take(300)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect::<String>();
-        let detail = if shown.is_empty() {
-            shown
-        } else {
-            format!(" ({shown})")
-        };
-        PullError::Status {
-            subject: subject.clone(),
-            host: host.clone(),
-            status,
-            detail,
-            retry_after: None,
-        }
-    };
     match error {
         OciDistributionError::UnauthorizedError { .. } => {
             let hint = "the credentials for it are wrong, missing or not sufficient";
@@ -203,16 +189,17 @@ fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> Pull
                 hint,
             }
         }
-        OciDistributionError::ServerError { code, message, .. } => status(code, message),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            use oci_client::errors::OciErrorCode::Toomanyrequests;
-            // The client does not tell the status of a well-formed error.
-            let busy = envelope
-                .errors
-                .iter()
-                .any(|error| error.code == Toomanyrequests);
-            status(if busy { 429 } else { 404 }, envelope.to_string())
+        OciDistributionError::ServerError { code, message, .. } => {
+            let detail = detail(message.as_bytes());
+            PullError::Status {
+                subject,
+                host,
+                status: code,
+                detail,
+                retry_after: None,
+            }
         }
+        OciDistributionError::RegistryError { envelope, .. } => refused(subject, host, &envelope),
         OciDistributionError::DigestError(error) => {
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
             LayerError::Stream {
@@ -234,14 +221,57 @@ fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> Pull
     }
 }
 
+/// A well-formed error: the client keeps the status to itself, but "too many requests" has a code.
+fn refused(subject: String, host: String, envelope: &OciEnvelope) -> PullError {
+    let busy = envelope
+        .errors
+        .iter()
+        .any(|error| error.code == OciErrorCode::Toomanyrequests);
+    let detail = detail(envelope.to_string().as_bytes());
+    if busy {
+        return PullError::Status {
+            subject,
+            host,
+            status: 429,
+            detail,
+            retry_after: None,
+        };
+    }
+    PullError::Refused {
+        subject,
+        host,
+        detail,
+    }
+}
+
 /// What the client writes into. Its own errors are kept: the client would hide them among the network's.
 struct Sink<'a> {
     pull: &'a Pull<'a>,
     layer: &'a Layer,
     writer: LayerWriter<'a>,
     arrived: u64,
+    /// When the present window began, and what had arrived then.
+    window: (Instant, u64),
     told: u64,
     error: Option<io::Error>,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (began, had) = self.window;
+        if began.elapsed() > self.pull.options.stall_timeout {
+            if self.arrived - had < WINDOW_MIN {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the registry sends next to nothing",
+                ));
+            }
+            self.window = (Instant::now(), self.arrived);
+        }
+        self.writer.write_all(bytes)?;
+        self.arrived += bytes.len() as u64;
+        Ok(())
+    }
 }
 
 impl AsyncWrite for Sink<'_> {
@@ -251,12 +281,11 @@ impl AsyncWrite for Sink<'_> {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Err(error) = self.writer.write_all(bytes) {
+        if let Err(error) = self.take(bytes) {
             let kind = error.kind();
             self.error = Some(error);
             return Poll::Ready(Err(kind.into()));
         }
-        self.arrived += bytes.len() as u64;
         if self.arrived - self.told >= PROGRESS_STEP || self.arrived == self.layer.descriptor.size {
             self.told = self.arrived;
             let event = PullEvent::LayerProgress {

@@ -1,8 +1,8 @@
 //! Pulling images from registries: the only module of this project that opens sockets for images.
 //!
 //! Layers come through `oci-client`. The small documents (token, manifest, index, configuration) do not: it reads them without
-//! a limit, gives the password to whatever host the registry names, and follows every redirect, so [`documents`] fetches
-//! them. tokio stays inside; callers see blocking functions.
+//! a limit, gives the password to whatever host the registry names, and follows every redirect, so `documents`
+//! fetches them. tokio stays inside; callers see blocking functions.
 //!
 //! Invariant: a document is parsed, and a layer gets its name, only when its digest is the one that was asked for; after the
 //! first answer everything goes by digest.
@@ -10,6 +10,7 @@
 mod challenge;
 mod documents;
 mod layers;
+mod login;
 mod retry;
 
 use std::io;
@@ -132,6 +133,16 @@ pub enum PullError {
         detail: String,
         /// When to try again, if it said so.
         retry_after: Option<Duration>,
+    },
+    /// The registry refused, without a status that could be told.
+    #[error("fetch {subject} from {host}: it refused{detail}")]
+    Refused {
+        /// What was fetched.
+        subject: String,
+        /// From where.
+        host: String,
+        /// What it said, bounded and escaped.
+        detail: String,
     },
     /// The registry wants other credentials.
     #[error("fetch {subject} from {host}: access is denied ({hint})")]

@@ -124,13 +124,17 @@ impl Store {
         Ok(images)
     }
 
-    /// The manifest digest that a name points at here; a pinned name points at what it says, if that is here.
+    /// The manifest digest that a name points at here. A pinned name points at what it says, or at the image that was added
+    /// under it: the pin may be an index, so the platform is the caller's to compare.
     ///
     /// # Errors
     /// When the record cannot be read.
     pub fn lookup(&self, name: &Reference) -> Result<Option<Digest>, StoreError> {
-        if let Some(digest) = name.digest() {
-            return Ok(self.image_record(digest).exists().then_some(*digest));
+        if let Some(digest) = name
+            .digest()
+            .filter(|digest| self.image_record(digest).exists())
+        {
+            return Ok(Some(*digest));
         }
         let path = self.name_record(name);
         let Some(text) = read_optional(&path)? else {
@@ -225,8 +229,8 @@ impl Store {
     }
 
     fn write_name(&self, name: &Reference, digest: &Digest) -> Result<(), StoreError> {
-        // A pinned name says everything itself.
-        if name.digest().is_some() {
+        // A name that pins this manifest says everything itself.
+        if name.digest() == Some(digest) {
             return Ok(());
         }
         let hex = Digest::of(name.to_string()).hex();

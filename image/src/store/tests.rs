@@ -237,3 +237,34 @@ fn s50_held_names_cannot_forge_lines() {
     assert!(sweep.is_held(Area::Trees, "a\ntrees/b"));
     assert!(!sweep.is_held(Area::Trees, "b"));
 }
+
+#[test]
+fn a_name_that_pins_an_index_finds_the_image_that_came_of_it() {
+    let (_directory, store) = store();
+    let image = image(&store, b"x");
+    let index = Digest::of("an index");
+    let name = Reference::from_static("debian:12").pinned(index);
+    store
+        .add_image(&image, std::slice::from_ref(&name))
+        .unwrap();
+    assert_eq!(store.lookup(&name).unwrap().as_ref(), Some(image.digest()));
+    assert_eq!(
+        store.lookup(&name.pinned(Digest::of("another"))).unwrap(),
+        None
+    );
+}
+
+#[test]
+fn f04_no_record_is_written_before_what_it_speaks_of_is_on_the_disk() {
+    let (_directory, store) = store();
+    let image = image(&store, b"x");
+    assert!(store.unsynced.load(Ordering::SeqCst));
+    store.add_image(&image, &[]).unwrap();
+    assert!(!store.unsynced.load(Ordering::SeqCst));
+    let other = again(&store);
+    assert!(other.reuse(image.digest()).unwrap());
+    assert!(
+        other.unsynced.load(Ordering::SeqCst),
+        "what another process put may not be on the disk yet"
+    );
+}

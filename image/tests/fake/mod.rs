@@ -63,6 +63,7 @@ pub(crate) struct Reply {
     stall: Option<(usize, Duration)>,
     silence: Option<Duration>,
     endless: bool,
+    drip: Option<Duration>,
 }
 
 impl Reply {
@@ -75,6 +76,7 @@ impl Reply {
             stall: None,
             silence: None,
             endless: false,
+            drip: None,
         }
     }
 
@@ -126,6 +128,14 @@ impl Reply {
         }
     }
 
+    /// One byte after another, with a pause before each.
+    pub(crate) fn drip(self, pause: Duration) -> Self {
+        Self {
+            drip: Some(pause),
+            ..self
+        }
+    }
+
     /// Errors mean that the client has had enough, which is what some tests want.
     fn send(&self, mut stream: &TcpStream) -> std::io::Result<()> {
         if let Some(time) = self.silence {
@@ -140,6 +150,10 @@ impl Reply {
             head += &format!("{name}: {value}\r\n");
         }
         stream.write_all(format!("{head}\r\n").as_bytes())?;
+        for byte in self.body.iter().filter(|_| self.drip.is_some()) {
+            std::thread::sleep(self.drip.unwrap_or_default());
+            stream.write_all(&[*byte])?;
+        }
         if let Some((at, time)) = self.stall {
             stream.write_all(&self.body[..at])?;
             std::thread::sleep(time);

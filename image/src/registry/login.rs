@@ -1,0 +1,144 @@
+//! Logging in: from a registry's challenge to what is shown to it from then on.
+//!
+//! Invariant: a secret goes only where [`Realm::check`] lets it, and no message quotes one.
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::{RequestBuilder, StatusCode, Url};
+
+use super::PullError;
+use super::challenge::{Challenge, Realm};
+use super::documents::Session;
+use crate::auth::Credentials;
+use crate::json;
+
+/// containers/image has the same limit.
+const TOKEN_MAX: usize = 1 << 20;
+
+/// What is shown to the registry once it has asked.
+#[derive(Clone)]
+pub(super) enum Pass {
+    None,
+    Basic { username: String, password: String },
+    Bearer(String),
+}
+
+#[derive(serde::Deserialize)]
+struct Token {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+}
+
+impl Session<'_> {
+    /// What has to be shown to the registry, as far as it has asked.
+    pub(super) fn pass(&self) -> Pass {
+        self.pass.clone()
+    }
+
+    /// Asks for a new right to read, after the registry has refused the old one.
+    pub(super) fn renew(&mut self) -> Result<(), PullError> {
+        self.pass = Pass::None;
+        let subject = "access";
+        let url = self.base.join("v2/").unwrap_or_else(|_| self.base.clone());
+        let response = self
+            .runtime
+            .block_on(self.send(subject, self.client.get(url)))?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.log_in(response.headers())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn log_in(&mut self, headers: &HeaderMap) -> Result<(), PullError> {
+        let texts = headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let reason = |reason: &str| PullError::Login {
+            host: self.host(),
+            reason: reason.to_owned(),
+        };
+        self.pass = match Challenge::parse(texts) {
+            None => return Err(reason("it names no way to log in that is known here")),
+            Some(Challenge::Basic) => match self.pull.credentials {
+                Credentials::Basic { username, password } => Pass::Basic {
+                    username: username.clone(),
+                    password: password.clone(),
+                },
+                Credentials::IdentityToken(_) => {
+                    return Err(reason(
+                        "it wants a password, but there is an identity token",
+                    ));
+                }
+                Credentials::Anonymous => Pass::None,
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                let realm = Realm::check(&realm, &self.base, &self.pull.options.allowed_realms)
+                    .map_err(|reason| PullError::Login {
+                        host: self.host(),
+                        reason,
+                    })?;
+                Pass::Bearer(self.token(realm, service.as_deref())?)
+            }
+        };
+        Ok(())
+    }
+
+    fn token(&self, realm: Realm, service: Option<&str>) -> Result<String, PullError> {
+        if !realm.trusted && *self.pull.credentials != Credentials::Anonymous {
+            return Err(PullError::ForeignRealm {
+                host: self.host(),
+                realm: realm.url.to_string(),
+            });
+        }
+        let subject = "token";
+        let request = self.token_request(realm.url, service);
+        let response = self.runtime.block_on(self.send(subject, request))?;
+        let bytes = self
+            .runtime
+            .block_on(self.body(subject, response, TOKEN_MAX))?;
+        let malformed = || PullError::Login {
+            host: self.host(),
+            reason: "the token is malformed".to_owned(),
+        };
+        // The parser's message could quote the token.
+        let token: Token = json::parse("token", &bytes, &[]).map_err(|_| malformed())?;
+        let token = if token.token.is_empty() {
+            token.access_token
+        } else {
+            token.token
+        };
+        let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if visible { Ok(token) } else { Err(malformed()) }
+    }
+
+    /// GET with the password (distribution, "token"), or POST with the refresh token ("oauth2").
+    fn token_request(&self, mut url: Url, service: Option<&str>) -> RequestBuilder {
+        let scope = format!("repository:{}:pull", self.pull.reference.repository());
+        let mut parameters = vec![("scope", scope.as_str())];
+        parameters.extend(service.map(|service| ("service", service)));
+        let Credentials::IdentityToken(secret) = self.pull.credentials else {
+            url.query_pairs_mut().extend_pairs(parameters);
+            let request = self.client.get(url);
+            return match self.pull.credentials {
+                Credentials::Basic { username, password } => {
+                    request.basic_auth(username, Some(password))
+                }
+                _ => request,
+            };
+        };
+        parameters.extend([
+            ("grant_type", "refresh_token"),
+            ("client_id", "rbuild"),
+            ("refresh_token", secret),
+        ]);
+        let mut form = self.base.clone();
+        form.query_pairs_mut().clear().extend_pairs(parameters);
+        let body = form.query().unwrap_or_default().to_owned();
+        self.client
+            .post(url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body)
+    }
+}
