@@ -697,13 +697,33 @@ fn f20_a_byte_now_and_then_is_no_progress() {
     let started = Instant::now();
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::Layer(_)
+        PullError::Network { .. }
     ));
     assert!(
         started.elapsed() < Duration::from_secs(2),
         "{:?}",
         started.elapsed()
     );
+    client.assert_empty();
+}
+
+#[test]
+fn s59_an_endless_error_for_a_layer_is_given_up() {
+    let sample = Sample::new(&[b"one"]);
+    let layer = sample.layer(0);
+    let server = Server::start(move |request| {
+        if request.path.contains(&layer) {
+            Reply::status(404).endless()
+        } else {
+            sample.answer(request)
+        }
+    });
+    let mut client = Client::of(&server);
+    client.options.tries = 1;
+    assert!(matches!(
+        client.pull(&name(&server)).unwrap_err(),
+        PullError::Network { .. }
+    ));
     client.assert_empty();
 }
 

@@ -5,11 +5,10 @@
 //! Invariant: no layer is visible in the store before both of its digests were right.
 
 use std::io::{self, Write};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use oci_client::RegistryOperation;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
@@ -112,22 +111,20 @@ fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Res
         ..OciDescriptor::default()
     };
     let writer = LayerWriter::new(store, layer, pull.observer)?;
+    let arrived = AtomicU64::new(0);
     let mut sink = Sink {
         pull,
         layer,
         writer,
-        arrived: 0,
-        window: (Instant::now(), 0),
+        arrived: &arrived,
         told: 0,
         error: None,
     };
     let result = runtime()?.block_on(async {
         let client = client(pull)?;
         show(&client, &name, pass).await;
-        client
-            .pull_blob(&name, &blob, &mut sink)
-            .await
-            .map_err(|error| classify(pull, layer, error))
+        let transfer = client.pull_blob(&name, &blob, &mut sink);
+        watch(pull, layer, &arrived, pin!(transfer)).await
     });
     if let Some(source) = sink.error {
         return Err(LayerError::Stream {
@@ -138,6 +135,31 @@ fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Res
     }
     result?;
     Ok(sink.writer.finish()?)
+}
+
+/// Gives a transfer up when too little arrives: no header, a stall, a byte now and then, or an error without an end.
+async fn watch(
+    pull: &Pull<'_>,
+    layer: &Layer,
+    arrived: &AtomicU64,
+    mut transfer: Pin<&mut impl Future<Output = Result<(), OciDistributionError>>>,
+) -> Result<(), PullError> {
+    loop {
+        let before = arrived.load(Ordering::Relaxed);
+        match tokio::time::timeout(pull.options.stall_timeout, transfer.as_mut()).await {
+            Ok(result) => return result.map_err(|error| classify(pull, layer, error)),
+            Err(_) if arrived.load(Ordering::Relaxed) - before >= WINDOW_MIN => {}
+            Err(elapsed) => {
+                let subject = format!("layer {}", layer.descriptor.digest);
+                let host = pull.reference.registry_host().to_owned();
+                return Err(PullError::Network {
+                    subject,
+                    host,
+                    source: elapsed.into(),
+                });
+            }
+        }
+    }
 }
 
 fn client(pull: &Pull<'_>) -> Result<Client, PullError> {
@@ -249,29 +271,9 @@ struct Sink<'a> {
     pull: &'a Pull<'a>,
     layer: &'a Layer,
     writer: LayerWriter<'a>,
-    arrived: u64,
-    /// When the present window began, and what had arrived then.
-    window: (Instant, u64),
+    arrived: &'a AtomicU64,
     told: u64,
     error: Option<io::Error>,
-}
-
-impl Sink<'_> {
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (began, had) = self.window;
-        if began.elapsed() > self.pull.options.stall_timeout {
-            if self.arrived - had < WINDOW_MIN {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the registry sends next to nothing",
-                ));
-            }
-            self.window = (Instant::now(), self.arrived);
-        }
-        self.writer.write_all(bytes)?;
-        self.arrived += bytes.len() as u64;
-        Ok(())
-    }
 }
 
 impl AsyncWrite for Sink<'_> {
@@ -281,18 +283,20 @@ impl AsyncWrite for Sink<'_> {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Err(error) = self.take(bytes) {
+        if let Err(error) = self.writer.write_all(bytes) {
             let kind = error.kind();
             self.error = Some(error);
             return Poll::Ready(Err(kind.into()));
         }
-        if self.arrived - self.told >= PROGRESS_STEP || self.arrived == self.layer.descriptor.size {
-            self.told = self.arrived;
-            let event = PullEvent::LayerProgress {
-                digest: self.layer.descriptor.digest,
-                bytes: self.arrived,
-            };
-            (self.pull.progress)(event);
+        let len = bytes.len() as u64;
+        let arrived = self.arrived.fetch_add(len, Ordering::Relaxed) + len;
+        if arrived - self.told >= PROGRESS_STEP || arrived == self.layer.descriptor.size {
+            self.told = arrived;
+            let digest = self.layer.descriptor.digest;
+            (self.pull.progress)(PullEvent::LayerProgress {
+                digest,
+                bytes: arrived,
+            });
         }
         Poll::Ready(Ok(bytes.len()))
     }

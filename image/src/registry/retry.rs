@@ -31,11 +31,6 @@ fn hope(error: &PullError) -> Hope {
         } => Hope::Passing,
         PullError::Mismatch { .. }
         | PullError::Layer(LayerError::Blob(BlobError::Mismatch { .. })) => Hope::Once,
-        PullError::Layer(LayerError::Stream { source, .. })
-            if source.kind() == ErrorKind::TimedOut =>
-        {
-            Hope::Passing
-        }
         PullError::Layer(LayerError::Size { .. }) => Hope::Once,
         PullError::Layer(LayerError::Stream { source, .. })
             if source.kind() == ErrorKind::InvalidData =>
