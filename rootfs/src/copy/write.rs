@@ -66,7 +66,7 @@ impl CopyPlan<'_> {
                     debug_assert!(matches!(entry, Kind::File { .. }));
                     target.file(&planned.entry, None, &mut &content[..])?;
                 }
-                (Origin::Tree { path, .. }, _) => self.from_tree(planned, path, target)?,
+                (Origin::Tree { path, .. }, _) => self.tree_file(planned, path, target)?,
             }
         }
         for (number, (path, format)) in self.archives.iter().enumerate() {
@@ -86,7 +86,7 @@ impl CopyPlan<'_> {
             .try_for_each(|planned| target.plain(planned))
     }
 
-    fn from_tree(
+    fn tree_file(
         &self,
         planned: &Planned,
         path: &TreePath,

@@ -25,7 +25,7 @@ pub(crate) struct PaxSparse {
     pub(crate) major: Option<u64>,
     pub(crate) size: Option<u64>,
     pub(crate) map: Vec<u64>,
-    pub(crate) present: bool,
+    pub(crate) is_present: bool,
 }
 
 /// A record that does not parse: where in the data, and why.
@@ -93,19 +93,17 @@ impl Extensions {
             b"uid" => self.uid = Some(id()?),
             b"gid" => self.gid = Some(id()?),
             b"mtime" => self.mtime = Some(time(value).ok_or("a time is not a number")?),
-            b"GNU.sparse.major" => self
-                .sparse
-                .set(|sparse| Ok(sparse.major = Some(number()?)))?,
-            b"GNU.sparse.size" | b"GNU.sparse.realsize" => self
-                .sparse
-                .set(|sparse| Ok(sparse.size = Some(number()?)))?,
+            b"GNU.sparse.major" => self.sparse.present().major = Some(number()?),
+            b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
+                self.sparse.present().size = Some(number()?)
+            }
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                self.sparse.set(|sparse| Ok(sparse.map.push(number()?)))?
+                self.sparse.present().map.push(number()?)
             }
             b"GNU.sparse.map" => {
                 for part in value.split(|byte| *byte == b',') {
                     let value = decimal(part).ok_or("a sparse map is not made of numbers")?;
-                    self.sparse.set(|sparse| Ok(sparse.map.push(value)))?;
+                    self.sparse.present().map.push(value);
                 }
             }
             _ if key.contains(&0) => return Err("a NUL byte in a keyword"),
@@ -116,12 +114,9 @@ impl Extensions {
 }
 
 impl PaxSparse {
-    fn set(
-        &mut self,
-        change: impl FnOnce(&mut Self) -> Result<(), &'static str>,
-    ) -> Result<(), &'static str> {
-        self.present = true;
-        change(self)
+    fn present(&mut self) -> &mut Self {
+        self.is_present = true;
+        self
     }
 }
 

@@ -354,7 +354,7 @@ impl<R: Read> LayerReader<R> {
         };
         let (size, pairs) = if header.entry_type().is_gnu_sparse() {
             self.gnu_map(header, start)?
-        } else if pax.sparse.present {
+        } else if pax.sparse.is_present {
             let size = pax
                 .sparse
                 .size
@@ -531,7 +531,6 @@ impl<R: Read> LayerReader<R> {
         self.check_limit(value, self.offset, what, limit)
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a question to the reader")]
     fn check_limit(
         &self,
         value: u64,
