@@ -1,14 +1,33 @@
 //! Containerfile to image: plan, cache, execute, commit, export.
 #![forbid(unsafe_code)]
 
+mod build;
 mod cache;
+mod cancel;
+mod commit;
+mod error;
 pub mod event;
+mod execute;
+mod export;
 pub mod graph;
+mod host;
+mod job;
 mod key;
+pub mod plan;
 pub mod request;
+mod resolve;
+mod rules;
+mod session;
 pub mod step;
 
+pub use build::{Built, Planned, build, plan};
+pub use cancel::Cancel;
+pub use error::BuildError;
 pub use event::{BuildEvent, StageSummary};
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
+pub use host::{FindCredentials, FindSession, Host};
+pub use job::StepFailure;
 pub use request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
+pub use resolve::pull;
+pub use session::{ENTRY, RemoteError, session_entry};
 pub use step::{CopyFrom, CopyStep, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind};

@@ -1,0 +1,199 @@
+//! What a build needs: stages, images and fired triggers. Invariant: closed, every stage and image that a gathered stage refers
+//! to is gathered too, as far as the triggers of its base image are known.
+
+use std::collections::BTreeMap;
+
+use containerfile::{EscapeChar, Instruction, InstructionKind, Spanned};
+
+use super::Pins;
+use super::findings::{Checked, Findings, Site};
+use super::stages::{ImageKey, Meaning, Stages, WantedImage};
+
+/// The needed stages.
+pub(super) struct Gathered {
+    /// Each with the triggers that its base image fires.
+    stages: BTreeMap<usize, Vec<Instruction>>,
+    /// Their images, in the order of the file, each once.
+    pub(super) wanted: Vec<WantedImage>,
+}
+
+impl Gathered {
+    /// Gathers what the target needs.
+    pub(super) fn of(
+        stages: &Stages<'_>,
+        target: usize,
+        pins: &Pins,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut gathered = Self {
+            stages: BTreeMap::new(),
+            wanted: Vec::new(),
+        };
+        let mut open = vec![target];
+        while let Some(index) = open.pop() {
+            if gathered.stages.contains_key(&index) {
+                continue;
+            }
+            let fired = fired(stages, index, pins, findings);
+            gathered.stages.insert(index, fired);
+            if let Some(Meaning::Stage(base)) = stages.base(index) {
+                open.push(*base);
+            }
+            let sites = gathered.sites_of(stages, index, EscapeChar::default());
+            open.extend(
+                sites
+                    .iter()
+                    .filter_map(|site| match copied(stages, index, site) {
+                        Some(Ok(Meaning::Stage(source))) => Some(source),
+                        _ => None,
+                    }),
+            );
+        }
+        gathered.wanted = gathered.images(stages);
+        gathered
+    }
+
+    /// The numbers of the stages, in the order of the file.
+    pub(super) fn indices(&self) -> impl Iterator<Item = usize> {
+        self.stages.keys().copied()
+    }
+
+    /// Where an image will stand in the plan.
+    pub(super) fn image_index(&self, key: &ImageKey) -> Option<usize> {
+        self.wanted.iter().position(|wanted| &wanted.key == key)
+    }
+
+    /// All instructions that take effect in a stage: first the triggers that it fires.
+    pub(super) fn sites_of<'s>(
+        &'s self,
+        stages: &Stages<'s>,
+        index: usize,
+        escape: EscapeChar,
+    ) -> Vec<Site<'s>> {
+        let from = stages.from(index).span;
+        let of_image = self
+            .stages
+            .get(&index)
+            .into_iter()
+            .flatten()
+            .map(|trigger| Site::fired(trigger, from));
+        let of_stage = match stages.base(index) {
+            Some(Meaning::Stage(base)) => Some(stages.triggers(*base)),
+            _ => None,
+        };
+        let own = of_stage
+            .into_iter()
+            .flatten()
+            .chain(stages.instructions(index));
+        of_image
+            .chain(own.map(|instruction| Site::in_file(instruction, escape)))
+            .collect()
+    }
+
+    /// All instructions of all stages.
+    pub(super) fn sites<'s>(
+        &'s self,
+        stages: &Stages<'s>,
+        escape: EscapeChar,
+    ) -> Vec<(usize, Site<'s>)> {
+        let of = |index| {
+            self.sites_of(stages, index, escape)
+                .into_iter()
+                .map(move |site| (index, site))
+        };
+        self.indices().flat_map(of).collect()
+    }
+
+    /// Reports a `--from` that means nothing.
+    pub(super) fn report_source(
+        &self,
+        stages: &Stages<'_>,
+        index: usize,
+        site: &Site<'_>,
+        findings: &mut Findings,
+    ) {
+        if let Some(Err(error)) = copied(stages, index, site) {
+            findings.push(*error);
+        }
+    }
+
+    /// The names that fired triggers declare as arguments.
+    pub(super) fn declared_by_triggers(&self) -> Vec<String> {
+        let args = self
+            .stages
+            .values()
+            .flatten()
+            .filter_map(|trigger| match &trigger.kind {
+                InstructionKind::Arg(arg) => Some(&arg.entries),
+                _ => None,
+            });
+        args.flatten().map(|entry| entry.name.raw.clone()).collect()
+    }
+
+    fn images(&self, stages: &Stages<'_>) -> Vec<WantedImage> {
+        let mut wanted: Vec<WantedImage> = Vec::new();
+        for index in self.indices() {
+            let copies = self.sites_of(stages, index, EscapeChar::default());
+            let copies = copies
+                .iter()
+                .filter_map(|site| copied(stages, index, site)?.ok());
+            for meaning in stages.base(index).cloned().into_iter().chain(copies) {
+                if let Meaning::Image(image) = meaning
+                    && wanted.iter().all(|known| known.key != image.key)
+                {
+                    wanted.push(image);
+                }
+            }
+        }
+        wanted
+    }
+}
+
+/// What a copying instruction copies from; `None` for the context and for all other instructions.
+pub(super) fn copied(
+    stages: &Stages<'_>,
+    index: usize,
+    site: &Site<'_>,
+) -> Option<Checked<Meaning>> {
+    let InstructionKind::Copy(copy) = &site.instruction.kind else {
+        return None;
+    };
+    let from = copy.from.as_ref()?;
+    let from = Spanned::new(from.value.clone(), site.place(from.span));
+    Some(stages.copied(index, &from))
+}
+
+/// The triggers of a stage's base image, parsed.
+fn fired(
+    stages: &Stages<'_>,
+    index: usize,
+    pins: &Pins,
+    findings: &mut Findings,
+) -> Vec<Instruction> {
+    let Some(Meaning::Image(wanted)) = stages.base(index).filter(|_| !stages.is_replaced(index))
+    else {
+        return Vec::new();
+    };
+    let Some(image) = pins.get(&wanted.key) else {
+        return Vec::new();
+    };
+    let span = stages.from(index).span;
+    let mut triggers = Vec::new();
+    for text in &image.config().config.on_build {
+        match containerfile::parse_onbuild_trigger(text) {
+            Ok(trigger) => triggers.push(trigger),
+            Err(found) => {
+                for mut diagnostic in found {
+                    diagnostic.span = span;
+                    diagnostic.message = format!(
+                        "{} (in the base image's trigger: ONBUILD {text})",
+                        diagnostic.message
+                    );
+                    diagnostic.fix = None;
+                    findings.push(diagnostic);
+                }
+            }
+        }
+    }
+    triggers
+}

@@ -1,0 +1,208 @@
+//! From what was written and asked to what will happen. Invariant: planning is pure: no file, network, environment or clock; equal
+//! inputs give equal plans, and everything that can be wrong is reported before anything is done.
+//!
+//! [`Draft::of`] chooses the stages and finds the images that are needed; the caller looks these up and hands them to
+//! [`Draft::finish`], which evaluates the stages. A base image's ONBUILD triggers may need further images, so the answer may be
+//! [`Outcome::NeedsImages`] again. Semantics are BuildKit's (`dockerfile2llb`), except that `ENV` beats `ARG` in every order.
+
+mod configure;
+mod copy;
+mod evaluate;
+mod findings;
+mod gather;
+mod history;
+mod nearest;
+mod path;
+mod ports;
+mod refusal;
+mod run;
+mod scope;
+mod signals;
+mod stages;
+mod text;
+pub mod user_policy;
+
+use std::collections::BTreeMap;
+
+use containerfile::{Containerfile, Diagnostic, Parsed};
+use image::{Image, Platform};
+
+pub use scope::proxy_environment;
+pub use stages::{ImageKey, ImageSource, WantedImage};
+
+use evaluate::Evaluation;
+use findings::Findings;
+use gather::Gathered;
+use scope::Globals;
+use stages::Stages;
+
+use crate::graph::{BuildPlan, PinnedImage, StageId};
+use crate::request::{BuildRequest, NamedContext};
+
+/// What of a request decides the plan.
+#[derive(Clone, Debug)]
+pub struct PlanOptions<'a> {
+    /// `--build-arg`.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// `--build-context`.
+    pub named_contexts: &'a BTreeMap<String, NamedContext>,
+    /// `--target`.
+    pub target: Option<&'a str>,
+    /// `--platform`: what the image is for.
+    pub platform: &'a Platform,
+    /// What the build runs on.
+    pub build_platform: Platform,
+    /// `--label`.
+    pub labels: &'a [(String, String)],
+    /// Whether `RUN --network=host` is allowed.
+    pub allow_host_network: bool,
+    /// The value of a declared `ARG SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<i64>,
+}
+
+impl<'a> From<&'a BuildRequest> for PlanOptions<'a> {
+    fn from(request: &'a BuildRequest) -> Self {
+        Self {
+            build_args: &request.build_args,
+            named_contexts: &request.named_contexts,
+            target: request.target.as_deref(),
+            platform: &request.platform,
+            build_platform: Platform::host(),
+            labels: &request.labels,
+            allow_host_network: request.allow_host_network,
+            source_date_epoch: request.source_date_epoch,
+        }
+    }
+}
+
+/// The images that were looked up.
+pub type Pins = BTreeMap<ImageKey, Image>;
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No stage has the name that `--target` gives.
+    #[error("find the target stage {name:?}")]
+    UnknownTarget {
+        /// The name.
+        name: String,
+        /// The stage that was probably meant.
+        nearest: Option<String>,
+        /// All names.
+        stages: Vec<String>,
+    },
+    /// The file cannot be built; at least one of the findings is an error.
+    #[error("plan the build")]
+    Invalid(Vec<Diagnostic>),
+}
+
+/// What [`Draft::finish`] comes to.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The plan, and warnings about the file.
+    Planned(BuildPlan, Vec<Diagnostic>),
+    /// These images have to be looked up too.
+    NeedsImages(Vec<WantedImage>),
+}
+
+/// A build whose stages are chosen and whose images are not looked up yet.
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    file: &'a Containerfile,
+    options: &'a PlanOptions<'a>,
+    globals: Globals,
+    stages: Stages<'a>,
+    target: usize,
+    findings: Findings,
+    images: Vec<WantedImage>,
+}
+
+impl<'a> Draft<'a> {
+    /// Chooses the stages, and reports all that is wrong and can be known without the base images.
+    ///
+    /// # Errors
+    /// When there is no such target, or the file cannot be built.
+    pub fn of(parsed: &'a Parsed, options: &'a PlanOptions<'a>) -> Result<Self, PlanError> {
+        if parsed.has_errors() || parsed.file.stages.is_empty() {
+            return Err(PlanError::Invalid(parsed.diagnostics.clone()));
+        }
+        let (file, mut findings) = (&parsed.file, Findings::default());
+        let globals = Globals::of(file, options, &mut findings);
+        let stages = Stages::of(file, options, &globals, &mut findings);
+        let target = stages.target()?;
+        let mut draft = Self {
+            file,
+            options,
+            globals,
+            stages,
+            target,
+            findings,
+            images: Vec::new(),
+        };
+        if let Outcome::NeedsImages(images) = draft.finish(&Pins::new())? {
+            draft.images = images;
+        }
+        Ok(draft)
+    }
+
+    /// The images that stages start from or copy from, as far as they are known before the first is looked up.
+    #[must_use]
+    pub fn images(&self) -> &[WantedImage] {
+        &self.images
+    }
+
+    /// Evaluates the stages whose images are there.
+    ///
+    /// # Errors
+    /// When the file cannot be built.
+    pub fn finish(&self, pins: &Pins) -> Result<Outcome, PlanError> {
+        let mut findings = self.findings.clone();
+        let gathered = Gathered::of(&self.stages, self.target, pins, &mut findings);
+        for (index, site) in gathered.sites(&self.stages, self.file.directives.escape) {
+            refusal::refuse(&site, self.options.allow_host_network, &mut findings);
+            gathered.report_source(&self.stages, index, &site, &mut findings);
+        }
+        let evaluation = Evaluation {
+            file: self.file,
+            options: self.options,
+            globals: &self.globals,
+            stages: &self.stages,
+            gathered: &gathered,
+            pins,
+        };
+        let stages = evaluation.run(self.target, &mut findings);
+        for warning in scope::unused_build_args(
+            self.file,
+            self.options.build_args,
+            &gathered.declared_by_triggers(),
+        ) {
+            findings.push(warning);
+        }
+        let warnings = findings.into_warnings().map_err(PlanError::Invalid)?;
+        let missing: Vec<WantedImage> = gathered
+            .wanted
+            .iter()
+            .filter(|wanted| !pins.contains_key(&wanted.key))
+            .cloned()
+            .collect();
+        if !missing.is_empty() {
+            return Ok(Outcome::NeedsImages(missing));
+        }
+        let pinned = |wanted: &WantedImage| {
+            let image = pins.get(&wanted.key)?.clone();
+            Some(PinnedImage {
+                name: wanted.name.clone(),
+                image,
+            })
+        };
+        let images = gathered.wanted.iter().filter_map(pinned).collect();
+        Ok(Outcome::Planned(
+            BuildPlan {
+                stages,
+                target: StageId(self.target),
+                images,
+            },
+            warnings,
+        ))
+    }
+}

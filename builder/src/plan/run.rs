@@ -1,0 +1,57 @@
+//! `RUN`. Invariant: its text reaches the shell as it was written; only the environment is evaluated.
+
+use containerfile::{NetworkMode, Run, RunCommand};
+
+use super::evaluate::StageEvaluator;
+use super::findings::{Checked, Site};
+use super::history;
+use crate::step::{RunNetwork, RunStep, Step, StepKind};
+
+impl StageEvaluator<'_, '_> {
+    pub(super) fn run(&mut self, site: &Site<'_>, run: &Run) -> Checked<()> {
+        let (argv, script) = self.program(site, &run.command)?;
+        let network = match run.network.as_ref().map(|mode| mode.value) {
+            None | Some(NetworkMode::Default) => RunNetwork::Default,
+            Some(NetworkMode::None) => RunNetwork::None,
+            Some(NetworkMode::Host) => RunNetwork::Host,
+        };
+        let args = self.state.scope.visible_args();
+        let created_by = match &script {
+            Some(script) => history::run(&args, std::slice::from_ref(script)),
+            None => history::run(&args, &argv),
+        };
+        let step = Step {
+            kind: StepKind::Run(RunStep {
+                argv,
+                script,
+                network,
+                args,
+            }),
+            env: self.state.scope.env.pairs().to_vec(),
+            user: self.state.image.config.user.clone(),
+            workdir: self.state.workdir().to_owned(),
+        };
+        self.step(site, step, created_by);
+        Ok(())
+    }
+
+    /// The arguments, or the script that is executed as a file.
+    fn program(
+        &self,
+        site: &Site<'_>,
+        command: &RunCommand,
+    ) -> Checked<(Vec<String>, Option<String>)> {
+        if let RunCommand::Exec(words) = command {
+            let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
+            if words.first().is_none_or(String::is_empty) {
+                return Err(site.error(site.instruction.span, "RUN names no program"));
+            }
+            return Ok((words, None));
+        }
+        let text = command.shell_text().unwrap_or_default();
+        if matches!(command, RunCommand::Script(_)) && text.starts_with("#!") {
+            return Ok((Vec::new(), Some(text.into_owned())));
+        }
+        Ok((self.in_shell(&text), None))
+    }
+}
