@@ -36,7 +36,10 @@ impl Tar {
             data.push(0);
             self = self.entry_bytes(b"././@LongLink", b'K', b"", 0o644, &data);
         }
-        self.header(name, kind, link, mode, content.len() as u64, (0, 0), (0, 0));
+        self.header(name, kind, mode, content.len() as u64, |header| {
+            let length = link.len().min(100);
+            header.as_old_mut().linkname[..length].copy_from_slice(&link[..length]);
+        });
         self.0.extend_from_slice(content);
         self.0.resize(self.0.len().next_multiple_of(512), 0);
         self
@@ -46,25 +49,22 @@ impl Tar {
         &mut self,
         name: &[u8],
         kind: u8,
-        link: &[u8],
         mode: u32,
         size: u64,
-        owner: (u64, u64),
-        device: (u32, u32),
+        more: impl FnOnce(&mut tar::Header),
     ) {
         let mut header = tar::Header::new_gnu();
-        let old = header.as_old_mut();
-        let short = |bytes: &[u8]| bytes.len().min(100);
-        old.name[..short(name)].copy_from_slice(&name[..short(name)]);
-        old.linkname[..short(link)].copy_from_slice(&link[..short(link)]);
-        old.linkflag = [kind];
+        let length = name.len().min(100);
+        header.as_old_mut().name[..length].copy_from_slice(&name[..length]);
+        header.as_old_mut().linkflag = [kind];
         header.set_mode(mode);
-        header.set_uid(owner.0);
-        header.set_gid(owner.1);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_size(size);
         header.set_mtime(1_600_000_000);
-        header.set_device_major(device.0).expect("gnu");
-        header.set_device_minor(device.1).expect("gnu");
+        header.set_device_major(0).expect("gnu");
+        header.set_device_minor(0).expect("gnu");
+        more(&mut header);
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());
     }
@@ -74,7 +74,10 @@ impl Tar {
     }
 
     pub(crate) fn owned(mut self, name: &str, kind: u8, mode: u32, uid: u64, gid: u64) -> Self {
-        self.header(name.as_bytes(), kind, b"", mode, 0, (uid, gid), (0, 0));
+        self.header(name.as_bytes(), kind, mode, 0, |header| {
+            header.set_uid(uid);
+            header.set_gid(gid);
+        });
         self
     }
 
@@ -91,12 +94,15 @@ impl Tar {
     }
 
     pub(crate) fn device(mut self, name: &str, kind: u8, major: u32, minor: u32) -> Self {
-        self.header(name.as_bytes(), kind, b"", 0o600, 0, (0, 0), (major, minor));
+        self.header(name.as_bytes(), kind, 0o600, 0, |header| {
+            header.set_device_major(major).expect("gnu");
+            header.set_device_minor(minor).expect("gnu");
+        });
         self
     }
 
     pub(crate) fn header_only(mut self, name: &str, kind: u8, size: u64) -> Self {
-        self.header(name.as_bytes(), kind, b"", 0o644, size, (0, 0), (0, 0));
+        self.header(name.as_bytes(), kind, 0o644, size, |_| {});
         self
     }
 
