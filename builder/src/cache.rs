@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use image::{Digest, DiffId};
+use image::{DiffId, Digest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -67,7 +67,9 @@ pub struct Cache {
 impl Cache {
     /// The records below a store's cache directory.
     pub fn new(cache: &Path) -> Self {
-        Self { directory: cache.join("steps") }
+        Self {
+            directory: cache.join("steps"),
+        }
     }
 
     /// The records of a step, newest first. A damaged file counts as none: the step runs again and replaces it.
@@ -91,32 +93,25 @@ impl Cache {
         let text = serde_json::to_vec(&records).expect("a record is plain data");
         replace(&path, &text).map_err(|source| CacheError::Write { path, source })
     }
-
-    /// Remembers what the inputs of a COPY from a stage in this state were.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn remember_inputs(&self, selection: &Digest, inputs: &Digest) -> Result<(), CacheError> {
-        let path = self.directory.with_file_name("inputs").join(selection.hex());
-        replace(&path, inputs.to_string().as_bytes()).map_err(|source| CacheError::Write { path, source })
-    }
-
-    /// What the inputs of a COPY from a stage in this state were, if it was seen.
-    pub fn known_inputs(&self, selection: &Digest) -> Option<Digest> {
-        let path = self.directory.with_file_name("inputs").join(selection.hex());
-        fs::read_to_string(path).ok()?.parse().ok()
-    }
 }
 
 /// Two builds may write the same record: each renames a file of its own, and either result is right.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let unique = format!(".{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let unique = format!(
+        ".{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     let temporary = directory.join(unique);
     let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)?;
         file.write_all(text)?;
         fs::rename(&temporary, path)
     };
@@ -137,7 +132,12 @@ mod tests {
     use super::*;
 
     fn record(inputs: &[u8]) -> Record {
-        Record { inputs: Some(Digest::of(inputs)), tree: true, layer: None, created: 7 }
+        Record {
+            inputs: Some(Digest::of(inputs)),
+            tree: true,
+            layer: None,
+            created: 7,
+        }
     }
 
     #[test]
@@ -162,15 +162,5 @@ mod tests {
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"b")).unwrap();
         assert_eq!(cache.candidates(&key), [record(b"b")]);
-    }
-
-    #[test]
-    fn inputs_are_remembered_by_selection() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::new(directory.path());
-        let (selection, inputs) = (Digest::of(b"s"), Digest::of(b"i"));
-        assert_eq!(cache.known_inputs(&selection), None);
-        cache.remember_inputs(&selection, &inputs).unwrap();
-        assert_eq!(cache.known_inputs(&selection), Some(inputs));
     }
 }

@@ -79,13 +79,16 @@ impl PlannedStage {
             Base::Stage(id) => Some(id),
             Base::Scratch | Base::Image(_) => None,
         };
-        let copied = self.steps.iter().filter_map(|planned| match &planned.step.kind {
-            StepKind::Copy(copy) => match copy.from {
-                CopyFrom::Stage(id) => Some(id),
-                _ => None,
-            },
-            StepKind::Run(_) | StepKind::Workdir => None,
-        });
+        let copied = self
+            .steps
+            .iter()
+            .filter_map(|planned| match &planned.step.kind {
+                StepKind::Copy(copy) => match copy.from {
+                    CopyFrom::Stage(id) => Some(id),
+                    _ => None,
+                },
+                StepKind::Run(_) | StepKind::Workdir => None,
+            });
         let mut ids: Vec<StageId> = base.into_iter().chain(copied).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -29,11 +29,16 @@ impl CacheKey {
     pub fn after(&self, step: &Step, inputs: Option<&Digest>) -> Self {
         let typed = serde_json::to_vec(step).expect("a step is plain data");
         let inputs = inputs.map(Digest::to_string).unwrap_or_default();
-        Self(hash(&[b"step", self.0.to_string().as_bytes(), &typed, inputs.as_bytes()]))
+        Self(hash(&[
+            b"step",
+            self.0.to_string().as_bytes(),
+            &typed,
+            inputs.as_bytes(),
+        ]))
     }
 
     /// The digest as a file name.
-    pub fn hex(&self) -> &str {
+    pub fn hex(&self) -> String {
         self.0.hex()
     }
 }
@@ -84,7 +89,10 @@ mod tests {
     fn parts_cannot_run_into_each_other() {
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
         let base = CacheKey::of_base(None);
-        assert_ne!(base.after(&run(&["a b"]), None), base.after(&run(&["a", "b"]), None));
+        assert_ne!(
+            base.after(&run(&["a b"]), None),
+            base.after(&run(&["a", "b"]), None)
+        );
     }
 
     #[test]
@@ -109,7 +117,10 @@ mod tests {
         let step = run(&["a"]);
         let base = CacheKey::of_base(None);
         let digest = Digest::of(b"x");
-        assert_ne!(base.after(&step, None), base.after(&step, None).after(&step, None));
+        assert_ne!(
+            base.after(&step, None),
+            base.after(&step, None).after(&step, None)
+        );
         assert_ne!(base.after(&step, None), base.after(&step, Some(&digest)));
     }
 }

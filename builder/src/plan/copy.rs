@@ -1,6 +1,8 @@
 //! `COPY` and `ADD`. Invariant: a copy knows only what changes its result: neither the environment nor the user, and the working
 //! directory only for a relative destination.
 
+use containerfile::glob::Glob;
+use containerfile::ignore::IgnoreFile;
 use containerfile::mode::Mode;
 use containerfile::{Add, Copy, CopySource, Transfer, Word};
 
@@ -22,8 +24,7 @@ impl StageEvaluator<'_, '_> {
                 None => return Ok(()),
             },
         };
-        let mut step = self.transfer(site, from, &copy.transfer)?;
-        step.parents = copy.parents;
+        let step = self.transfer(site, from, &copy.transfer, copy.parents)?;
         self.copying(
             site,
             step,
@@ -33,7 +34,7 @@ impl StageEvaluator<'_, '_> {
     }
 
     pub(super) fn add(&mut self, site: &Site<'_>, add: &Add) -> Checked<()> {
-        let mut step = self.transfer(site, CopyFrom::Context, &add.transfer)?;
+        let mut step = self.transfer(site, CopyFrom::Context, &add.transfer, false)?;
         step.unpack = add.unpack != Some(false);
         let written = add
             .transfer
@@ -104,7 +105,7 @@ impl StageEvaluator<'_, '_> {
                 .iter()
                 .map(|word| site.expand(word, scope))
                 .collect::<Checked<_>>()?,
-            parents: false,
+            parents,
             link: transfer.link,
             unpack: false,
         };

@@ -1,0 +1,69 @@
+//! Why a build failed. The invariant: every variant says enough for the command line to show the place in the Containerfile,
+//! choose the exit code and give a hint, without looking into texts.
+
+use containerfile::Diagnostic;
+
+use crate::job::StepFailure;
+use crate::session::RemoteError;
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The Containerfile or the request is wrong; nothing was built.
+    #[error("plan the build")]
+    Plan(Vec<Diagnostic>),
+    /// An image that the build needs cannot be had.
+    #[error("get image {name}")]
+    Image {
+        /// As written.
+        name: String,
+        /// Whether a registry was asked.
+        registry: bool,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A step failed.
+    #[error("build stage {}", .0.stage)]
+    Step(Box<StepFailure>),
+    /// RUN is needed and the host cannot give it a session.
+    #[error("start a session for RUN")]
+    Session(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The image is built but may not be used: the user policy.
+    #[error("accept the image's user")]
+    Policy(Box<Diagnostic>),
+    /// The image could not be put together or stored.
+    #[error("commit the image")]
+    Commit(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The image is stored but could not be written where it was asked for.
+    #[error("write {target}")]
+    Export {
+        /// The output.
+        target: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It was asked to stop.
+    #[error("finish: the build was cancelled")]
+    Cancelled,
+}
+
+impl From<StepFailure> for BuildError {
+    fn from(failure: StepFailure) -> Self {
+        if failure.cancelled {
+            Self::Cancelled
+        } else {
+            Self::Step(Box::new(failure))
+        }
+    }
+}
+
+impl From<RemoteError> for BuildError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Step(failure) => (*failure).into(),
+            other => Self::Session(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! COPY and ADD. The invariant: what is copied is planned completely against the source and the destination before anything
+//! is written, and the plan is the same for a layer and for a tree.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use containerfile::mode::Mode;
+use image::Digest;
+use rootfs::accounts::Accounts;
+use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::digests::FileDigests;
+use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
+
+use super::layers::{finish, view_of};
+use super::lookup::{Done, Place};
+use super::mounted::Lowest;
+use super::{StageState, Workshop, needs_trees};
+use crate::event::BuildEvent;
+use crate::graph::StageId;
+use crate::job::StepFailure;
+use crate::key;
+use crate::rules::{Patterns, matches_component};
+use crate::step::{CopyFrom, CopyStep};
+
+/// A tree to copy from and the patterns that hide parts of it.
+struct Origin {
+    tree: Box<dyn Tree>,
+    ignore: Patterns,
+    /// Where it is on the host, for files whose digests are worth remembering.
+    directory: Option<PathBuf>,
+}
+
+fn fail(error: &dyn std::error::Error) -> StepFailure {
+    StepFailure::of_build(error)
+}
+
+impl Workshop<'_> {
+    /// The digest of what a COPY reads, beyond the step itself. Files of a context are read (or remembered); a stage and an
+    /// image are known by their keys.
+    pub(crate) fn input_digest(
+        &self,
+        place: &Place<'_>,
+        copy: &CopyStep,
+    ) -> Result<Option<Digest>, StepFailure> {
+        if copy.sources.is_empty() {
+            return Ok(None);
+        }
+        match &copy.from {
+            CopyFrom::Stage(id) => {
+                let state = place.finished.get(id).ok_or_else(StepFailure::cancelled)?;
+                Ok(Some(key::hash(&[
+                    b"stage",
+                    state.key.to_string().as_bytes(),
+                ])))
+            }
+            CopyFrom::Image(index) => {
+                let layers = self
+                    .job
+                    .images
+                    .get(*index)
+                    .map_or(&[][..], |image| &image.layers);
+                let chain = image::ChainId::of(layers)
+                    .map(|chain| chain.to_string())
+                    .unwrap_or_default();
+                Ok(Some(key::hash(&[b"image", chain.as_bytes()])))
+            }
+            CopyFrom::Context | CopyFrom::NamedContext(_) => {
+                let origin = self.origin(&copy.from, place.finished)?;
+                self.content_of(&origin, copy).map(Some)
+            }
+        }
+    }
+
+    /// The digest of the selected files of a context: names, kinds, modes, link targets and contents.
+    fn content_of(&self, origin: &Origin, copy: &CopyStep) -> Result<Digest, StepFailure> {
+        let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
+        let sources: Vec<CopySource<'_>> = copy
+            .sources
+            .iter()
+            .map(|path| CopySource::Path(path))
+            .collect();
+        // Into an empty directory: where the files go is part of the step, not of its inputs.
+        let request = CopyRequest {
+            sources: &sources,
+            destination: "/",
+            owner: Owner::Root,
+            chmod: None,
+            parents: true,
+            unpack: false,
+            now: Time::default(),
+        };
+        let rules = rules(&origin.ignore, &excludes);
+        let selected = plan(&request, origin.tree.as_ref(), None, &rules.borrow())
+            .map_err(|error| fail(&error))?;
+        let memo = Memo::of(self.store, origin.directory.as_deref());
+        let digests = memo.load();
+        let now = Time {
+            secs: self.job.now,
+            nanos: 0,
+        };
+        let digest = selected
+            .digest(&digests, now)
+            .map_err(|error| fail(&error))?;
+        memo.save(&digests);
+        Ok(digest)
+    }
+
+    fn origin(
+        &self,
+        from: &CopyFrom,
+        finished: &BTreeMap<StageId, StageState>,
+    ) -> Result<Origin, StepFailure> {
+        let nothing = || Patterns::of_text("").map_err(|error| fail(&error));
+        match from {
+            CopyFrom::Context => {
+                let text = self.job.ignore.as_ref().map_or("", |(_, text)| text);
+                let ignore = Patterns::of_text(text).map_err(|error| fail(&error))?;
+                match &self.job.context {
+                    Some(directory) => directory_origin(directory, ignore),
+                    None => Ok(Origin {
+                        tree: Box::new(rootfs::View::new()),
+                        ignore,
+                        directory: None,
+                    }),
+                }
+            }
+            CopyFrom::NamedContext(name) => {
+                let directory = self.job.named_contexts.get(name).ok_or_else(|| {
+                    fail(&std::io::Error::other(format!(
+                        "find the build context {name}"
+                    )))
+                })?;
+                let text =
+                    std::fs::read_to_string(directory.join(".dockerignore")).unwrap_or_default();
+                directory_origin(
+                    directory,
+                    Patterns::of_text(&text).map_err(|error| fail(&error))?,
+                )
+            }
+            CopyFrom::Image(index) => {
+                let layers = self
+                    .job
+                    .images
+                    .get(*index)
+                    .map_or(&[][..], |image| &image.layers);
+                Ok(Origin {
+                    tree: Box::new(view_of(self.store, layers)?),
+                    ignore: nothing()?,
+                    directory: None,
+                })
+            }
+            CopyFrom::Stage(id) => {
+                let state = finished.get(id).ok_or_else(StepFailure::cancelled)?;
+                let stage = self.job.stage(*id).ok_or_else(StepFailure::cancelled)?;
+                let tree: Box<dyn Tree> = if needs_trees(self.job, stage) {
+                    Box::new(self.mount_read_only(state)?)
+                } else {
+                    Box::new(view_of(self.store, &self.layers_of(state))?)
+                };
+                Ok(Origin {
+                    tree,
+                    ignore: nothing()?,
+                    directory: None,
+                })
+            }
+        }
+    }
+
+    /// COPY straight into a layer.
+    pub(crate) fn copy_to_layer(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+        copy: &CopyStep,
+    ) -> Result<Done, StepFailure> {
+        let origin = self.origin(&copy.from, place.finished)?;
+        let destination = view_of(self.store, &self.layers_of(state))?;
+        std::thread::scope(|scope| {
+            // The contents are hashed for the cache while they stream into the layer, on another core.
+            let inputs = scope.spawn(|| self.input_digest(place, copy));
+            let layer = self.with_plan(place, copy, &origin, &destination, |plan| {
+                let blob = self.store.blob_writer().map_err(|error| fail(&error))?;
+                let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+                let notes = plan
+                    .write_layer(&mut writer)
+                    .map_err(|error| fail(&error))?;
+                self.tell_notes(&notes);
+                finish(self.store, writer)
+            });
+            let inputs = inputs.join().map_err(|_| StepFailure::cancelled())?;
+            let layer = layer?;
+            Ok(Done {
+                layer: Some(layer),
+                tree: None,
+                inputs: inputs?,
+            })
+        })
+    }
+
+    /// COPY into a mounted overlay.
+    pub(crate) fn copy_to_tree(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+        copy: &CopyStep,
+    ) -> Result<Done, StepFailure> {
+        let session = self.session()?;
+        let origin = self.origin(&copy.from, place.finished)?;
+        let mounted = self.mount(state, Lowest::Plain)?;
+        let destination = mounted.tree(session)?;
+        let root = mounted.root()?;
+        let inputs = self.input_digest(place, copy)?;
+        let written = self.with_plan(place, copy, &origin, &destination, |plan| {
+            let notes = plan
+                .write_tree(&root, session.trees.ownership())
+                .map_err(|error| fail(&error))?;
+            self.tell_notes(&notes);
+            Ok(())
+        });
+        drop((destination, root));
+        match written {
+            Ok(()) => Ok(Done {
+                layer: None,
+                tree: Some(mounted.finish()),
+                inputs,
+            }),
+            Err(failure) => {
+                mounted.discard();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Plans a COPY and hands the plan on.
+    fn with_plan<T>(
+        &self,
+        place: &Place<'_>,
+        copy: &CopyStep,
+        origin: &Origin,
+        destination: &dyn Tree,
+        write: impl FnOnce(&CopyPlan<'_>) -> Result<T, StepFailure>,
+    ) -> Result<T, StepFailure> {
+        let paths = copy.sources.iter().map(|path| CopySource::Path(path));
+        let inline = copy
+            .inline
+            .iter()
+            .map(|(name, content)| CopySource::Inline {
+                name,
+                content: content.as_bytes(),
+            });
+        let sources: Vec<CopySource<'_>> = paths.chain(inline).collect();
+        let mode = copy
+            .chmod
+            .as_deref()
+            .map(str::parse::<Mode>)
+            .transpose()
+            .map_err(|error| fail(&error))?;
+        let chmod = mode
+            .as_ref()
+            .map(|mode| move |old: u32, is_dir: bool| mode.apply(old, is_dir));
+        let request = CopyRequest {
+            sources: &sources,
+            destination: &absolute(&place.planned.step.workdir, &copy.destination),
+            owner: self.owner(copy, destination)?,
+            chmod: chmod
+                .as_ref()
+                .map(|chmod| chmod as &dyn Fn(u32, bool) -> u32),
+            parents: copy.parents,
+            unpack: copy.unpack,
+            now: Time {
+                secs: self.job.source_date_epoch.unwrap_or(self.job.now),
+                nanos: 0,
+            },
+        };
+        let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
+        let rules = rules(&origin.ignore, &excludes);
+        let destination = (!copy.link).then_some(destination);
+        let plan = plan(&request, origin.tree.as_ref(), destination, &rules.borrow())
+            .map_err(|error| fail(&error))?;
+        write(&plan)
+    }
+
+    fn owner(&self, copy: &CopyStep, destination: &dyn Tree) -> Result<Owner, StepFailure> {
+        match &copy.chown {
+            Some(text) => {
+                let accounts = Accounts::of(destination).map_err(|error| fail(&error))?;
+                let (uid, gid) = accounts.resolve_owner(text).map_err(|error| fail(&error))?;
+                Ok(Owner::Given { uid, gid })
+            }
+            None => Ok(match copy.from {
+                CopyFrom::Context | CopyFrom::NamedContext(_) => Owner::Root,
+                CopyFrom::Stage(_) | CopyFrom::Image(_) => Owner::Kept,
+            }),
+        }
+    }
+
+    fn tell_notes(&self, notes: &[Note]) {
+        for note in notes {
+            self.tell(BuildEvent::Notice {
+                message: note.to_string(),
+            });
+        }
+    }
+}
+
+fn directory_origin(directory: &Path, ignore: Patterns) -> Result<Origin, StepFailure> {
+    let root = Root::open(directory).map_err(|error| fail(&error))?;
+    let tree = Box::new(DirTree::new(root, Ownership::Recorded));
+    Ok(Origin {
+        tree,
+        ignore,
+        directory: Some(directory.to_owned()),
+    })
+}
+
+/// Remembered digests of the files of one directory of the host.
+struct Memo(PathBuf);
+
+impl Memo {
+    fn of(store: &image::Store, directory: Option<&Path>) -> Self {
+        let path = directory.map_or(&[][..], |path| path.as_os_str().as_encoded_bytes());
+        Self(
+            store
+                .subdir(image::Area::Cache)
+                .join("digests")
+                .join(key::hash(&[path]).hex()),
+        )
+    }
+
+    fn load(&self) -> FileDigests {
+        std::fs::read(&self.0)
+            .map_or_else(|_| FileDigests::new(), |data| FileDigests::decode(&data))
+    }
+
+    fn save(&self, digests: &FileDigests) {
+        if let Some(data) = digests.encode() {
+            // Failing to remember costs time, not correctness.
+            let _ = crate::cache::replace(&self.0, &data);
+        }
+    }
+}
+
+/// Relative destinations count from the working directory; a trailing `/` stays.
+fn absolute(workdir: &str, destination: &str) -> String {
+    if destination.starts_with('/') {
+        destination.to_owned()
+    } else {
+        format!("{}/{destination}", workdir.trim_end_matches('/'))
+    }
+}
+
+/// The closures of [`Rules`], kept alive.
+struct OwnedRules<I, E> {
+    ignore: I,
+    exclude: E,
+}
+
+fn rules<'p>(
+    ignore: &'p Patterns,
+    exclude: &'p Patterns,
+) -> OwnedRules<
+    impl Fn(&rootfs::TreePath, bool) -> Verdict + 'p,
+    impl Fn(&rootfs::TreePath, bool) -> Verdict + 'p,
+> {
+    OwnedRules {
+        ignore: |path: &rootfs::TreePath, is_dir| ignore.verdict(path, is_dir),
+        exclude: |path: &rootfs::TreePath, is_dir| exclude.verdict(path, is_dir),
+    }
+}
+
+impl<I, E> OwnedRules<I, E>
+where
+    I: Fn(&rootfs::TreePath, bool) -> Verdict,
+    E: Fn(&rootfs::TreePath, bool) -> Verdict,
+{
+    fn borrow(&self) -> Rules<'_> {
+        Rules {
+            glob: &matches_component,
+            ignore: &self.ignore,
+            exclude: &self.exclude,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absolute;
+
+    #[test]
+    fn relative_destinations_count_from_the_working_directory() {
+        assert_eq!(absolute("/srv", "a/"), "/srv/a/");
+        assert_eq!(absolute("/", "a"), "/a");
+        assert_eq!(absolute("/srv", "./"), "/srv/./");
+        assert_eq!(absolute("/srv", "/x"), "/x");
+    }
+}

@@ -1,0 +1,135 @@
+//! Layers of a stage: views of them, and the packing of trees. The invariant: only the layers of an exported image become
+//! blobs; an upper directory is read once, hashed in the same pass, and a step that changed nothing makes no layer.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::store::BlobWriter;
+use image::{DiffId, Store};
+use rootfs::trees::{layer_index, save_index};
+use rootfs::{LayerContents, LayerWriter, Root, View, changeset};
+
+use super::{StageState, StepResult, Workshop};
+use crate::cache::StepLayer;
+use crate::event::BuildEvent;
+use crate::job::StepFailure;
+
+/// The bytes of a stack of layers, from their blobs in the store.
+struct Blobs(Vec<std::path::PathBuf>);
+
+impl LayerContents for Blobs {
+    fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
+        let path = self.0.get(layer).ok_or(io::ErrorKind::NotFound)?;
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file.take(len)))
+    }
+}
+
+/// The merged view of layers in the store, able to open files.
+pub(crate) fn view_of(store: &Store, layers: &[DiffId]) -> Result<View, StepFailure> {
+    let mut view = View::new();
+    for diff_id in layers {
+        let index = layer_index(store, diff_id).map_err(|error| StepFailure::of_build(&error))?;
+        view.push(&index)
+            .map_err(|error| StepFailure::of_build(&error))?;
+    }
+    let paths = layers
+        .iter()
+        .map(|diff_id| store.blob_path(diff_id.digest()))
+        .collect();
+    Ok(view.with_contents(Arc::new(Blobs(paths))))
+}
+
+/// Finishes a layer that was written into a blob.
+pub(crate) fn finish(
+    store: &Store,
+    writer: LayerWriter<BlobWriter<'_>>,
+) -> Result<StepLayer, StepFailure> {
+    let finished = writer
+        .finish()
+        .map_err(|error| StepFailure::of_build(&error))?;
+    if finished.index.records.is_empty() {
+        return Ok(StepLayer::Empty);
+    }
+    let diff_id = finished.index.diff_id;
+    let size = finished
+        .output
+        .finish_as(diff_id.digest())
+        .map_err(|error| StepFailure::of_build(&error))?;
+    save_index(store, &finished.index).map_err(|error| StepFailure::of_build(&error))?;
+    Ok(StepLayer::Blob { diff_id, size })
+}
+
+impl Workshop<'_> {
+    /// The layers of a stage that was recorded, lowest first.
+    pub(crate) fn layers_of(&self, state: &StageState) -> Vec<DiffId> {
+        let base = state
+            .image
+            .and_then(|index| self.job.images.get(index))
+            .map_or(&[][..], |image| &image.layers);
+        let made = state
+            .results
+            .iter()
+            .filter_map(|result| match result.record.layer {
+                Some(StepLayer::Blob { diff_id, .. }) => Some(diff_id),
+                _ => None,
+            });
+        base.iter().copied().chain(made).collect()
+    }
+
+    /// Makes layers of the target's trees that have none yet, two at a time.
+    pub(crate) fn pack(&self, target: &mut StageState) -> Result<(), StepFailure> {
+        let unpacked: Vec<&mut StepResult> = target
+            .results
+            .iter_mut()
+            .filter(|result| result.record.layer.is_none())
+            .collect();
+        let queue = Mutex::new(unpacked.into_iter());
+        let failure = Mutex::new(None);
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(result) = next() {
+                match self.pack_one(result) {
+                    Ok(layer) => {
+                        result.record.layer = Some(layer);
+                        result.cached = false;
+                    }
+                    Err(error) => {
+                        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        return;
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            work();
+        });
+        failure
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map_or(Ok(()), Err)
+    }
+
+    fn pack_one(&self, result: &StepResult) -> Result<StepLayer, StepFailure> {
+        let session = self.session()?;
+        let published = || session.trees.step(&result.key.hex());
+        let tree = result.fresh_tree.clone().unwrap_or_else(published);
+        let root = Root::open(&tree).map_err(|error| StepFailure::of_build(&error))?;
+        let blob = self
+            .store
+            .blob_writer()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+        let notes = changeset::write(&root, session.trees.ownership(), &mut writer)
+            .map_err(|error| StepFailure::of_build(&error))?;
+        for note in notes {
+            self.tell(BuildEvent::Notice {
+                message: note.to_string(),
+            });
+        }
+        finish(self.store, writer)
+    }
+}

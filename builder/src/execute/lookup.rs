@@ -1,0 +1,169 @@
+//! One step: looked up, then done. The invariant: a step without a record for (parent, typed step) is a miss whatever its
+//! inputs are, so nothing is read only to be looked up in vain.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use image::Digest;
+
+use super::{StageState, StepResult, Workshop, needs_trees};
+use crate::cache::{Record, StepLayer};
+use crate::event::BuildEvent;
+use crate::graph::{PlannedStage, StageId};
+use crate::job::StepFailure;
+use crate::key::CacheKey;
+use crate::step::{PlannedStep, StepKind};
+
+/// Where a step stands.
+pub(crate) struct Place<'p> {
+    pub(crate) stage: &'p PlannedStage,
+    pub(crate) index: usize,
+    pub(crate) planned: &'p PlannedStep,
+    pub(crate) finished: &'p BTreeMap<StageId, StageState>,
+}
+
+/// What doing a step gave.
+pub(crate) struct Done {
+    pub(crate) layer: Option<StepLayer>,
+    pub(crate) tree: Option<std::path::PathBuf>,
+    /// The digest of what was copied.
+    pub(crate) inputs: Option<Digest>,
+}
+
+impl Workshop<'_> {
+    /// Takes a step's result from the cache, or does the step.
+    pub(crate) fn step(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+    ) -> Result<StepResult, StepFailure> {
+        if let Some(result) = self.find(place, state)? {
+            let (stage, step, label) = (place.stage.id, place.index, place.planned.label.clone());
+            self.tell(BuildEvent::StepCached { stage, step, label });
+            return Ok(result);
+        }
+        let (stage, step) = (place.stage.id, place.index);
+        self.tell(BuildEvent::StepStarted {
+            stage,
+            step,
+            label: place.planned.label.clone(),
+        });
+        let started = Instant::now();
+        let done = self.perform(place, state);
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.tell(BuildEvent::StepFinished {
+            stage,
+            step,
+            milliseconds,
+            success: done.is_ok(),
+        });
+        let done = done?;
+        let record = Record {
+            inputs: done.inputs,
+            tree: done.tree.is_some(),
+            layer: done.layer,
+            created: self.job.source_date_epoch.unwrap_or(self.job.now),
+        };
+        let key = key_of(state, place, record.inputs.as_ref());
+        let lookup = state.key.after(&place.planned.step, None);
+        Ok(StepResult {
+            stage,
+            key,
+            lookup,
+            record,
+            fresh_tree: done.tree,
+            cached: false,
+        })
+    }
+
+    /// The cached result of a step, when everything that it names is still there.
+    pub(crate) fn find(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+    ) -> Result<Option<StepResult>, StepFailure> {
+        let lookup = state.key.after(&place.planned.step, None);
+        if self.job.no_cache {
+            return Ok(None);
+        }
+        let candidates = self.cache.candidates(&lookup);
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let inputs = match &place.planned.step.kind {
+            StepKind::Copy(copy) => self.input_digest(place, copy)?,
+            StepKind::Run(_) | StepKind::Workdir => None,
+        };
+        let key = key_of(state, place, inputs.as_ref());
+        let usable = |record: &Record| {
+            record.inputs == inputs && self.is_there(place.stage, &key, record).unwrap_or(false)
+        };
+        let Some(record) = candidates.into_iter().find(usable) else {
+            return Ok(None);
+        };
+        let stage = place.stage.id;
+        Ok(Some(StepResult {
+            stage,
+            key,
+            lookup,
+            record,
+            fresh_tree: None,
+            cached: true,
+        }))
+    }
+
+    /// Whether a record's result can be used by what follows. A stage of trees needs the tree; where the whole build may
+    /// turn out to be cached, without a session, its layer alone will do.
+    fn is_there(
+        &self,
+        stage: &PlannedStage,
+        key: &CacheKey,
+        record: &Record,
+    ) -> Result<bool, StepFailure> {
+        let layer = match &record.layer {
+            Some(StepLayer::Empty) => true,
+            Some(StepLayer::Blob { diff_id, .. }) => self
+                .store
+                .reuse(diff_id.digest())
+                .map_err(|error| StepFailure::of_build(&error))?,
+            None => false,
+        };
+        if !needs_trees(self.job, stage) {
+            return Ok(layer);
+        }
+        match &self.session {
+            Some(session) => Ok(!record.tree || session.trees.step(&key.hex()).exists()),
+            None => Ok(layer || !self.in_target_chain(stage.id)),
+        }
+    }
+
+    fn in_target_chain(&self, id: StageId) -> bool {
+        let mut at = Some(self.job.target);
+        while let Some(stage) = at {
+            if stage == id {
+                return true;
+            }
+            at = self.job.stage(stage).and_then(|stage| match stage.base {
+                crate::graph::Base::Stage(parent) => Some(parent),
+                _ => None,
+            });
+        }
+        false
+    }
+
+    fn perform(&self, place: &Place<'_>, state: &StageState) -> Result<Done, StepFailure> {
+        let trees = needs_trees(self.job, place.stage);
+        match &place.planned.step.kind {
+            StepKind::Run(run) => self.run_step(place, state, run),
+            StepKind::Copy(copy) if trees => self.copy_to_tree(place, state, copy),
+            StepKind::Copy(copy) => self.copy_to_layer(place, state, copy),
+            StepKind::Workdir if trees => self.workdir_in_tree(place, state),
+            StepKind::Workdir => self.workdir_in_layer(place, state),
+        }
+    }
+}
+
+/// The key of a step's result.
+pub(crate) fn key_of(state: &StageState, place: &Place<'_>, inputs: Option<&Digest>) -> CacheKey {
+    state.key.after(&place.planned.step, inputs)
+}

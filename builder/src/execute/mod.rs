@@ -1,0 +1,237 @@
+//! What happens: stages in parallel, steps in order, each looked up before it is done. The invariant: a stage starts when all
+//! that it needs is finished; results are returned, not written to shared maps; siblings are joined before anything is
+//! cleaned up; and what succeeded is published once, after one flush, even when something else failed.
+
+mod copying;
+mod layers;
+mod lookup;
+mod mounted;
+mod run;
+mod schedule;
+mod workdir;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use image::Store;
+use rootfs::accounts::{Account, Accounts};
+use rootfs::trees::{Trees, WorkArea};
+use sandbox::{IdMap, OwnExecutable, SharedNetwork};
+
+use crate::cache::{Cache, Record, StepLayer};
+use crate::cancel::Cancel;
+use crate::event::BuildEvent;
+use crate::graph::{Base, PlannedStage, StageId};
+use crate::job::{Executed, Job, StageSteps, StepFailure};
+use crate::key::CacheKey;
+use crate::step::StepKind;
+
+use lookup::Place;
+
+pub(crate) use layers::view_of;
+pub(crate) use schedule::run_all;
+
+/// Everything that the steps of one build share.
+pub(crate) struct Workshop<'w> {
+    pub(crate) job: &'w Job,
+    pub(crate) store: &'w Store,
+    pub(crate) cache: Cache,
+    pub(crate) cancel: &'w Cancel,
+    pub(crate) events: &'w (dyn Fn(BuildEvent) + Sync),
+    /// What only a session has.
+    pub(crate) session: Option<SessionTools<'w>>,
+}
+
+/// What RUN and real trees need.
+pub(crate) struct SessionTools<'w> {
+    pub(crate) trees: Trees,
+    pub(crate) work: WorkArea,
+    pub(crate) ids: IdMap,
+    pub(crate) executable: &'w OwnExecutable,
+    pub(crate) network: OnceLock<Result<SharedNetwork, StepFailure>>,
+}
+
+/// The state of a stage's file system: a base and the results of steps on it.
+#[derive(Clone, Debug)]
+pub(crate) struct StageState {
+    pub(crate) key: CacheKey,
+    /// The image at the bottom, by its index in the job.
+    pub(crate) image: Option<usize>,
+    pub(crate) results: Vec<StepResult>,
+}
+
+/// What one step left.
+#[derive(Clone, Debug)]
+pub(crate) struct StepResult {
+    pub(crate) stage: StageId,
+    /// The key of the result.
+    pub(crate) key: CacheKey,
+    /// The name of its record.
+    pub(crate) lookup: CacheKey,
+    pub(crate) record: Record,
+    /// The directory with the changes, where there is one that is not published yet.
+    pub(crate) fresh_tree: Option<std::path::PathBuf>,
+    pub(crate) cached: bool,
+}
+
+impl StageState {
+    fn of_base(
+        job: &Job,
+        base: &Base,
+        finished: &dyn Fn(StageId) -> Option<Self>,
+    ) -> Result<Self, StepFailure> {
+        match base {
+            Base::Scratch => Ok(Self {
+                key: CacheKey::of_base(None),
+                image: None,
+                results: Vec::new(),
+            }),
+            Base::Image(index) => {
+                let layers = job
+                    .images
+                    .get(*index)
+                    .map_or(&[][..], |image| &image.layers);
+                let key = CacheKey::of_base(image::ChainId::of(layers).as_ref());
+                Ok(Self {
+                    key,
+                    image: Some(*index),
+                    results: Vec::new(),
+                })
+            }
+            Base::Stage(id) => finished(*id).ok_or_else(StepFailure::cancelled),
+        }
+    }
+}
+
+/// Whether a stage's files are made as real trees in a session. They are when it or a relative by FROM runs something: its
+/// layers are then overlay directories. All other stages go straight into layers.
+pub(crate) fn needs_trees(job: &Job, stage: &PlannedStage) -> bool {
+    let runs = |stage: &PlannedStage| {
+        stage
+            .steps
+            .iter()
+            .any(|s| matches!(s.step.kind, StepKind::Run(_)))
+    };
+    let mut related = vec![stage.id];
+    let mut next = 0;
+    while let Some(id) = related.get(next).copied() {
+        next += 1;
+        for other in &job.stages {
+            let linked = other.base == Base::Stage(id)
+                || job
+                    .stage(id)
+                    .is_some_and(|stage| stage.base == Base::Stage(other.id));
+            if linked && !related.contains(&other.id) {
+                related.push(other.id);
+            }
+        }
+    }
+    related.iter().filter_map(|id| job.stage(*id)).any(runs)
+}
+
+/// Whether a build needs a session at all, if nothing of it is cached.
+pub(crate) fn needs_session(job: &Job) -> bool {
+    job.stages.iter().any(|stage| needs_trees(job, stage))
+}
+
+/// The user in effect: no USER is root.
+pub(crate) fn account(accounts: &Accounts, user: &str) -> Result<Account, StepFailure> {
+    let user = if user.is_empty() { "0" } else { user };
+    accounts
+        .resolve_user(user)
+        .map_err(|error| StepFailure::of_build(&error))
+}
+
+impl Workshop<'_> {
+    pub(crate) fn tell(&self, event: BuildEvent) {
+        (self.events)(event);
+    }
+
+    pub(crate) fn session(&self) -> Result<&SessionTools<'_>, StepFailure> {
+        self.session.as_ref().ok_or_else(|| {
+            StepFailure::of_build(&std::io::Error::other("run a step outside a session"))
+        })
+    }
+
+    /// The result of the whole build, if every step of every stage is cached.
+    pub(crate) fn all_cached(&self) -> Result<Option<Executed>, StepFailure> {
+        let mut finished: BTreeMap<StageId, StageState> = BTreeMap::new();
+        let mut found = Vec::new();
+        for stage in &self.job.stages {
+            let mut state =
+                StageState::of_base(self.job, &stage.base, &|id| finished.get(&id).cloned())?;
+            for (index, planned) in stage.steps.iter().enumerate() {
+                let place = Place {
+                    stage,
+                    index,
+                    planned,
+                    finished: &finished,
+                };
+                let Some(result) = self.find(&place, &state)? else {
+                    return Ok(None);
+                };
+                found.push((stage.id, index, planned.label.clone()));
+                state.key = result.key;
+                state.results.push(result);
+            }
+            finished.insert(stage.id, state);
+        }
+        for (stage, step, label) in found {
+            self.tell(BuildEvent::StepCached { stage, step, label });
+        }
+        Ok(finished
+            .get(&self.job.target)
+            .map(|target| self.executed(target)))
+    }
+
+    /// Publishes every fresh result, after one flush of the store.
+    pub(crate) fn publish(&self, states: &mut [(StageId, StageState)]) -> Result<(), StepFailure> {
+        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+        let fresh = || {
+            states
+                .iter()
+                .flat_map(|(_, state)| &state.results)
+                .any(|result| !result.cached)
+        };
+        if !fresh() {
+            return Ok(());
+        }
+        self.store.sync().map_err(|error| fail(&error))?;
+        let mut published = std::collections::BTreeSet::new();
+        for (_, state) in states {
+            for result in &mut state.results {
+                if let (Some(tree), Some(session)) = (result.fresh_tree.take(), &self.session)
+                    && published.insert(result.key)
+                {
+                    session
+                        .trees
+                        .publish_step(&tree, &result.key.hex())
+                        .map_err(|error| fail(&error))?;
+                }
+                if !std::mem::replace(&mut result.cached, true) {
+                    self.cache
+                        .publish(&result.lookup, &result.record)
+                        .map_err(|error| fail(&error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The layers of the target's chain, by stage.
+    pub(crate) fn executed(&self, target: &StageState) -> Executed {
+        let mut chain: Vec<StageSteps> = Vec::new();
+        for result in &target.results {
+            let layer = result.record.layer.clone().unwrap_or(StepLayer::Empty);
+            let step = (layer, result.record.created);
+            match chain.last_mut() {
+                Some(last) if last.stage == result.stage => last.steps.push(step),
+                _ => chain.push(StageSteps {
+                    stage: result.stage,
+                    steps: vec![step],
+                }),
+            }
+        }
+        Executed { chain }
+    }
+}

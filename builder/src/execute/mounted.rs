@@ -1,0 +1,169 @@
+//! A stage's files as a mounted overlay. The invariant: lower directories are never written; each step has a fresh upper and
+//! work directory, and what a step changed is exactly its upper directory.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rootfs::trees::{UnpackedLayer, remove_tree};
+use rootfs::{DirTree, Root};
+use sandbox::{Overlay, Upper};
+
+use super::{SessionTools, StageState, Workshop};
+use crate::job::StepFailure;
+
+/// A mounted, writable root and where its changes go.
+pub(crate) struct WorkingRoot {
+    /// The detached mount.
+    pub(crate) mount: OwnedFd,
+    /// The upper directory.
+    pub(crate) upper: PathBuf,
+    home: PathBuf,
+}
+
+impl WorkingRoot {
+    /// The tree as image ids see it.
+    pub(crate) fn tree(&self, session: &SessionTools<'_>) -> Result<DirTree, StepFailure> {
+        Ok(DirTree::new(self.root()?, session.trees.ownership()))
+    }
+
+    /// A handle to its root directory.
+    pub(crate) fn root(&self) -> Result<Root, StepFailure> {
+        let fd = self
+            .mount
+            .try_clone()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        Ok(Root::from(fd))
+    }
+
+    /// Ends the use of the mount; returns the directory with the changes.
+    pub(crate) fn finish(self) -> PathBuf {
+        self.upper
+    }
+
+    /// Ends the use of the mount and drops the changes.
+    pub(crate) fn discard(self) {
+        drop(self.mount);
+        // What stays goes with the work area.
+        let _ = remove_tree(&self.home);
+    }
+}
+
+/// Which lower directories a root has beside the stage's own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lowest {
+    /// None.
+    Plain,
+    /// The mount points of every container.
+    Skeleton,
+}
+
+impl Workshop<'_> {
+    /// The lower directories of a stage, topmost first.
+    pub(crate) fn lowers(&self, state: &StageState) -> Result<Vec<PathBuf>, StepFailure> {
+        let session = self.session()?;
+        let fail = |error: rootfs::trees::TreesError| StepFailure::of_build(&error);
+        let mut lowers: Vec<PathBuf> = state
+            .results
+            .iter()
+            .rev()
+            .filter(|result| result.record.tree)
+            .map(|result| {
+                result
+                    .fresh_tree
+                    .clone()
+                    .unwrap_or_else(|| session.trees.step(&result.key.hex()))
+            })
+            .collect();
+        if let Some(image) = state.image.and_then(|index| self.job.images.get(index)) {
+            let layers: Vec<UnpackedLayer> = session
+                .trees
+                .layers(self.store, &image.layers)
+                .map_err(fail)?;
+            lowers.extend(layers.into_iter().rev().map(|layer| layer.directory));
+        }
+        Ok(lowers)
+    }
+
+    /// Mounts a stage's files for one step that changes them.
+    pub(crate) fn mount(
+        &self,
+        state: &StageState,
+        lowest: Lowest,
+    ) -> Result<WorkingRoot, StepFailure> {
+        let session = self.session()?;
+        let fail = |error: rootfs::trees::TreesError| StepFailure::of_build(&error);
+        let mut lowers = self.lowers(state)?;
+        let home = session.work.directory("step").map_err(fail)?;
+        let (upper, work) = (home.join("upper"), home.join("work"));
+        for directory in [&upper, &work] {
+            std::fs::create_dir(directory).map_err(|error| StepFailure::of_build(&error))?;
+        }
+        self.imitate_root(lowers.first().map(PathBuf::as_path), &upper)?;
+        if lowest == Lowest::Skeleton {
+            lowers.push(session.trees.skeleton(self.store).map_err(fail)?);
+        }
+        if lowers.is_empty() {
+            // An overlay needs a lower directory; an empty one adds nothing.
+            lowers.push(session.work.directory("empty").map_err(fail)?);
+        }
+        let overlay = Overlay {
+            lowers,
+            data_only: Vec::new(),
+            upper: Some(Upper {
+                upper: upper.clone(),
+                work,
+            }),
+        };
+        let mount = overlay
+            .mount()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        Ok(WorkingRoot { mount, upper, home })
+    }
+
+    /// Mounts a stage's files for reading.
+    pub(crate) fn mount_read_only(&self, state: &StageState) -> Result<DirTree, StepFailure> {
+        let session = self.session()?;
+        let fail = |error: rootfs::trees::TreesError| StepFailure::of_build(&error);
+        let mut lowers = self.lowers(state)?;
+        while lowers.len() < 2 {
+            // Without an upper directory the kernel wants two lower ones.
+            lowers.push(session.work.directory("empty").map_err(fail)?);
+        }
+        let overlay = Overlay {
+            lowers,
+            data_only: Vec::new(),
+            upper: None,
+        };
+        let mount = overlay
+            .mount()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        Ok(DirTree::new(Root::from(mount), session.trees.ownership()))
+    }
+
+    /// The root directory of an overlay shows the upper directory's owner and mode: they are those of the layer below.
+    fn imitate_root(&self, below: Option<&Path>, upper: &Path) -> Result<(), StepFailure> {
+        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+        let session = self.session()?;
+        let mode = match below {
+            Some(below) => {
+                let stat = rustix::fs::stat(below).map_err(|error| fail(&error))?;
+                let owner = (
+                    rustix::fs::Uid::from_raw(stat.st_uid),
+                    rustix::fs::Gid::from_raw(stat.st_gid),
+                );
+                rustix::fs::chown(upper, Some(owner.0), Some(owner.1))
+                    .map_err(|error| fail(&error))?;
+                stat.st_mode & 0o7777
+            }
+            None => {
+                session
+                    .trees
+                    .give_to_image_root(upper)
+                    .map_err(|error| fail(&error))?;
+                0o755
+            }
+        };
+        rustix::fs::chmod(upper, rustix::fs::Mode::from_raw_mode(mode))
+            .map_err(|error| fail(&error))
+    }
+}

@@ -1,0 +1,448 @@
+//! RUN. The invariant: the program gets its declared environment, three descriptors and the stage's files, and nothing of the
+//! caller's; its own output is the only thing that comes back beside its changes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rootfs::accounts::{Account, Accounts};
+use rustix::event::{PollFd, PollFlags};
+use sandbox::{
+    CapabilitySet, Confinement, DNS_FORWARD, Handle, MountSource, MountSpec, NetworkSpec, Outcome,
+    ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec, detached_tree,
+};
+
+use super::lookup::{Done, Place};
+use super::mounted::{Lowest, WorkingRoot};
+use super::{SessionTools, StageState, Workshop};
+use crate::event::BuildEvent;
+use crate::job::{JobNetwork, StepFailure};
+use crate::step::{RunNetwork, RunStep};
+
+/// How many lines of a failed program's output go into the message.
+const TAIL: usize = 20;
+/// BuildKit's default path (util/system), for images that set none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const HOSTNAME: &str = "rbuild";
+/// Below /dev, which is a tmpfs of the step: nothing of it reaches the layer.
+const SCRIPT: &str = "/dev/pipes/script";
+
+impl Workshop<'_> {
+    pub(crate) fn run_step(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+        run: &RunStep,
+    ) -> Result<Done, StepFailure> {
+        let session = self.session()?;
+        let root = self.mount(state, Lowest::Skeleton)?;
+        match self.run_in(session, place, &root, run) {
+            Ok(()) => Ok(Done {
+                layer: None,
+                tree: Some(root.finish()),
+                inputs: None,
+            }),
+            Err(failure) => {
+                root.discard();
+                Err(failure)
+            }
+        }
+    }
+
+    fn run_in(
+        &self,
+        session: &SessionTools<'_>,
+        place: &Place<'_>,
+        root: &WorkingRoot,
+        run: &RunStep,
+    ) -> Result<(), StepFailure> {
+        let accounts =
+            Accounts::of(&root.tree(session)?).map_err(|error| StepFailure::of_build(&error))?;
+        let account = super::account(&accounts, &place.planned.step.user)?;
+        let network = self.network_of(session, run)?;
+        let files = self.injected_files(session, run, &network)?;
+        let output = Pipes::new(session, &account)?;
+        let null = File::open("/dev/null").map_err(|error| StepFailure::of_build(&error))?;
+        let mut handles = vec![
+            root.mount.as_fd(),
+            null.as_fd(),
+            output.stdout.1.as_fd(),
+            output.stderr.1.as_fd(),
+        ];
+        let mut mounts = Vec::new();
+        for (target, tree) in &files {
+            let source = MountSource::Tree {
+                handle: Handle(handles.len()),
+                directory: false,
+            };
+            mounts.push(MountSpec {
+                target: (*target).to_owned(),
+                source,
+                read_only: *target == SCRIPT,
+            });
+            handles.push(tree.as_fd());
+        }
+        let network = match &network {
+            StepNetwork::None => NetworkSpec::None,
+            StepNetwork::Host => NetworkSpec::Host,
+            StepNetwork::Shared(network) => {
+                handles.push(network.namespace());
+                NetworkSpec::Shared(Handle(handles.len() - 1))
+            }
+        };
+        let spec = self.spec(session, place, run, &account, mounts, network);
+        let step =
+            Step::start(session.executable, &spec, &handles).map_err(|error| explain(&error))?;
+        drop(handles);
+        self.follow(place, step, output)
+    }
+
+    fn spec(
+        &self,
+        session: &SessionTools<'_>,
+        place: &Place<'_>,
+        run: &RunStep,
+        account: &Account,
+        mounts: Vec<MountSpec>,
+        network: NetworkSpec,
+    ) -> SandboxSpec {
+        let argv = if run.script.is_some() {
+            vec![SCRIPT.to_owned()]
+        } else {
+            run.argv.clone()
+        };
+        SandboxSpec {
+            ids: session.ids.clone(),
+            root: Handle(0),
+            read_only_root: false,
+            mounts,
+            network,
+            hostname: HOSTNAME.to_owned(),
+            confinement: Confinement {
+                capabilities: CapabilitySet::podman_default(),
+                ambient: false,
+                no_new_privileges: self.job.no_new_privileges,
+                seccomp: true,
+                mask_paths: true,
+            },
+            process: ProcessSpec {
+                argv,
+                env: self.environment(place, run, account),
+                cwd: place.planned.step.workdir.clone(),
+                user: UserSpec {
+                    uid: account.uid,
+                    gid: account.gid,
+                    groups: account.groups.clone(),
+                },
+                stdio: [Handle(1), Handle(2), Handle(3)],
+                terminal: false,
+            },
+        }
+    }
+
+    /// ENV wins over ARG, ARG over the caller's proxy settings; HOME and PATH have a default.
+    fn environment(
+        &self,
+        place: &Place<'_>,
+        run: &RunStep,
+        account: &Account,
+    ) -> Vec<(String, String)> {
+        let mut env: Vec<(String, String)> = Vec::new();
+        let home = [
+            ("PATH".to_owned(), PATH.to_owned()),
+            ("HOME".to_owned(), home_of(account)),
+        ];
+        let layers = [
+            &home[..],
+            &self.job.ambient_env,
+            &run.args,
+            &place.planned.step.env,
+        ];
+        for (name, value) in layers.into_iter().flatten() {
+            match env.iter_mut().find(|(known, _)| known == name) {
+                Some(known) => known.1.clone_from(value),
+                None => env.push((name.clone(), value.clone())),
+            }
+        }
+        env
+    }
+
+    fn network_of<'s>(
+        &self,
+        session: &'s SessionTools<'_>,
+        run: &RunStep,
+    ) -> Result<StepNetwork<'s>, StepFailure> {
+        match (run.network, &self.job.network) {
+            (RunNetwork::None, _) | (RunNetwork::Default, JobNetwork::None) => {
+                Ok(StepNetwork::None)
+            }
+            (RunNetwork::Host, _) | (RunNetwork::Default, JobNetwork::Host) => {
+                Ok(StepNetwork::Host)
+            }
+            (RunNetwork::Default, JobNetwork::Pasta(program)) => {
+                let started = session.network.get_or_init(|| {
+                    SharedNetwork::start(program, &[]).map_err(|error| {
+                        StepFailure::of_build(&error)
+                            .hint("`--network none` and `--network host` need no network program; `rbuild doctor` checks this one")
+                    })
+                });
+                started
+                    .as_ref()
+                    .map(StepNetwork::Shared)
+                    .map_err(Clone::clone)
+            }
+        }
+    }
+
+    /// Files that are bound over the image's own, each as a detached tree.
+    fn injected_files(
+        &self,
+        session: &SessionTools<'_>,
+        run: &RunStep,
+        network: &StepNetwork<'_>,
+    ) -> Result<Vec<(&'static str, OwnedFd)>, StepFailure> {
+        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+        let directory = session
+            .work
+            .directory("files")
+            .map_err(|error| fail(&error))?;
+        let mut files = vec![
+            ("/etc/hostname", format!("{HOSTNAME}\n"), 0o644),
+            ("/etc/hosts", hosts(network), 0o644),
+            ("/etc/resolv.conf", resolver(network), 0o644),
+        ];
+        files.extend(run.script.clone().map(|script| (SCRIPT, script, 0o755)));
+        let mut trees = Vec::with_capacity(files.len());
+        for (number, (target, content, mode)) in files.into_iter().enumerate() {
+            let path = directory.join(number.to_string());
+            std::fs::write(&path, content).map_err(|error| fail(&error))?;
+            rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(mode))
+                .map_err(|error| fail(&error))?;
+            session
+                .trees
+                .give_to_image_root(&path)
+                .map_err(|error| fail(&error))?;
+            trees.push((target, detached_tree(&path).map_err(|error| fail(&error))?));
+        }
+        Ok(trees)
+    }
+
+    /// Passes the program's output on until it ends.
+    fn follow(&self, place: &Place<'_>, step: Step, pipes: Pipes) -> Result<(), StepFailure> {
+        let control = step
+            .control()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        let watched = self.cancel.watch(move || control.kill());
+        let mut tail = VecDeque::with_capacity(TAIL);
+        let read = pipes.read(|stderr, text| {
+            for line in text.lines() {
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(line.to_owned());
+            }
+            self.tell(BuildEvent::Output {
+                stage: place.stage.id,
+                step: place.index,
+                stderr,
+                text,
+            });
+        });
+        let outcome = step.wait();
+        drop(watched);
+        read.map_err(|error| StepFailure::of_build(&error))?;
+        let outcome = outcome.map_err(|error| explain(&error))?;
+        if outcome == Outcome::Exited(0) {
+            return Ok(());
+        }
+        let what = match outcome {
+            Outcome::Exited(code) => format!("run the command: it ended with exit code {code}"),
+            Outcome::Signaled(signal) => format!("run the command: signal {signal} ended it"),
+        };
+        let mut failure = StepFailure::of_build(&std::io::Error::other(what));
+        failure.exit_code = Some(outcome.code());
+        failure.tail = tail.into();
+        Err(failure)
+    }
+}
+
+fn home_of(account: &Account) -> String {
+    let home = account
+        .home
+        .as_deref()
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
+    if home.is_empty() {
+        "/".to_owned()
+    } else {
+        home.into_owned()
+    }
+}
+
+enum StepNetwork<'s> {
+    None,
+    Host,
+    Shared(&'s SharedNetwork),
+}
+
+fn hosts(network: &StepNetwork<'_>) -> String {
+    let own =
+        format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    match network {
+        StepNetwork::Host => std::fs::read_to_string("/etc/hosts").unwrap_or(own),
+        StepNetwork::None | StepNetwork::Shared(_) => own,
+    }
+}
+
+/// With pasta the host's resolver is reached through an address of the namespace, which also covers resolvers on 127.0.0.53.
+fn resolver(network: &StepNetwork<'_>) -> String {
+    let host = || std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    match network {
+        StepNetwork::None => String::new(),
+        StepNetwork::Host => host(),
+        StepNetwork::Shared(_) => {
+            let kept: String = host()
+                .lines()
+                .filter(|line| line.starts_with("search") || line.starts_with("options"))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            format!("nameserver {DNS_FORWARD}\n{kept}")
+        }
+    }
+}
+
+fn explain(error: &StepError) -> StepFailure {
+    let failure = StepFailure::of_build(error);
+    match error {
+        StepError::Execute(cause) if cause.errno() == sandbox::Errno::ENOENT => failure.hint(
+            "the program or, for a script or a dynamic program, its interpreter is not in the stage; \
+             an exec form without a path is looked for in PATH",
+        ),
+        _ => failure,
+    }
+}
+
+/// The step's standard output and error: pipes of the step's user, so that /dev/stdout can be opened again in it.
+struct Pipes {
+    stdout: (OwnedFd, OwnedFd),
+    stderr: (OwnedFd, OwnedFd),
+}
+
+impl Pipes {
+    fn new(session: &SessionTools<'_>, account: &Account) -> Result<Self, StepFailure> {
+        let make = || -> Result<(OwnedFd, OwnedFd), StepFailure> {
+            let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+                .map_err(|error| StepFailure::of_build(&error))?;
+            let uid = session
+                .ids
+                .uids
+                .outside(account.uid)
+                .map(rustix::fs::Uid::from_raw);
+            let gid = session
+                .ids
+                .gids
+                .outside(account.gid)
+                .map(rustix::fs::Gid::from_raw);
+            rustix::fs::fchown(&pipe.1, uid, gid).map_err(|error| StepFailure::of_build(&error))?;
+            Ok(pipe)
+        };
+        Ok(Self {
+            stdout: make()?,
+            stderr: make()?,
+        })
+    }
+
+    /// Reads both until their ends.
+    fn read(self, mut line: impl FnMut(bool, String)) -> std::io::Result<()> {
+        let Self { stdout, stderr } = self;
+        drop((stdout.1, stderr.1));
+        let mut open = vec![
+            (false, File::from(stdout.0), Lines::default()),
+            (true, File::from(stderr.0), Lines::default()),
+        ];
+        let mut buffer = vec![0; 64 << 10];
+        while !open.is_empty() {
+            let ready: Vec<bool> = {
+                let mut watched: Vec<PollFd<'_>> = open
+                    .iter()
+                    .map(|(_, file, _)| PollFd::from_borrowed_fd(borrow(file), PollFlags::IN))
+                    .collect();
+                match rustix::event::poll(&mut watched, None) {
+                    Err(rustix::io::Errno::INTR) => continue,
+                    other => other?,
+                };
+                watched.iter().map(|fd| !fd.revents().is_empty()).collect()
+            };
+            let mut index = 0;
+            for ready in ready {
+                let (stderr, file, lines) = &mut open[index];
+                if !ready {
+                    index += 1;
+                    continue;
+                }
+                let count = file.read(&mut buffer)?;
+                if let Some(text) = lines.take(&buffer[..count], count == 0) {
+                    line(*stderr, text);
+                }
+                if count == 0 {
+                    open.remove(index);
+                } else {
+                    index += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn borrow(file: &File) -> BorrowedFd<'_> {
+    file.as_fd()
+}
+
+/// Cuts a byte stream at line ends; a line without an end is passed on in pieces, so memory stays bounded.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    const LONGEST: usize = 16 << 10;
+
+    fn take(&mut self, bytes: &[u8], last: bool) -> Option<String> {
+        self.0.extend_from_slice(bytes);
+        let end = match self.0.iter().rposition(|byte| *byte == b'\n') {
+            Some(position) => position + 1,
+            None if last || self.0.len() > Self::LONGEST => self.0.len(),
+            None => 0,
+        };
+        let end = if last { self.0.len() } else { end };
+        if end == 0 {
+            return None;
+        }
+        let whole: Vec<u8> = self.0.drain(..end).collect();
+        Some(String::from_utf8_lossy(&whole).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_passed_on_at_line_ends() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.take(b"one\ntw", false).as_deref(), Some("one\n"));
+        assert_eq!(lines.take(b"o", false), None);
+        assert_eq!(lines.take(b"", true).as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn d24_a_line_without_an_end_does_not_fill_the_memory() {
+        let mut lines = Lines::default();
+        let piece = vec![b'x'; Lines::LONGEST + 1];
+        assert_eq!(
+            lines.take(&piece, false).map(|text| text.len()),
+            Some(piece.len())
+        );
+        assert!(lines.0.is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! WORKDIR. The invariant: directories that are missing are made 0755 and belong to the user in effect; what exists is left
+//! as it is (buildah#3620).
+
+use rootfs::accounts::Accounts;
+use rootfs::tree::Follow;
+use rootfs::{Entry, Kind, LayerWriter, Time, Tree, TreePath};
+use rustix::fs::{AtFlags, Gid, Uid};
+
+use super::layers::{finish, view_of};
+use super::lookup::{Done, Place};
+use super::mounted::Lowest;
+use super::{StageState, Workshop};
+use crate::cache::StepLayer;
+use crate::job::StepFailure;
+
+/// A directory to make and its owner.
+struct Missing {
+    path: TreePath,
+    uid: u32,
+    gid: u32,
+}
+
+fn missing(tree: &dyn Tree, place: &Place<'_>) -> Result<Vec<Missing>, StepFailure> {
+    let step = &place.planned.step;
+    let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+    let wanted = TreePath::clamped(&step.workdir).map_err(|error| fail(&error))?;
+    let resolved = tree
+        .resolve(&wanted, Follow::All)
+        .map_err(|error| fail(&error))?;
+    let mut paths = Vec::new();
+    let mut at = resolved.clone();
+    while !at.is_root() {
+        match tree.node(&at).map_err(|error| fail(&error))? {
+            Some(meta) if meta.is_dir() => break,
+            Some(_) => {
+                let text = format!(
+                    "make the working directory {}: {at} is not a directory",
+                    step.workdir
+                );
+                return Err(fail(&std::io::Error::other(text)));
+            }
+            None => paths.push(at.clone()),
+        }
+        at = at.parent();
+    }
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let account = super::account(
+        &Accounts::of(tree).map_err(|error| fail(&error))?,
+        &step.user,
+    )?;
+    let (uid, gid) = (account.uid, account.gid);
+    Ok(paths
+        .into_iter()
+        .rev()
+        .map(|path| Missing { path, uid, gid })
+        .collect())
+}
+
+impl Workshop<'_> {
+    pub(crate) fn workdir_in_layer(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+    ) -> Result<Done, StepFailure> {
+        let view = view_of(self.store, &self.layers_of(state))?;
+        let missing = missing(&view, place)?;
+        if missing.is_empty() {
+            return Ok(Done {
+                layer: Some(StepLayer::Empty),
+                tree: None,
+                inputs: None,
+            });
+        }
+        let blob = self
+            .store
+            .blob_writer()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+        for Missing { path, uid, gid } in missing {
+            let mtime = Time {
+                secs: self.job.source_date_epoch.unwrap_or(self.job.now),
+                nanos: 0,
+            };
+            let entry = Entry {
+                uid,
+                gid,
+                mtime,
+                ..Entry::new(path, Kind::Dir, 0o755)
+            };
+            writer
+                .append(entry)
+                .map_err(|error| StepFailure::of_build(&error))?;
+        }
+        Ok(Done {
+            layer: Some(finish(self.store, writer)?),
+            tree: None,
+            inputs: None,
+        })
+    }
+
+    pub(crate) fn workdir_in_tree(
+        &self,
+        place: &Place<'_>,
+        state: &StageState,
+    ) -> Result<Done, StepFailure> {
+        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+        let session = self.session()?;
+        let mounted = self.mount(state, Lowest::Plain)?;
+        let missing = missing(&mounted.tree(session)?, place)?;
+        if missing.is_empty() {
+            mounted.discard();
+            return Ok(Done {
+                layer: Some(StepLayer::Empty),
+                tree: None,
+                inputs: None,
+            });
+        }
+        let root = mounted.root()?;
+        for Missing { path, uid, gid } in missing {
+            root.make_dir(&path, 0o755).map_err(|error| fail(&error))?;
+            let directory = root
+                .canonical_directory(&path)
+                .map_err(|error| fail(&error))?;
+            let disk = |id| {
+                session
+                    .trees
+                    .ownership()
+                    .to_disk(id, &path)
+                    .map_err(|error| fail(&error))
+            };
+            let (uid, gid) = (disk(uid)?.map(Uid::from_raw), disk(gid)?.map(Gid::from_raw));
+            rustix::fs::chownat(&directory, "", uid, gid, AtFlags::EMPTY_PATH)
+                .map_err(|error| fail(&error))?;
+        }
+        Ok(Done {
+            layer: None,
+            tree: Some(mounted.finish()),
+            inputs: None,
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! What a build may use of the machine, handed in by the command line. The invariant: the library finds nothing of this by
+//! itself; no environment, home directory or clock is read.
+
+use image::{Credentials, Reference, Store};
+use sandbox::SessionPlan;
+
+use crate::cancel::Cancel;
+
+/// Finds the credentials for an image.
+pub type FindCredentials<'h> =
+    dyn Fn(&Reference) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>> + 'h;
+
+/// Decides how a session can be had, at the first step that needs one.
+pub type FindSession<'h> =
+    dyn Fn() -> Result<SessionPlan, Box<dyn std::error::Error + Send + Sync>> + 'h;
+
+/// The machine as a build sees it.
+pub struct Host<'h> {
+    /// The local store.
+    pub store: &'h Store,
+    /// Asked only by builds that need a session.
+    pub session: &'h FindSession<'h>,
+    /// Asked only by builds that need a registry.
+    pub credentials: &'h FindCredentials<'h>,
+    /// Registries (`HOST[:PORT]`) that are asked by plain HTTP.
+    pub insecure_registries: &'h [String],
+    /// Ends the build.
+    pub cancel: &'h Cancel,
+    /// The caller's proxy settings, visible to RUN without being part of a step.
+    pub proxy_env: Vec<(String, String)>,
+}

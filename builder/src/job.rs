@@ -1,0 +1,141 @@
+//! What the executor is given and gives back, as data: it may run in the process that planned the build or, when RUN is
+//! needed, in a session. The invariant: a job names files of the caller only by the paths of its contexts and the store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use image::DiffId;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::StepLayer;
+use crate::graph::{PlannedStage, StageId};
+use crate::step::Label;
+
+/// A build, planned and resolved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) store: PathBuf,
+    pub(crate) stages: Vec<PlannedStage>,
+    pub(crate) target: StageId,
+    /// The layers of each image of the plan, lowest first.
+    pub(crate) images: Vec<JobImage>,
+    pub(crate) context: Option<PathBuf>,
+    pub(crate) named_contexts: BTreeMap<String, PathBuf>,
+    /// Name and text of the ignore file.
+    pub(crate) ignore: Option<(String, String)>,
+    pub(crate) no_cache: bool,
+    /// How many stages run at once; 0 is as many as there are.
+    pub(crate) jobs: usize,
+    pub(crate) network: JobNetwork,
+    pub(crate) no_new_privileges: bool,
+    /// Visible to RUN without being part of a step: the proxy settings of the caller.
+    pub(crate) ambient_env: Vec<(String, String)>,
+    /// Clamps times of files, seconds since 1970.
+    pub(crate) source_date_epoch: Option<i64>,
+    pub(crate) now: i64,
+}
+
+/// An image as the executor needs it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JobImage {
+    pub(crate) name: String,
+    pub(crate) layers: Vec<DiffId>,
+}
+
+/// The network of RUN.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum JobNetwork {
+    None,
+    Host,
+    Pasta(PathBuf),
+}
+
+impl Job {
+    pub(crate) fn stage(&self, id: StageId) -> Option<&PlannedStage> {
+        self.stages.iter().find(|stage| stage.id == id)
+    }
+}
+
+/// What a finished build consists of: the steps of the target and of the stages it is based on, lowest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Executed {
+    pub(crate) chain: Vec<StageSteps>,
+}
+
+/// The results of one stage of the chain, in the order of its steps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StageSteps {
+    pub(crate) stage: StageId,
+    pub(crate) steps: Vec<(StepLayer, i64)>,
+}
+
+/// Why a step failed, in a form that crosses from the session to the caller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// The stage's name.
+    pub stage: String,
+    /// The instruction; `None` where the failure is not one of an instruction.
+    pub label: Option<Label>,
+    /// What went wrong, fit for "failed to ...".
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The exit code of RUN, where its program ran.
+    pub exit_code: Option<i32>,
+    /// The last lines that it printed.
+    pub tail: Vec<String>,
+    /// Whether the build was cancelled, which is why this step ended.
+    pub cancelled: bool,
+}
+
+impl StepFailure {
+    /// The failure of no particular instruction.
+    pub(crate) fn of_build(error: &dyn std::error::Error) -> Self {
+        Self {
+            stage: String::new(),
+            label: None,
+            message: chain(error),
+            hint: None,
+            exit_code: None,
+            tail: Vec::new(),
+            cancelled: false,
+        }
+    }
+
+    pub(crate) fn cancelled() -> Self {
+        let mut failure = Self::of_build(&std::io::Error::from(std::io::ErrorKind::Interrupted));
+        failure.message = "finish: the build was cancelled".to_owned();
+        failure.cancelled = true;
+        failure
+    }
+
+    pub(crate) fn at(mut self, stage: &PlannedStage, label: Option<&Label>) -> Self {
+        if self.stage.is_empty() {
+            self.stage.clone_from(&stage.name);
+        }
+        if self.label.is_none() {
+            self.label = label.cloned();
+        }
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // `transparent` errors repeat their source.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

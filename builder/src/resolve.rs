@@ -1,0 +1,223 @@
+//! Images by name. The invariant: a name is resolved once; what a build uses after that is a digest, and every layer of it is
+//! verified in the store.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use image::layout::Layout;
+use image::registry::{self, Pull, PullEvent, PullOptions};
+use image::{Credentials, DiffId, Image, LayerObserver, LayerStream, Platform, Reference, Store};
+use rootfs::LayerReader;
+use rootfs::layer::{Dialect, LayerIndex, Limits};
+use rootfs::trees::save_index;
+
+use crate::error::BuildError;
+use crate::event::BuildEvent;
+use crate::host::Host;
+use crate::plan::{ImageSource, WantedImage};
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Brings an image into the store, unless it is there.
+pub(crate) fn resolve(
+    host: &Host<'_>,
+    wanted: &WantedImage,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Image, BuildError> {
+    let platform = &wanted.key.platform;
+    let (result, registry) = match &wanted.key.source {
+        ImageSource::Name(reference) => match stored(host.store, reference, platform) {
+            Some(image) => (Ok(image), false),
+            None => (pull(host, reference, platform, events), true),
+        },
+        ImageSource::OciLayout { directory, version } => (
+            import(host.store, directory, version.as_deref(), platform),
+            false,
+        ),
+    };
+    result.map_err(|source| BuildError::Image {
+        name: wanted.name.clone(),
+        registry,
+        source,
+    })
+}
+
+/// The image that a name has in the store, when it is for the platform.
+fn stored(store: &Store, reference: &Reference, platform: &Platform) -> Option<Image> {
+    let digest = store.lookup(reference).ok().flatten()?;
+    let image = store.image(&digest).ok()?;
+    let of = image.config().platform();
+    (of.os == platform.os && of.architecture == platform.architecture).then_some(image)
+}
+
+fn import(
+    store: &Store,
+    directory: &Path,
+    version: Option<&str>,
+    platform: &Platform,
+) -> Result<Image, Source> {
+    let layout = Layout::open(directory)?;
+    let image = layout.image(version, platform)?;
+    // An image that the store has is not read again.
+    if let Ok(known) = store.image(image.digest())
+        && known
+            .layers()
+            .iter()
+            .all(|layer| store.contains(layer.diff_id.digest()))
+    {
+        return Ok(known);
+    }
+    let indexing = Indexing { store };
+    Ok(layout.import(version, platform, store, &indexing)?)
+}
+
+/// Pulls an image and gives it its name in the store.
+///
+/// # Errors
+/// When it cannot be had, or is not what was asked for.
+pub fn pull(
+    host: &Host<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Image, Source> {
+    let credentials: Credentials = (host.credentials)(reference)?;
+    let options = PullOptions {
+        insecure: host.insecure_registries.to_vec(),
+        ..PullOptions::default()
+    };
+    let sizes = std::sync::Mutex::new(std::collections::BTreeMap::new());
+    let progress = |event: PullEvent| {
+        let mut sizes = sizes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let name =
+            |digest: &image::Digest| format!("{} {}", reference.repository(), &digest.hex()[..12]);
+        match event {
+            PullEvent::LayerStarted { digest, size } => {
+                sizes.insert(digest, size);
+                events(BuildEvent::Transfer {
+                    name: name(&digest),
+                    done: 0,
+                    total: Some(size),
+                });
+            }
+            PullEvent::LayerProgress { digest, bytes } => {
+                events(BuildEvent::Transfer {
+                    name: name(&digest),
+                    done: bytes,
+                    total: sizes.get(&digest).copied(),
+                });
+            }
+            PullEvent::LayerDone { digest } => {
+                let total = sizes.get(&digest).copied();
+                events(BuildEvent::Transfer {
+                    name: name(&digest),
+                    done: total.unwrap_or(0),
+                    total,
+                });
+            }
+            PullEvent::Retrying {
+                subject,
+                reason,
+                wait,
+            } => {
+                let message = format!(
+                    "{subject}: {reason}; trying again in {:.1} s",
+                    wait.as_secs_f32()
+                );
+                events(BuildEvent::Notice { message });
+            }
+            PullEvent::Resolved { .. } | PullEvent::LayerReused { .. } => {}
+        }
+    };
+    let indexing = Indexing { store: host.store };
+    let pull = Pull {
+        reference,
+        platform,
+        credentials: &credentials,
+        options: &options,
+        progress: &progress,
+        observer: &indexing,
+    };
+    let image = registry::pull(&pull, host.store)?;
+    host.store.tag(reference, image.digest())?;
+    Ok(image)
+}
+
+/// Makes the index of a layer in the pass that verifies it, in a thread that reads what the verifier writes.
+struct Indexing<'s> {
+    store: &'s Store,
+}
+
+struct Index {
+    store: std::path::PathBuf,
+    input: Option<io::PipeWriter>,
+    reader: Option<std::thread::JoinHandle<Option<Vec<rootfs::layer::Record>>>>,
+    diff_id: DiffId,
+    size: u64,
+}
+
+impl LayerObserver for Indexing<'_> {
+    fn begin(&self, diff_id: &DiffId) -> Box<dyn LayerStream> {
+        let (output, input) = match io::pipe() {
+            Ok(pipe) => pipe,
+            // The index is made later, by reading the layer again.
+            Err(_) => return Box::new(io::sink()),
+        };
+        let reader = std::thread::spawn(move || {
+            let input = io::BufReader::with_capacity(256 << 10, output);
+            let mut layer = LayerReader::new(input, Dialect::Layer, Limits::default());
+            let mut records = Vec::new();
+            while let Some(record) = layer.next().ok()? {
+                records.push(record);
+            }
+            let mut rest = layer.finish().ok()?;
+            io::copy(&mut rest, &mut io::sink()).ok()?;
+            Some(records)
+        });
+        Box::new(Index {
+            store: self.store.path().to_owned(),
+            input: Some(input),
+            reader: Some(reader),
+            diff_id: *diff_id,
+            size: 0,
+        })
+    }
+}
+
+impl Write for Index {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.size += bytes.len() as u64;
+        // A reader that gave up found no layer; that is reported by whoever needs the index.
+        if self
+            .input
+            .as_mut()
+            .is_some_and(|input| input.write_all(bytes).is_err())
+        {
+            self.input = None;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LayerStream for Index {
+    fn verified(mut self: Box<Self>) -> io::Result<()> {
+        drop(self.input.take());
+        let records = self
+            .reader
+            .take()
+            .and_then(|reader| reader.join().ok())
+            .flatten();
+        if let Some(records) = records {
+            let store = Store::open(&self.store).map_err(io::Error::other)?;
+            save_index(&store, &LayerIndex::new(self.diff_id, self.size, records))
+                .map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! The executor in a session. The invariant: the session gets one job and sends events and one result; when its caller hangs
+//! up, by intent or by dying, it cancels the build, cleans up and ends.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use image::Store;
+use rootfs::Ownership;
+use rootfs::trees::{Trees, WorkArea};
+use sandbox::{IdMap, Session, SessionContext, SessionPlan};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Cache;
+use crate::cancel::Cancel;
+use crate::event::BuildEvent;
+use crate::execute::{SessionTools, Workshop, run_all};
+use crate::job::{Executed, Job, StepFailure};
+
+/// The name of the entry for [`sandbox::divert`].
+pub const ENTRY: &str = "build";
+
+#[derive(Serialize, Deserialize)]
+enum Message {
+    Event(BuildEvent),
+    Done(Result<Executed, StepFailure>),
+}
+
+/// Why the session gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] sandbox::SessionError),
+    /// It is gone.
+    #[error("hear from the build session, which ended early")]
+    Lost(#[source] std::io::Error),
+    /// A step failed.
+    #[error("build")]
+    Step(Box<StepFailure>),
+}
+
+/// Runs a job in a new session.
+pub(crate) fn run_remotely(
+    job: &Job,
+    plan: &SessionPlan,
+    cancel: &Cancel,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Executed, RemoteError> {
+    let mut session = Session::start(ENTRY, plan, false)?;
+    let mut text = serde_json::to_vec(job).map_err(|error| RemoteError::Lost(error.into()))?;
+    text.push(b'\n');
+    let hang_up = session.socket().try_clone().map_err(RemoteError::Lost)?;
+    session
+        .socket()
+        .write_all(&text)
+        .map_err(RemoteError::Lost)?;
+    let _watched = cancel.watch(move || {
+        // Only the sending half: the result is still wanted.
+        let _ = hang_up.shutdown(std::net::Shutdown::Write);
+    });
+    let mut result = None;
+    for line in BufReader::new(session.socket()).lines() {
+        let line = line.map_err(RemoteError::Lost)?;
+        match serde_json::from_str(&line).map_err(|error| RemoteError::Lost(error.into()))? {
+            Message::Event(event) => events(event),
+            Message::Done(done) => {
+                result = Some(done);
+                break;
+            }
+        }
+    }
+    let _ = session.wait();
+    match result {
+        Some(Ok(executed)) => Ok(executed),
+        Some(Err(failure)) => Err(RemoteError::Step(Box::new(failure))),
+        None => Err(RemoteError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The entry function of a build's session, for [`sandbox::divert`].
+pub fn session_entry(context: SessionContext) -> ExitCode {
+    let Ok(output) = context.socket.try_clone() else {
+        return ExitCode::FAILURE;
+    };
+    let output = Mutex::new(output);
+    let mut input = BufReader::new(&context.socket);
+    let mut line = String::new();
+    let job = match input
+        .read_line(&mut line)
+        .map(|_| serde_json::from_str::<Job>(&line))
+    {
+        Ok(Ok(job)) => job,
+        _ => return ExitCode::FAILURE,
+    };
+    let cancel = Cancel::default();
+    let result = std::thread::scope(|scope| {
+        let Ok(ears) = context.socket.try_clone() else {
+            return Err(StepFailure::cancelled());
+        };
+        let cancel = &cancel;
+        let listener = scope.spawn(move || {
+            // Nothing more is sent; the end of the stream means that the caller wants no result or is gone.
+            let _ = std::io::copy(&mut &ears, &mut std::io::sink());
+            cancel.cancel();
+        });
+        let result = execute(&context, &job, cancel, &|event| {
+            tell(&output, &Message::Event(event))
+        });
+        tell(&output, &Message::Done(result.clone()));
+        // Ends the listener.
+        let _ = context.socket.shutdown(std::net::Shutdown::Read);
+        let _ = listener.join();
+        result
+    });
+    if result.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn tell(output: &Mutex<UnixStream>, message: &Message) {
+    let Ok(mut text) = serde_json::to_vec(message) else {
+        return;
+    };
+    text.push(b'\n');
+    // A caller that is gone is noticed by the listener.
+    let _ = output
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .write_all(&text);
+}
+
+fn execute(
+    context: &SessionContext,
+    job: &Job,
+    cancel: &Cancel,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Executed, StepFailure> {
+    let store = Store::open(&job.store).map_err(|error| StepFailure::of_build(&error))?;
+    let (uids, gids) = context.image_ids();
+    let (ownership, ids) = if context.is_single_id() {
+        (Ownership::Squashed, IdMap::one_id())
+    } else {
+        let ids = IdMap::shifted(uids, gids).map_err(|error| StepFailure::of_build(&error))?;
+        (
+            Ownership::Mapped {
+                shift: 1,
+                count: uids.min(gids),
+            },
+            ids,
+        )
+    };
+    let work = WorkArea::create(&store).map_err(|error| StepFailure::of_build(&error))?;
+    let session = SessionTools {
+        trees: Trees::of(&store, ownership),
+        work,
+        ids,
+        executable: &context.executable,
+        network: OnceLock::new(),
+    };
+    let workshop = Workshop {
+        job,
+        store: &store,
+        cache: Cache::new(&store.subdir(image::Area::Cache)),
+        cancel,
+        events,
+        session: Some(session),
+    };
+    run_all(&workshop)
+}
