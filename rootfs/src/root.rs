@@ -373,3 +373,63 @@ pub(crate) fn regular(file: &OwnedFd, path: &TreePath) -> Result<Stat, RootError
         Err(RootError::NotRegular { path: path.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::scoped(text).expect("valid")
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root_only() {
+        let base = tempfile::tempdir().expect("made");
+        std::fs::create_dir_all(base.path().join("root/etc")).expect("made");
+        std::fs::write(base.path().join("root/etc/f"), "inside").expect("written");
+        std::fs::write(base.path().join("f"), "outside").expect("written");
+        symlink("/etc", base.path().join("root/absolute")).expect("made");
+        symlink("../../../etc", base.path().join("root/dotted")).expect("made");
+        symlink("/proc/self/root", base.path().join("root/magic")).expect("made");
+        let root = Root::open(&base.path().join("root")).expect("opened");
+        for name in ["absolute/f", "dotted/f", "etc/f"] {
+            let mut file = std::fs::File::from(root.open_file(&path(name)).expect(name));
+            assert_eq!(io::read_to_string(&mut file).expect("read"), "inside");
+        }
+        assert!(root.directory(&path("magic")).is_err());
+        assert!(
+            root.canonical_directory(&path("absolute")).is_err(),
+            "a resolved path has no link"
+        );
+    }
+
+    #[test]
+    fn what_is_made_is_made_beneath_links_of_the_root() {
+        let base = tempfile::tempdir().expect("made");
+        let root = Root::open(base.path()).expect("opened");
+        root.make_dir(&path("d"), 0o2751).expect("made");
+        root.make_symlink(b"/d", &path("l")).expect("made");
+        root.create_file(&path("l/f")).expect("created");
+        root.link(&path("l/f"), &path("g")).expect("linked");
+        assert_eq!(
+            root.stat(&path("d")).expect("there").st_mode & 0o7777,
+            0o2751
+        );
+        assert_eq!(root.stat(&path("d/f")).expect("there").st_nlink, 2);
+        assert_eq!(root.read_link(&path("l")).expect("a link"), b"/d");
+        assert!(
+            root.create_file(&path("g")).is_err(),
+            "never over something"
+        );
+        root.remove_file(&path("g")).expect("removed");
+        root.remove_all(&path("l")).expect("removed");
+        assert!(
+            root.stat(&path("d/f")).is_ok(),
+            "the link went, not what it names"
+        );
+        root.remove_all(&path("d")).expect("removed");
+        root.remove_all(&path("d")).expect("gone already");
+    }
+}

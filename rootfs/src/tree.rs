@@ -232,7 +232,8 @@ pub struct DirTree {
 }
 
 impl DirTree {
-    /// Looks at `root`, whose owners are stored as `ownership` says.
+    /// Looks at `root`, whose owners are stored as `ownership` says. It keeps a handle of the directory used last, so make a
+    /// new one after something else has changed the tree.
     pub fn new(root: Root, ownership: Ownership) -> Self {
         Self {
             root,

@@ -270,9 +270,10 @@ impl View {
             node = match child {
                 Some(child) if self.nodes[child].meta.is_dir() => child,
                 Some(_) => {
+                    let component = TreePath::clamped(name)?;
                     return Err(TreeError::NotDirectory {
                         path: path.clone(),
-                        component: path.clone(),
+                        component,
                     });
                 }
                 None => {

@@ -754,3 +754,23 @@ fn the_same_copy_gives_the_same_layer() {
             .is_some_and(|meta| meta.mtime <= NOW)
     );
 }
+
+#[test]
+fn s18_an_archive_that_only_grows_is_stopped() {
+    let fixture = context();
+    // 1 GiB of zeros: about 32 KiB as zstd.
+    let header = Tar::new()
+        .header_only("zeros", b'0', 1 << 30)
+        .raw(&[])
+        .end();
+    let stream = std::io::Read::chain(
+        &header[..512],
+        std::io::Read::take(std::io::repeat(0), 1 << 30),
+    );
+    let file = std::fs::File::create(fixture.outside("context/bomb")).expect("made");
+    zstd::stream::copy_encode(stream, file, 1).expect("compressed");
+    let mut request = copy(&["bomb"], "/o/");
+    request.unpack = true;
+    let error = request.over(&fixture, Tar::new()).expect_err("refused");
+    assert!(matches!(error, CopyError::Archive { .. }), "{error}");
+}

@@ -7,6 +7,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt as _;
 
 use common::{Fixture, Tar};
+use proptest::prelude::*;
 use rootfs::layer::{Dialect, Limits, ReadError};
 use rootfs::{LayerReader, Tree as _, View};
 
@@ -452,4 +453,38 @@ fn f32_holes_stay_holes() {
     let stat = std::fs::metadata(fixture.path("s")).expect("made");
     assert_eq!(stat.len(), 1 << 40);
     assert!(stat.blocks() < 100, "{}", stat.blocks());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_layer_never_panics_and_never_leaves_the_root(changes in prop::collection::vec((0..8192_usize, any::<u8>()), 1..12)) {
+        let mut tar = Tar::new()
+            .pax(&[("path", "a/b"), ("mtime", "1.5"), ("SCHILY.xattr.user.k", "v")])
+            .file("x", b"content")
+            .long_name("long/name")
+            .file("y", b"")
+            .symlink("l", "/a")
+            .hardlink("h", "a/b")
+            .dir("l/d", 0o755)
+            .file("l/.wh.b", b"")
+            .pax(&[("GNU.sparse.size", "100"), ("GNU.sparse.map", "0,3,90,3")])
+            .file("s", b"abcdef")
+            .end();
+        for (at, byte) in changes {
+            let at = at % tar.len();
+            tar[at] = byte;
+            // A header that was changed gets its checksum back, or nothing behind it would ever be reached.
+            let start = at / 512 * 512;
+            if tar[start + 257..start + 262] == *b"ustar" {
+                tar[start + 148..start + 156].fill(b' ');
+                let sum: u32 = tar[start..start + 512].iter().map(|byte| u32::from(*byte)).sum();
+                tar[start + 148..start + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+        let fixture = Fixture::new();
+        let _refused_or_unpacked = fixture.unpack(&tar, &View::new());
+        fixture.check_canary();
+    }
 }

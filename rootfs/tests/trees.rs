@@ -622,3 +622,39 @@ fn times_do_not_count_in_a_digest_but_modes_and_names_do() {
     std::fs::rename(fixture.path("f"), fixture.path("g")).expect("renamed");
     assert_ne!(digest(&fixture, &FileDigests::new(), now()), second);
 }
+
+#[test]
+fn a_stage_that_was_never_unpacked_is_copied_from_its_layers() {
+    let fixture = Fixture::new();
+    let tars = stack();
+    let (_, view) = unpack_stack(&fixture, &tars, WhiteoutForm::Device);
+    let keep = |_: &TreePath, _| Verdict::Keep;
+    let rules = Rules {
+        glob: &|pattern, name| pattern == name,
+        ignore: &keep,
+        exclude: &keep,
+    };
+    let sources = [CopySource::Path("/")];
+    let request = CopyRequest {
+        sources: &sources,
+        destination: "/",
+        owner: Owner::Kept,
+        chmod: None,
+        parents: false,
+        unpack: false,
+        now: Time::default(),
+    };
+    let copied = plan(&request, &view, None, &rules).expect("planned");
+    let mut layer = LayerWriter::new(Vec::new(), None);
+    copied.write_layer(&mut layer).expect("written");
+    let layer = layer.finish().expect("finished");
+    let copy = View::of([&layer.index])
+        .expect("applies")
+        .with_contents(Arc::new(Tars(vec![layer.output])));
+    assert_eq!(listing(&copy), listing(&view));
+    let other = Fixture::new();
+    copied
+        .write_tree(&other.root(), Ownership::PLAIN)
+        .expect("written");
+    assert_eq!(listing(&other.tree()), listing(&view));
+}

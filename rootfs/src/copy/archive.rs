@@ -3,7 +3,7 @@
 //! Invariant: an archive is read twice, once for its members while planning and once for their contents while writing; both
 //! times by [`LayerReader`], so what it refuses never reaches a tree.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use crate::copy::plan::Planner;
 use crate::copy::{CopyError, Origin, Owner, Planned};
@@ -82,24 +82,53 @@ fn first_block(mut stream: impl Read, path: &TreePath) -> Result<Vec<u8>, CopyEr
     }
 }
 
+/// What compressed data may grow to: gzip reaches 1:1032, so that only zeros made to exhaust (S18) come near this.
+const RATIO: u64 = 2000;
+const ALWAYS: u64 = 64 << 20;
+
 /// The archive's tar stream.
 pub(super) fn decoded<'t>(
     tree: &'t dyn Tree,
     path: &TreePath,
     format: Format,
 ) -> Result<Box<dyn Read + 't>, CopyError> {
-    let content = BufReader::with_capacity(128 * 1024, tree.open(path)?.content);
+    let file = tree.open(path)?;
+    let left = file.size.saturating_mul(RATIO).saturating_add(ALWAYS);
+    let content = BufReader::with_capacity(128 * 1024, file.content);
     Ok(match format {
-        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(content)),
+        Format::Gzip => Box::new(Bounded {
+            stream: flate2::bufread::MultiGzDecoder::new(content),
+            left,
+        }),
         Format::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(content);
-            Box::new(decoder.map_err(|source| CopyError::Content {
+            let stream = decoder.map_err(|source| CopyError::Content {
                 path: path.clone(),
                 source,
-            })?)
+            })?;
+            Box::new(Bounded { stream, left })
         }
         Format::Tar | Format::NotAnArchive => Box::new(content),
     })
+}
+
+/// A decoder that stops being believed.
+struct Bounded<R> {
+    stream: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.stream.read(buffer)?;
+        self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it grows to more than {RATIO} times its size"),
+            )
+        })?;
+        Ok(length)
+    }
 }
 
 impl Planner<'_, '_> {
