@@ -3,6 +3,7 @@
 mod error;
 mod header;
 mod index;
+mod member;
 mod pax;
 mod reader;
 mod sparse;

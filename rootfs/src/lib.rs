@@ -12,6 +12,7 @@ pub mod digests;
 pub mod entry;
 pub mod layer;
 pub mod listing;
+mod metadata;
 mod note;
 mod ownership;
 mod path;

@@ -9,12 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use image::{DiffId, Hasher};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::entry::{Kind, Time, Xattrs};
 use crate::layer::{Dialect, LayerIndex, LayerReader, Limits, ReadError, Record};
+use crate::metadata::{set_times_of_name, settle, times};
 use crate::note::Note;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::path::TreePath;
@@ -467,49 +468,6 @@ impl<'u> Unpacking<'u> {
         }
         Ok(())
     }
-}
-
-/// Owner first, since chown(2) clears set-id bits and capabilities; then attributes, then the mode.
-pub(crate) fn settle(
-    file: &OwnedFd,
-    path: &TreePath,
-    mode: u32,
-    (uid, gid): (u32, u32),
-    xattrs: &Xattrs,
-    ownership: Ownership,
-    notes: &mut Vec<Note>,
-) -> Result<(), TreeError> {
-    if let (Some(uid), Some(gid)) = (ownership.to_disk(uid, path)?, ownership.to_disk(gid, path)?) {
-        rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(RootError::call(Call::Chown, path))?;
-    }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
-        .map_err(RootError::call(Call::Chmod, path))?;
-    if !xattrs.is_empty() {
-        xattr::write(file, path, xattrs, ownership, notes)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn times(mtime: Time) -> Timestamps {
-    let time = Timespec {
-        tv_sec: mtime.secs,
-        tv_nsec: mtime.nanos.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
-}
-
-pub(crate) fn set_times_of_name(
-    parent: &OwnedFd,
-    path: &TreePath,
-    mtime: Time,
-) -> Result<(), RootError> {
-    let name = path.file_name().unwrap_or(b".");
-    rustix::fs::utimensat(parent, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(RootError::call(Call::SetTimes, path))
 }
 
 fn set_overlay(file: &OwnedFd, path: &TreePath, name: &str, value: &[u8]) -> Result<(), RootError> {

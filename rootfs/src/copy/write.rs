@@ -12,12 +12,12 @@ use rustix::io::Errno;
 use crate::copy::{CopyError, CopyPlan, Origin, Planned, archive};
 use crate::entry::{Entry, Kind, Xattrs};
 use crate::layer::{Descriptor, Dialect, LayerReader, LayerWriter, Limits};
+use crate::metadata::{set_times_of_name, settle, times};
 use crate::note::Note;
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::root::{self, Call, Root, RootError};
 use crate::tree::{Content, OpenFile};
-use crate::unpack::{set_times_of_name, settle, times};
 
 impl CopyPlan<'_> {
     /// Streams everything into a layer; the destination's own directories are repeated there as they are.
