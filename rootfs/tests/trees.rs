@@ -658,3 +658,20 @@ fn a_stage_that_was_never_unpacked_is_copied_from_its_layers() {
         .expect("written");
     assert_eq!(listing(&other.tree()), listing(&view));
 }
+
+#[test]
+fn s20_a_directory_deleted_and_made_again_in_one_layer_hides_what_it_held() {
+    let fixture = Fixture::new();
+    let lower = Tar::new().dir("d", 0o755).file("d/old", b"old").end();
+    let upper = Tar::new()
+        .file(".wh.d", b"")
+        .dir("d", 0o700)
+        .file("d/new", b"new")
+        .end();
+    let (directories, view) = unpack_stack(&fixture, &[lower, upper], WhiteoutForm::Device);
+    assert_eq!(view.read_dir(&path("d")).expect("listed").len(), 1);
+    let Some(overlay) = Overlay::mount(fixture.path("").as_path(), &directories, false) else {
+        return;
+    };
+    assert_eq!(listing(&overlay.tree()), listing(&view));
+}
