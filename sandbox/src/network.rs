@@ -48,16 +48,18 @@ pub struct SharedNetwork {
 }
 
 impl SharedNetwork {
-    /// Makes the namespace and starts pasta for it. `extra` are additional options of pasta.
+    /// Makes the namespace and starts pasta for it. `place` is a file to be made in a directory of the session's; `extra` are
+    /// additional options of pasta.
     ///
     /// # Errors
     /// What the kernel refused, or what pasta printed.
-    pub fn start(pasta: &Path, extra: &[String]) -> Result<Self, NetworkError> {
+    pub fn start(pasta: &Path, place: &Path, extra: &[String]) -> Result<Self, NetworkError> {
         // unshare(2) of a network namespace concerns the calling thread alone: a short-lived one makes it.
         let namespace = std::thread::scope(|scope| scope.spawn(make_namespace).join())
             .unwrap_or_else(|_| Err(SetupFailure::new("run a thread", nix::errno::Errno::EAGAIN)))
             .map_err(NetworkError::Namespace)?;
-        connect(pasta, &namespace, extra)?;
+        give_path(&namespace, place).map_err(NetworkError::Namespace)?;
+        connect(pasta, place, extra)?;
         Ok(Self { namespace })
     }
 
@@ -81,58 +83,33 @@ fn make_namespace() -> Result<OwnedFd, SetupFailure> {
         .during(|| "open the network namespace".into())
 }
 
-fn connect(pasta: &Path, namespace: &OwnedFd, extra: &[String]) -> Result<(), NetworkError> {
+/// Binds the namespace to a file: pasta gives up most of its power before it opens the namespace, and with it the right to
+/// look into another process's /proc/PID/fd. The mount is seen in the session only and ends with it.
+fn give_path(namespace: &OwnedFd, place: &Path) -> Result<(), SetupFailure> {
+    let here = || format!("bind the network namespace to {}", place.display());
+    File::create(place).during(here)?;
+    let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+    rustix::mount::mount_bind(source.as_str(), place).during(here)
+}
+
+fn connect(pasta: &Path, namespace: &Path, extra: &[String]) -> Result<(), NetworkError> {
     let program = pasta.display().to_string();
-    // pasta goes to the background once the namespace is connected. The handle stays open in this process meanwhile; the
-    // path leads there because the session does not become undumpable.
+    // pasta goes to the background once the namespace is connected.
     let output = Command::new(pasta)
-        .args([
-            "--config-net",
-            "--quiet",
-            "--no-map-gw",
-            "--dns-forward",
-            DNS_FORWARD,
-        ])
-        .args([
-            "--tcp-ports",
-            "none",
-            "--udp-ports",
-            "none",
-            "--tcp-ns",
-            "none",
-            "--udp-ns",
-            "none",
-        ])
+        .args(["--config-net", "--quiet", "--no-map-gw", "--dns-forward", DNS_FORWARD])
+        .args(["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"])
         .args(extra)
         .arg("--netns")
-        .arg(format!(
-            "/proc/{}/fd/{}",
-            own_proc_pid(),
-            namespace.as_raw_fd()
-        ))
+        .arg(namespace)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
-        .map_err(|source| NetworkError::Start {
-            program: program.clone(),
-            source,
-        })?;
+        .map_err(|source| NetworkError::Start { program: program.clone(), source })?;
     if output.status.success() {
         return Ok(());
     }
     let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let message = if printed.is_empty() {
-        output.status.to_string()
-    } else {
-        printed
-    };
+    let message = if printed.is_empty() { output.status.to_string() } else { printed };
     Err(NetworkError::Connect { program, message })
-}
-
-fn own_proc_pid() -> String {
-    std::fs::read_link("/proc/self").map_or_else(
-        |_| "self".to_owned(),
-        |pid| pid.to_string_lossy().into_owned(),
-    )
 }

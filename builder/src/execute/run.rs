@@ -181,12 +181,9 @@ impl Workshop<'_> {
                 Ok(StepNetwork::Host)
             }
             (RunNetwork::Default, JobNetwork::Pasta(program)) => {
-                let started = session.network.get_or_init(|| {
-                    SharedNetwork::start(program, &[]).map_err(|error| {
-                        StepFailure::of_build(&error)
-                            .hint("`--network none` and `--network host` need no network program; `rbuild doctor` checks this one")
-                    })
-                });
+                let started = session
+                    .network
+                    .get_or_init(|| start_network(session, program));
                 started
                     .as_ref()
                     .map(StepNetwork::Shared)
@@ -278,6 +275,21 @@ fn home_of(account: &Account) -> String {
     } else {
         home.into_owned()
     }
+}
+
+fn start_network(
+    session: &SessionTools<'_>,
+    program: &std::path::Path,
+) -> Result<SharedNetwork, StepFailure> {
+    let place = session
+        .work
+        .directory("network")
+        .map_err(|error| StepFailure::of_build(&error))?;
+    SharedNetwork::start(program, &place.join("namespace"), &[]).map_err(|error| {
+        StepFailure::of_build(&error).hint(
+            "`--network none` and `--network host` need no network program; `rbuild doctor` checks this one",
+        )
+    })
 }
 
 enum StepNetwork<'s> {
