@@ -19,20 +19,20 @@ const RECORDS: usize = 16;
 
 /// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// The digest of what was copied; `None` for steps without inputs.
-    pub inputs: Option<Digest>,
+    pub(crate) inputs: Option<Digest>,
     /// Whether `trees/HEX` holds the changes, HEX being the key of the step with its inputs.
-    pub tree: bool,
+    pub(crate) tree: bool,
     /// The layer made of the changes, if one was made.
-    pub layer: Option<StepLayer>,
+    pub(crate) layer: Option<StepLayer>,
     /// When the step ran, in seconds since 1970.
-    pub created: i64,
+    pub(crate) created: i64,
 }
 
 /// A layer as a step's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StepLayer {
+pub(crate) enum StepLayer {
     /// The step changed nothing.
     Empty,
     /// A blob of the store, with an index of the same name.
@@ -46,7 +46,7 @@ pub enum StepLayer {
 
 /// Why the cache could not be used.
 #[derive(Debug, Error)]
-pub enum CacheError {
+pub(crate) enum CacheError {
     /// A record or its directory could not be written.
     #[error("write {path}")]
     Write {
@@ -60,20 +60,20 @@ pub enum CacheError {
 
 /// The records of one store.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     directory: PathBuf,
 }
 
 impl Cache {
     /// The records below a store's cache directory.
-    pub fn new(cache: &Path) -> Self {
+    pub(crate) fn new(cache: &Path) -> Self {
         Self {
             directory: cache.join("steps"),
         }
     }
 
     /// The records of a step, newest first. A damaged file counts as none: the step runs again and replaces it.
-    pub fn candidates(&self, step: &CacheKey) -> Vec<Record> {
+    pub(crate) fn candidates(&self, step: &CacheKey) -> Vec<Record> {
         fs::read(self.directory.join(step.hex()))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
@@ -84,7 +84,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn publish(&self, step: &CacheKey, record: &Record) -> Result<(), CacheError> {
+    pub(crate) fn publish(&self, step: &CacheKey, record: &Record) -> Result<(), CacheError> {
         let path = self.directory.join(step.hex());
         let mut records = self.candidates(step);
         records.retain(|old| old.inputs != record.inputs);

@@ -14,11 +14,11 @@ const VERSION: &[u8] = b"rbuild step 1";
 
 /// Identifies a file system state: everything that led to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct CacheKey(Digest);
+pub(crate) struct CacheKey(Digest);
 
 impl CacheKey {
     /// The state of a stage that starts from nothing, or from an image with these layers.
-    pub fn of_base(chain: Option<&ChainId>) -> Self {
+    pub(crate) fn of_base(chain: Option<&ChainId>) -> Self {
         match chain {
             Some(chain) => Self(hash(&[b"image", chain.to_string().as_bytes()])),
             None => Self(hash(&[b"scratch"])),
@@ -26,7 +26,7 @@ impl CacheKey {
     }
 
     /// The state after a step whose inputs, beyond the parent state, have this digest.
-    pub fn after(&self, step: &Step, inputs: Option<&Digest>) -> Self {
+    pub(crate) fn after(&self, step: &Step, inputs: Option<&Digest>) -> Self {
         let typed = serde_json::to_vec(step).expect("a step is plain data");
         let inputs = inputs.map(Digest::to_string).unwrap_or_default();
         Self(hash(&[
@@ -38,7 +38,7 @@ impl CacheKey {
     }
 
     /// The digest as a file name.
-    pub fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         self.0.hex()
     }
 }

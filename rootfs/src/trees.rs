@@ -198,6 +198,18 @@ impl Trees {
             .join(format!("{}-{hex}", self.tag()))
     }
 
+    /// Holds a finished step's tree and says whether it is there: if so, it stays.
+    ///
+    /// # Errors
+    /// When the lease cannot be written.
+    pub fn reuse_step(&self, store: &Store, hex: &str) -> Result<bool, TreesError> {
+        let path = self.step(hex);
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            store.hold_entry(Area::Trees, name)?;
+        }
+        Ok(path.exists())
+    }
+
     /// Gives a finished tree its name. Where another process was faster, its tree stays and this one is dropped.
     ///
     /// # Errors

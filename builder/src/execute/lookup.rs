@@ -132,7 +132,11 @@ impl Workshop<'_> {
             return Ok(layer);
         }
         match &self.session {
-            Some(session) => Ok(!record.tree || session.trees.step(&key.hex()).exists()),
+            Some(_) if !record.tree => Ok(true),
+            Some(session) => session
+                .trees
+                .reuse_step(self.store, &key.hex())
+                .map_err(|error| StepFailure::of_build(&error)),
             None => Ok(layer || !self.in_target_chain(stage.id)),
         }
     }

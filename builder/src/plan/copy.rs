@@ -1,7 +1,7 @@
 //! `COPY` and `ADD`. Invariant: a copy knows only what changes its result: neither the environment nor the user, and the working
 //! directory only for a relative destination.
 
-use containerfile::glob::Glob;
+use containerfile::glob::{Glob, PatternError};
 use containerfile::ignore::IgnoreFile;
 use containerfile::mode::Mode;
 use containerfile::{Add, Copy, CopySource, Transfer, Word};
@@ -10,6 +10,7 @@ use super::evaluate::StageEvaluator;
 use super::findings::{Checked, Site};
 use super::gather::copied;
 use super::refusal;
+use super::scope::Scope;
 use super::stages::Meaning;
 use crate::graph::StageId;
 use crate::step::{CopyFrom, CopyStep, Step, StepKind};
@@ -72,62 +73,51 @@ impl StageEvaluator<'_, '_> {
         site: &Site<'_>,
         from: CopyFrom,
         transfer: &Transfer,
+        parents: bool,
     ) -> Checked<CopyStep> {
         let scope = &self.state.scope;
-        let (mut sources, mut inline) = (Vec::new(), Vec::new());
-        for source in &transfer.sources {
-            match source {
-                CopySource::Path(word) => sources.push((word, site.expand(word, scope)?)),
-                CopySource::Heredoc(heredoc) => {
-                    let content = heredoc.content();
-                    let content = match heredoc.quoted {
-                        true => content.into_owned(),
-                        false => site.expand_heredoc(&content, heredoc.body, scope)?,
-                    };
-                    inline.push((heredoc.name.clone(), content));
-                }
-            }
-        }
         let destination = site.expand(&transfer.destination, scope)?;
-        let step = CopyStep {
+        Ok(CopyStep {
             from,
-            sources: Vec::new(),
-            inline,
-            destination: if destination.is_empty() {
-                ".".to_owned()
-            } else {
-                destination
-            },
+            inline: inline(site, &transfer.sources, scope)?,
+            destination: here_if_blank(destination),
             chown: optional(site, transfer.chown.as_ref(), scope)?,
             chmod: self.chmod(site, transfer.chmod.as_ref())?,
-            excludes: transfer
-                .excludes
-                .iter()
-                .map(|word| site.expand(word, scope))
-                .collect::<Checked<_>>()?,
+            excludes: excludes(site, &transfer.excludes, scope)?,
             parents,
             link: transfer.link,
             unpack: false,
-        };
-        for (word, value) in sources.iter().filter(|(_, value)| value.is_empty()) {
-            let message = format!(
-                "{} is blank after expansion, which means everything{value}",
-                word.raw
-            );
-            self.findings
-                .push(site.warning("BlankSource", word.span, message));
-        }
-        let sources = sources.into_iter().map(|(_, value)| {
-            if value.is_empty() {
-                ".".to_owned()
-            } else {
-                value
-            }
-        });
-        Ok(CopyStep {
-            sources: sources.collect(),
-            ..step
+            sources: self.sources(site, &transfer.sources, parents)?,
         })
+    }
+
+    /// The paths. A blank one means the whole tree, as in BuildKit, which is hardly ever meant.
+    fn sources(
+        &mut self,
+        site: &Site<'_>,
+        written: &[CopySource],
+        parents: bool,
+    ) -> Checked<Vec<String>> {
+        let mut sources = Vec::new();
+        for source in written {
+            let CopySource::Path(word) = source else {
+                continue;
+            };
+            let value = site.expand(word, &self.state.scope)?;
+            check_pattern(&value, parents).map_err(|error| {
+                site.error(
+                    word.span,
+                    format!("source {value:?} is no pattern: {error}"),
+                )
+            })?;
+            if value.is_empty() {
+                let message = format!("{} is blank after expansion: it means everything", word.raw);
+                let warning = site.warning("BlankSource", word.span, message);
+                self.findings.push(warning);
+            }
+            sources.push(here_if_blank(value));
+        }
+        Ok(sources)
     }
 
     fn chmod(&self, site: &Site<'_>, word: Option<&Word>) -> Checked<Option<String>> {
@@ -158,12 +148,62 @@ impl StageEvaluator<'_, '_> {
     }
 }
 
-/// The value of a flag; a blank one is as good as none.
-fn optional(
+/// The files written in the Containerfile, with variables expanded unless the delimiter was quoted.
+fn inline(
     site: &Site<'_>,
-    word: Option<&Word>,
-    scope: &super::scope::Scope,
-) -> Checked<Option<String>> {
+    written: &[CopySource],
+    scope: &Scope,
+) -> Checked<Vec<(String, String)>> {
+    let heredocs = written.iter().filter_map(|source| match source {
+        CopySource::Path(_) => None,
+        CopySource::Heredoc(heredoc) => Some(heredoc),
+    });
+    heredocs
+        .map(|heredoc| {
+            let content = heredoc.content();
+            let content = if heredoc.quoted {
+                content.into_owned()
+            } else {
+                site.expand_heredoc(&content, heredoc.body, scope)?
+            };
+            Ok((heredoc.name.clone(), content))
+        })
+        .collect()
+}
+
+fn excludes(site: &Site<'_>, words: &[Word], scope: &Scope) -> Checked<Vec<String>> {
+    let expand = |word: &Word| {
+        let pattern = site.expand(word, scope)?;
+        IgnoreFile::from_patterns([pattern.as_str()]).map_err(|error| {
+            let message = format!("--exclude={pattern}: cannot {error}");
+            site.error(word.span, message)
+        })?;
+        Ok(pattern)
+    };
+    words.iter().map(expand).collect()
+}
+
+/// Whether the matchers will understand a source: `**` exists only with `--parents`.
+fn check_pattern(source: &str, parents: bool) -> Result<(), PatternError> {
+    if parents {
+        return Glob::parse_deep(source).map(drop);
+    }
+    source
+        .split('/')
+        .try_for_each(|component| Glob::parse(component).map(drop))
+}
+
+/// A blank path is the directory itself.
+fn here_if_blank(path: String) -> String {
+    if path.is_empty() {
+        ".".to_owned()
+    } else {
+        path
+    }
+}
+
+/// The value of a flag; a blank one is as good as none.
+fn optional(site: &Site<'_>, word: Option<&Word>, scope: &Scope) -> Checked<Option<String>> {
     let value = word.map(|word| site.expand(word, scope)).transpose()?;
     Ok(value.filter(|value| !value.is_empty()))
 }
