@@ -1,2 +1,28 @@
-//! Image to running container: id maps, mounts, network.
+//! An image becomes a running container: id maps, mounts, network, standard streams.
+//!
+//! ```text
+//! main process                     session (user namespace)                   step (nested namespace)
+//! RunRequest + image ──RunJob──▶   layers, overlay, user, re-owned files  ──▶ the program
+//!            ◀── notices, code ──  signals in, output out
+//! ```
+//!
+//! The invariant: everything that the session needs travels in one message, and what the container is to be is a value
+//! ([`ContainerSpec`]) before anything is mounted for it.
 #![forbid(unsafe_code)]
+
+mod container;
+mod execute;
+mod names;
+mod protocol;
+mod reown;
+mod request;
+mod run;
+mod stdio;
+mod userns;
+
+pub use container::{ContainerError, ContainerSpec, user_text};
+pub use execute::session_entry;
+pub use protocol::Cause;
+pub use request::{Mounts, Network, ParseMountError, Program, RunRequest, Stdin, Tmpfs, Volume};
+pub use run::{ENTRY, RunControl, RunError, RunEvent, run};
+pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

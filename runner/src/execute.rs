@@ -1,0 +1,333 @@
+//! A run, as it happens in the session. The invariant: what the container writes is in a work area that is gone when this
+//! process is, and the image's layers are only ever lower directories.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use image::{ChainId, Store, StoreError};
+use rootfs::accounts::{Account, AccountError, Accounts};
+use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea};
+use rootfs::{DirTree, Ownership, Root, RootError};
+use sandbox::{
+    Confinement, Handle, MountSource, MountSpec, NetworkError, NetworkSpec, Overlay, ProcessSpec,
+    SandboxSpec, SessionContext, SetupFailure, SharedNetwork, Step, StepControl, StepError, Upper,
+};
+use thiserror::Error;
+
+use crate::container::{ContainerError, ContainerSpec, user_text};
+use crate::names;
+use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
+use crate::reown::{self, ReownError, Reowned, Wanted};
+use crate::request::Network;
+use crate::stdio::Streams;
+
+/// Why a container did not run, or was lost.
+#[derive(Debug, Error)]
+pub(crate) enum ExecuteError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Trees(#[from] TreesError),
+    #[error(transparent)]
+    Reown(#[from] ReownError),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    #[error("open the image's root")]
+    Root(#[source] RootError),
+    #[error("find the container's user")]
+    Account(#[source] AccountError),
+    #[error("mount the image")]
+    Mount(#[source] SetupFailure),
+    #[error("mount the volume {target}")]
+    Volume {
+        target: String,
+        source: SetupFailure,
+    },
+    #[error("make {path}")]
+    Scratch { path: PathBuf, source: io::Error },
+    #[error("connect the container's standard streams")]
+    Stdio(#[source] io::Error),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Step(#[from] StepError),
+    #[error("start a thread")]
+    Thread(#[source] io::Error),
+}
+
+impl ExecuteError {
+    /// The error number of an execve(2) that failed, all else being ready.
+    fn program(&self) -> Option<i32> {
+        match self {
+            Self::Step(StepError::Execute(failure)) => Some(failure.errno),
+            _ => None,
+        }
+    }
+}
+
+/// What `sandbox::divert` calls in the session for a run.
+pub fn session_entry(context: SessionContext) -> ExitCode {
+    let socket = &context.socket;
+    let mut receiver = Receiver::new(socket);
+    let Ok(Some(ToSession::Run(job))) = receiver.next() else {
+        return ExitCode::from(125);
+    };
+    let last = match contain(&context, &job, receiver) {
+        Ok(code) => FromSession::Ended { code },
+        Err(error) => FromSession::Failed {
+            program: error.program(),
+            cause: Cause::of(&error),
+        },
+    };
+    match send(socket, &last) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(125),
+    }
+}
+
+fn contain(
+    context: &SessionContext,
+    job: &RunJob,
+    orders: Receiver<'_>,
+) -> Result<i32, ExecuteError> {
+    let prepared = Prepared::new(context, job)?;
+    let mut handles = Handles::default();
+    let spec = prepared.spec(job, &mut handles)?;
+    let streams = Streams::new(
+        job.request.stdin,
+        &context.stdin,
+        prepared.container.session_owner(),
+    )
+    .map_err(ExecuteError::Stdio)?;
+    let fds: Vec<BorrowedFd<'_>> = streams
+        .program
+        .iter()
+        .chain(&handles.0)
+        .map(AsFd::as_fd)
+        .collect();
+    let step = Step::start(&context.executable, &spec, &fds)?;
+    drop(fds);
+    drop(handles);
+    let control = step.control().map_err(ExecuteError::Thread)?;
+    let carrying = streams.start().map_err(ExecuteError::Stdio)?;
+    // The listener reads the socket through the receiver, which may hold the first orders already.
+    std::thread::scope(|scope| {
+        let listener = std::thread::Builder::new()
+            .name("orders".into())
+            .stack_size(256 << 10)
+            .spawn_scoped(scope, || obey(orders, &control))
+            .map_err(ExecuteError::Thread)?;
+        let outcome = step.wait();
+        carrying.finish();
+        // Else it would wait for the next order, which does not come.
+        let _ = context.socket.shutdown(std::net::Shutdown::Read);
+        let _ = listener.join();
+        Ok(outcome?.code())
+    })
+}
+
+/// Passes on what the main process says; without it there is nobody to run for.
+fn obey(mut orders: Receiver<'_>, control: &StepControl) {
+    loop {
+        match orders.next() {
+            Ok(Some(ToSession::Signal(signal))) => control.signal(signal),
+            Ok(Some(ToSession::Kill | ToSession::Run(_)) | None) | Err(_) => return control.kill(),
+        }
+    }
+}
+
+/// The descriptors that a spec refers to; the first three are the streams.
+#[derive(Debug, Default)]
+struct Handles(Vec<OwnedFd>);
+
+impl Handles {
+    fn add(&mut self, handle: OwnedFd) -> Handle {
+        self.0.push(handle);
+        Handle(STREAMS.len() + self.0.len() - 1)
+    }
+}
+
+const STREAMS: [Handle; 3] = [Handle(0), Handle(1), Handle(2)];
+
+/// A container whose root is mounted.
+struct Prepared {
+    container: ContainerSpec,
+    root: OwnedFd,
+    trees: Trees,
+    /// Dropped last: what the container wrote goes with it.
+    work: WorkArea,
+}
+
+impl Prepared {
+    fn new(context: &SessionContext, job: &RunJob) -> Result<Self, ExecuteError> {
+        let store = Store::open(&job.store)?;
+        let image_ids = context.image_ids();
+        let ownership = if context.is_single_id() {
+            Ownership::Squashed
+        } else {
+            let count = image_ids.0.min(image_ids.1);
+            Ownership::Mapped { shift: 1, count }
+        };
+        let trees = Trees::of(&store, ownership);
+        let layers = trees.layers(&store, &job.diff_ids)?;
+        let mut lowers: Vec<PathBuf> = layers.iter().rev().map(|layer| layer.directory.clone()).collect();
+        lowers.push(trees.skeleton(&store)?);
+        let work = WorkArea::create(&store)?;
+        let mut root = mount(&work, lowers.clone())?;
+        let name = job.digest.short();
+        let account = account(&root, ownership, &user_text(&job.config, &job.request))?;
+        let container = ContainerSpec::new(&job.config, &job.request, &account, image_ids, &name)?;
+        let notice = |text: String| {
+            // The main process may be gone; then nobody reads notices.
+            let _ = send(&context.socket, &FromSession::Notice(text));
+        };
+        container.notices.iter().cloned().for_each(&notice);
+        if !context.is_single_id()
+            && let Some(reowned) = reowned(&store, &work, &layers, job, &container, &notice)?
+        {
+            lowers.insert(0, reowned.path());
+            root = mount(&work, lowers)?;
+        }
+        Ok(Self { container, root, trees, work })
+    }
+
+    /// The sandbox; what it refers to is added to `handles`.
+    fn spec(&self, job: &RunJob, handles: &mut Handles) -> Result<SandboxSpec, ExecuteError> {
+        let container = &self.container;
+        let request = &job.request;
+        let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
+        Ok(SandboxSpec {
+            ids: container.ids.clone(),
+            root: handles.add(root),
+            read_only_root: request.mounts.read_only,
+            mounts: self.mounts(job, handles)?,
+            network: self.network(&request.network, handles)?,
+            hostname: container.hostname.clone(),
+            confinement: Confinement {
+                capabilities: container.capabilities,
+                ambient: true,
+                no_new_privileges: true,
+                seccomp: true,
+                mask_paths: true,
+            },
+            process: ProcessSpec {
+                argv: container.argv.clone(),
+                env: container.env.clone(),
+                cwd: container.cwd.clone(),
+                user: container.user.clone(),
+                stdio: STREAMS,
+                terminal: false,
+            },
+        })
+    }
+
+    fn mounts(&self, job: &RunJob, handles: &mut Handles) -> Result<Vec<MountSpec>, ExecuteError> {
+        let mut mounts = Vec::new();
+        let mut tree = |path: &Path, target: String, read_only: bool| {
+            let failed = |source| ExecuteError::Volume { target: target.clone(), source };
+            let handle = sandbox::detached_tree(path).map_err(failed)?;
+            let directory = is_directory(&handle).map_err(|source| scratch(path, source))?;
+            let source = MountSource::Tree { handle: handles.add(handle), directory };
+            mounts.push(MountSpec { target, source, read_only });
+            Ok::<_, ExecuteError>(())
+        };
+        let etc = self.work.directory("etc")?;
+        // A host without the file has no resolver to pass on.
+        let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        for (name, text) in names::files(&job.request.network, &self.container.hostname, &host_resolv) {
+            let path = etc.join(name);
+            fs::write(&path, text).map_err(|source| scratch(&path, source))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+                .map_err(|source| scratch(&path, source))?;
+            self.trees.give_to_image_root(&path)?;
+            tree(&path, format!("/etc/{name}"), false)?;
+        }
+        for volume in &job.request.mounts.volumes {
+            tree(&volume.source, volume.target.clone(), volume.read_only)?;
+        }
+        let tmpfs = job.request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
+            target: tmpfs.target.clone(),
+            source: MountSource::Tmpfs { size: tmpfs.size, mode: tmpfs.mode },
+            read_only: false,
+        });
+        mounts.extend(tmpfs);
+        Ok(mounts)
+    }
+
+    fn network(
+        &self,
+        network: &Network,
+        handles: &mut Handles,
+    ) -> Result<NetworkSpec, ExecuteError> {
+        Ok(match network {
+            Network::None => NetworkSpec::None,
+            Network::Host => NetworkSpec::Host,
+            Network::Pasta { program } => {
+                let place = self.work.directory("network")?.join("namespace");
+                let shared = SharedNetwork::start(program, &place, &[])?;
+                let namespace = shared.namespace().try_clone_to_owned();
+                NetworkSpec::Shared(handles.add(namespace.map_err(ExecuteError::Stdio)?))
+            }
+        })
+    }
+}
+
+fn scratch(path: &Path, source: io::Error) -> ExecuteError {
+    ExecuteError::Scratch { path: path.to_owned(), source }
+}
+
+fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(handle)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// Mounts the image with a fresh writable layer, whose root looks like that of the topmost lower one.
+fn mount(work: &WorkArea, lowers: Vec<PathBuf>) -> Result<OwnedFd, ExecuteError> {
+    let home = work.directory("container")?;
+    let (upper, workdir) = (home.join("upper"), home.join("work"));
+    for path in [&upper, &workdir] {
+        fs::create_dir(path).map_err(|source| scratch(path, source))?;
+    }
+    if let Some(top) = lowers.first() {
+        let seen = fs::metadata(top).map_err(|source| scratch(&upper, source))?;
+        std::os::unix::fs::chown(&upper, Some(seen.uid()), Some(seen.gid()))
+            .and_then(|()| fs::set_permissions(&upper, seen.permissions()))
+            .map_err(|source| scratch(&upper, source))?;
+    }
+    let overlay = Overlay {
+        lowers,
+        data_only: Vec::new(),
+        upper: Some(Upper { upper, work: workdir }),
+    };
+    overlay.mount().map_err(ExecuteError::Mount)
+}
+
+fn account(root: &OwnedFd, ownership: Ownership, user: &str) -> Result<Account, ExecuteError> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+    let tree = DirTree::new(Root::open(&path).map_err(ExecuteError::Root)?, ownership);
+    Accounts::of(&tree)
+        .and_then(|accounts| accounts.resolve_user(user))
+        .map_err(ExecuteError::Account)
+}
+
+fn reowned(
+    store: &Store,
+    work: &WorkArea,
+    layers: &[UnpackedLayer],
+    job: &RunJob,
+    container: &ContainerSpec,
+    notice: &dyn Fn(String),
+) -> Result<Option<Reowned>, ExecuteError> {
+    let (Some(kept), Some(chain)) = (container.mapping.reowned_from(), ChainId::of(&job.diff_ids)) else {
+        return Ok(None);
+    };
+    if !reown::is_needed(layers, kept) {
+        return Ok(None);
+    }
+    let wanted = Wanted { layers, chain, kept };
+    Ok(Some(reown::prepare(store, work, &wanted, notice)?))
+}

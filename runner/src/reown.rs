@@ -1,0 +1,253 @@
+//! Files that a container must see under another owner than the one they have on disk. The invariant: no byte of content is
+//! copied where the kernel can avoid it, and what is built depends on the image's layers and the kept ids alone.
+//!
+//! With keep-id, image id K is the invoking user, session id 0, and every id above K moves down by one; files of these ids
+//! have to change their owner, all others are right as they are. From Linux 6.16 on an ordinary user may mount
+//! `lowerdir=META::DATA,userxattr`: META holds empty files with owner, mode, size and a redirect, DATA hard links to the
+//! content (overlayfs documentation, "Data-only lower layers"). That mount lies above the image's layers.
+//!
+//! ```text
+//! trees/reowned/CHAIN-UID-GID/boot      the boot in which it was made: derived data, nothing waits for the disk
+//!                             meta/     what it looks like
+//!                             data/N    hard links to the content
+//!                             tree/     instead of both before Linux 6.16: copies
+//! ```
+
+mod build;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use image::{Area, ChainId, Store, StoreError};
+use rootfs::tree::TreeError;
+use rootfs::trees::{TreesError, UnpackedLayer, WorkArea, remove_tree};
+use rootfs::{RootError, View};
+use sandbox::{Overlay, SetupFailure};
+use thiserror::Error;
+
+use crate::userns::Ids;
+use build::{Builder, Form};
+
+/// Why an image could not get the owners that a container needs.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum ReownError {
+    /// A directory of the store.
+    #[error(transparent)]
+    Trees(#[from] TreesError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image's tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A path in one of the trees.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A call that no root offers.
+    #[error("{call} {path} for its new owner")]
+    Entry {
+        /// What was tried.
+        call: &'static str,
+        /// On what, in the image.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that the layers' indexes have, but not their directories.
+    #[error("find {0} in the unpacked layers")]
+    Lost(String),
+    /// The finished trees.
+    #[error("{call} {path}")]
+    Io {
+        /// What was tried.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The kernel took an empty one before.
+    #[error("show files under their new owner")]
+    Mount(#[source] SetupFailure),
+}
+
+fn at(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ReownError {
+    let path = path.to_owned();
+    move |source| ReownError::Io { call, path, source }
+}
+
+/// The topmost lower directory of a container whose image has files to re-own.
+#[derive(Debug)]
+pub(crate) enum Reowned {
+    /// A detached mount; its path leads through this process's descriptor.
+    Mounted(OwnedFd),
+    /// A directory with copies.
+    Copied(PathBuf),
+}
+
+impl Reowned {
+    /// The path for the overlay.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Self::Mounted(mount) => PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd())),
+            Self::Copied(tree) => tree.clone(),
+        }
+    }
+}
+
+/// Whether any file of the layers has an owner that the container must see under another one. Looked up, never scanned.
+pub(crate) fn is_needed(layers: &[UnpackedLayer], kept: Ids) -> bool {
+    layers.iter().any(|layer| {
+        let owners = &layer.index.owners;
+        owners.uids.last().is_some_and(|uid| *uid >= kept.uid)
+            || owners.gids.last().is_some_and(|gid| *gid >= kept.gid)
+    })
+}
+
+/// What the preparation is about.
+#[derive(Debug)]
+pub(crate) struct Wanted<'w> {
+    /// The image's layers, lowest first.
+    pub(crate) layers: &'w [UnpackedLayer],
+    /// Their identity.
+    pub(crate) chain: ChainId,
+    /// The ids that are the invoking user and group.
+    pub(crate) kept: Ids,
+}
+
+/// Gives the re-owned files of an image, made at the first start with these ids. `notice` tells the user when content had
+/// to be copied.
+pub(crate) fn prepare(
+    store: &Store,
+    work: &WorkArea,
+    wanted: &Wanted<'_>,
+    notice: &dyn Fn(String),
+) -> Result<Reowned, ReownError> {
+    let Ids { uid, gid } = wanted.kept;
+    let name = format!("{}-{uid}-{gid}", wanted.chain.digest().hex());
+    store.hold_entry(Area::Trees, &format!("reowned/{name}"))?;
+    let parent = store.subdir(Area::Trees).join("reowned");
+    let home = parent.join(&name);
+    if !is_complete(&home) {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&parent)
+            .map_err(at("create", &parent))?;
+        let fresh = make(work, wanted, notice)?;
+        publish(&fresh, &home)?;
+    }
+    open(&home)
+}
+
+fn open(home: &Path) -> Result<Reowned, ReownError> {
+    let copies = home.join("tree");
+    if copies.exists() {
+        return Ok(Reowned::Copied(copies));
+    }
+    let mount = overlay(home).mount().map_err(ReownError::Mount)?;
+    Ok(Reowned::Mounted(mount))
+}
+
+fn overlay(home: &Path) -> Overlay {
+    Overlay {
+        lowers: vec![home.join("meta")],
+        data_only: vec![home.join("data")],
+        upper: None,
+    }
+}
+
+/// Gives a finished tree its name. Where another process was faster, its tree stays.
+fn publish(fresh: &Path, home: &Path) -> Result<(), ReownError> {
+    for _ in 0..2 {
+        match fs::rename(fresh, home) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                if is_complete(home) {
+                    return Ok(());
+                }
+                // Left over from before the machine stopped.
+                remove_tree(home)?;
+            }
+            Err(error) => return Err(at("publish", home)(error)),
+        }
+    }
+    Err(at("publish", home)(io::ErrorKind::DirectoryNotEmpty.into()))
+}
+
+/// A tree of an earlier boot may be cut short: nobody waited until it was on the disk.
+fn is_complete(home: &Path) -> bool {
+    fs::read_to_string(home.join("boot")).is_ok_and(|boot| !boot.is_empty() && boot == boot_id())
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+fn make(
+    work: &WorkArea,
+    wanted: &Wanted<'_>,
+    notice: &dyn Fn(String),
+) -> Result<PathBuf, ReownError> {
+    let fresh = work.directory("reowned")?;
+    let form = if kernel_redirects(work)? {
+        Form::Redirects
+    } else {
+        Form::Copies
+    };
+    let mut view = View::new();
+    for UnpackedLayer { index, .. } in wanted.layers {
+        let diff_id = index.diff_id;
+        view.push(index).map_err(|source| TreesError::Stack { diff_id, source })?;
+    }
+    let copied = Builder::new(&fresh, form, wanted, &view)?.build()?;
+    if copied > 0 {
+        notice(format!(
+            "copied {copied} bytes of files that keep-id {} gives another owner: Linux before 6.16 cannot show them without",
+            wanted.kept
+        ));
+    }
+    let marker = fresh.join("boot");
+    fs::write(&marker, boot_id()).map_err(at("write", &marker))?;
+    Ok(fresh)
+}
+
+/// Asked of the kernel itself, with two empty directories: distributions carry patches.
+fn kernel_redirects(work: &WorkArea) -> Result<bool, ReownError> {
+    let probe = work.directory("probe")?;
+    for name in ["meta", "data"] {
+        let path = probe.join(name);
+        fs::create_dir(&path).map_err(at("create", &path))?;
+    }
+    Ok(overlay(&probe).mount().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{DiffId, Digest};
+    use rootfs::entry::{Entry, Kind};
+    use rootfs::layer::{Record, Stored};
+    use rootfs::{LayerIndex, TreePath};
+
+    fn layer(uid: u32, gid: u32) -> UnpackedLayer {
+        let entry = Entry { uid, gid, ..Entry::new(TreePath::scoped("a").unwrap(), Kind::Dir, 0o755) };
+        let records = vec![Record { entry, stored: Stored::Nothing }];
+        let index = LayerIndex::new(DiffId::new(Digest::of("x")), 0, records);
+        UnpackedLayer { directory: PathBuf::new(), index }
+    }
+
+    #[test]
+    fn only_owners_from_the_kept_ids_on_need_anything() {
+        let kept = Ids { uid: 500, gid: 600 };
+        let cases = [((0, 0), false), ((499, 599), false), ((500, 0), true), ((501, 0), true), ((0, 600), true)];
+        for ((uid, gid), expected) in cases {
+            assert_eq!(is_needed(&[layer(0, 0), layer(uid, gid)], kept), expected, "{uid}:{gid}");
+        }
+        assert!(is_needed(&[layer(0, 0)], Ids::ROOT), "host re-owns all");
+    }
+}

@@ -1,0 +1,152 @@
+//! A run, seen from the main process. The invariant: whatever happens to either side, both end: the session when its socket
+//! closes, this one when the session's does.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use image::{Store, StoreError};
+use sandbox::{Errno, Session, SessionError, SessionPlan};
+use thiserror::Error;
+
+use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
+use crate::request::{RunRequest, Stdin};
+
+/// The name of the session's entry, for `sandbox::divert`.
+pub const ENTRY: &str = "run";
+
+/// What happens during a run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunEvent {
+    /// The session accepts orders; the container starts.
+    Started(RunControl),
+    /// The user should know this.
+    Notice(String),
+}
+
+/// A way to signal a container from another thread.
+#[derive(Debug)]
+pub struct RunControl(UnixStream);
+
+impl RunControl {
+    /// Passes `signal` on to the program. As pid 1 it ignores what it has no handler for, pid_namespaces(7).
+    pub fn signal(&self, signal: i32) {
+        // A container that ended takes no orders, which is no error.
+        let _ = send(&self.0, &ToSession::Signal(signal));
+    }
+
+    /// Kills the program and all that it started.
+    pub fn kill(&self) {
+        let _ = send(&self.0, &ToSession::Kill);
+    }
+}
+
+/// Why there is no exit code of a program.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The image is not there, or damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A volume's source means something only to the caller.
+    #[error("mount {0}: the source of a volume must be absolute")]
+    RelativeVolume(PathBuf),
+    /// The session did not start.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The session is gone without a word.
+    #[error("hear from the container's session")]
+    Lost(#[source] io::Error),
+    /// The container could not be made.
+    #[error("make the container")]
+    Container(#[source] Cause),
+    /// The container was ready, but its program could not be executed.
+    #[error("run the container's program")]
+    Program {
+        /// The kernel's error number.
+        errno: i32,
+        /// What failed.
+        source: Cause,
+    },
+}
+
+impl RunError {
+    /// The exit code that users of Docker and Podman expect: 125 for rbuild's own failures, 127 for a program that is not
+    /// there, 126 for one that cannot be executed.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Program { errno, .. } if matches!(Errno::from_raw(*errno), Errno::ENOENT | Errno::ENOTDIR) => 127,
+            Self::Program { .. } => 126,
+            _ => 125,
+        }
+    }
+}
+
+/// Runs a container of an image in the store and returns its exit code, 128 + n where signal n killed it.
+///
+/// # Errors
+/// When the program did not start; see [`RunError::exit_code`].
+pub fn run(
+    request: &RunRequest,
+    store: &Store,
+    plan: &SessionPlan,
+    events: &dyn Fn(RunEvent),
+) -> Result<i32, RunError> {
+    if let Some(volume) = request.mounts.volumes.iter().find(|volume| !volume.source.is_absolute()) {
+        return Err(RunError::RelativeVolume(volume.source.clone()));
+    }
+    let image = store.image(&store.resolve(&request.image)?)?;
+    let job = RunJob {
+        store: store.path().to_owned(),
+        digest: *image.digest(),
+        diff_ids: image.config().rootfs.diff_ids.clone(),
+        config: image.config().config.clone(),
+        request: request.clone(),
+    };
+    // Only the terminal's foreground group may read it.
+    let foreground = request.stdin == Stdin::Caller { terminal: true };
+    let mut session = Session::start(ENTRY, plan, foreground)?;
+    let result = follow(session.socket(), job, events);
+    if result.is_err() {
+        session.kill();
+    }
+    // The session ends by itself after its last message; its work area is gone then.
+    session.wait().map_err(RunError::Lost)?;
+    result
+}
+
+fn follow(socket: &UnixStream, job: RunJob, events: &dyn Fn(RunEvent)) -> Result<i32, RunError> {
+    send(socket, &ToSession::Run(Box::new(job))).map_err(RunError::Lost)?;
+    let control = socket.try_clone().map_err(RunError::Lost)?;
+    events(RunEvent::Started(RunControl(control)));
+    let mut receiver = Receiver::new(socket);
+    loop {
+        match receiver.next().map_err(RunError::Lost)? {
+            Some(FromSession::Notice(text)) => events(RunEvent::Notice(text)),
+            Some(FromSession::Ended { code }) => return Ok(code),
+            Some(FromSession::Failed { program: Some(errno), cause }) => {
+                return Err(RunError::Program { errno, source: cause });
+            }
+            Some(FromSession::Failed { program: None, cause }) => return Err(RunError::Container(cause)),
+            None => return Err(RunError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_dockers() {
+        let failed = |errno: Errno| RunError::Program {
+            errno: errno as i32,
+            source: Cause::of(&io::Error::other("x")),
+        };
+        assert_eq!(failed(Errno::ENOENT).exit_code(), 127);
+        assert_eq!(failed(Errno::EACCES).exit_code(), 126);
+        assert_eq!(failed(Errno::ENOEXEC).exit_code(), 126);
+        assert_eq!(RunError::RelativeVolume("x".into()).exit_code(), 125);
+    }
+}
