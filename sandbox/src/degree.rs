@@ -42,21 +42,44 @@ impl SessionPlan {
     /// # Errors
     /// When the ranges cannot be a map: they overlap with each other or with the caller's own id.
     pub fn choose(caller: &Caller) -> Result<Self, IdMapError> {
-        let usable = caller.ids.as_ref().filter(|ids| !ids.uids.is_empty() && !ids.gids.is_empty());
+        let usable = caller
+            .ids
+            .as_ref()
+            .filter(|ids| !ids.uids.is_empty() && !ids.gids.is_empty());
         let (ids, writer) = match (usable, &caller.writer) {
             (Some(ids), WriterChoice::Caller) => (ids, MapWriter::Caller),
-            (Some(ids), WriterChoice::Helpers { newuidmap, newgidmap }) => {
+            (
+                Some(ids),
+                WriterChoice::Helpers {
+                    newuidmap,
+                    newgidmap,
+                },
+            ) => {
                 let (newuidmap, newgidmap) = (newuidmap.clone(), newgidmap.clone());
-                (ids, MapWriter::Helpers { newuidmap, newgidmap })
+                (
+                    ids,
+                    MapWriter::Helpers {
+                        newuidmap,
+                        newgidmap,
+                    },
+                )
             }
             (None, _) | (_, WriterChoice::Nobody) => return Self::single(caller.uid, caller.gid),
         };
-        Ok(Self { uids: shifted(caller.uid, &ids.uids)?, gids: shifted(caller.gid, &ids.gids)?, writer })
+        Ok(Self {
+            uids: shifted(caller.uid, &ids.uids)?,
+            gids: shifted(caller.gid, &ids.gids)?,
+            writer,
+        })
     }
 
     fn single(uid: u32, gid: u32) -> Result<Self, IdMapError> {
         let own = |id| ExtentMap::single(0, id, 1);
-        Ok(Self { uids: own(uid)?, gids: own(gid)?, writer: MapWriter::Itself })
+        Ok(Self {
+            uids: own(uid)?,
+            gids: own(gid)?,
+            writer: MapWriter::Itself,
+        })
     }
 
     /// Whether the session has the caller's own ids only.
@@ -67,13 +90,22 @@ impl SessionPlan {
 
 /// The caller at 0, the ranges after it.
 fn shifted(own: u32, ranges: &[SubIdRange]) -> Result<ExtentMap, IdMapError> {
-    let mut extents = vec![Extent { inside: 0, outside: own, count: 1 }];
+    let mut extents = vec![Extent {
+        inside: 0,
+        outside: own,
+        count: 1,
+    }];
     let mut next: u32 = 1;
     for range in ranges {
-        extents.push(Extent { inside: next, outside: range.start, count: range.count });
-        next = next
-            .checked_add(range.count)
-            .ok_or(IdMapError::Overflow { start: next, count: range.count })?;
+        extents.push(Extent {
+            inside: next,
+            outside: range.start,
+            count: range.count,
+        });
+        next = next.checked_add(range.count).ok_or(IdMapError::Overflow {
+            start: next,
+            count: range.count,
+        })?;
     }
     ExtentMap::new(extents)
 }
@@ -87,12 +119,25 @@ mod tests {
     }
 
     fn helpers() -> WriterChoice {
-        WriterChoice::Helpers { newuidmap: "/usr/bin/newuidmap".into(), newgidmap: "/usr/bin/newgidmap".into() }
+        WriterChoice::Helpers {
+            newuidmap: "/usr/bin/newuidmap".into(),
+            newgidmap: "/usr/bin/newgidmap".into(),
+        }
     }
 
-    fn chosen(uid: u32, ids: Option<(Vec<SubIdRange>, Vec<SubIdRange>)>, writer: WriterChoice) -> SessionPlan {
+    fn chosen(
+        uid: u32,
+        ids: Option<(Vec<SubIdRange>, Vec<SubIdRange>)>,
+        writer: WriterChoice,
+    ) -> SessionPlan {
         let ids = ids.map(|(uids, gids)| SubIds { uids, gids });
-        SessionPlan::choose(&Caller { uid, gid: uid, ids, writer }).unwrap()
+        SessionPlan::choose(&Caller {
+            uid,
+            gid: uid,
+            ids,
+            writer,
+        })
+        .unwrap()
     }
 
     #[test]
@@ -110,7 +155,10 @@ mod tests {
     fn several_ranges_follow_each_other_without_a_gap() {
         let uids = vec![range(100_000, 10), range(300_000, 65_526)];
         let plan = chosen(1000, Some((uids, vec![range(200_000, 65_536)])), helpers());
-        assert_eq!(plan.uids.to_string(), "0 1000 1\n1 100000 10\n11 300000 65526\n");
+        assert_eq!(
+            plan.uids.to_string(),
+            "0 1000 1\n1 100000 10\n11 300000 65526\n"
+        );
         assert_eq!(plan.uids.contiguous_from_zero(), 65_537);
     }
 
@@ -120,7 +168,10 @@ mod tests {
         let plan = chosen(0, Some((fallback.clone(), fallback)), WriterChoice::Caller);
         assert_eq!(plan.writer, MapWriter::Caller);
         assert_eq!(plan.uids.outside(0), Some(0));
-        assert_eq!(plan.uids.outside(1), Some(crate::subids::ROOT_FALLBACK.start));
+        assert_eq!(
+            plan.uids.outside(1),
+            Some(crate::subids::ROOT_FALLBACK.start)
+        );
     }
 
     #[test]
@@ -139,7 +190,10 @@ mod tests {
             chosen(1000, half, helpers()),
             chosen(1000, ranges(), WriterChoice::Nobody),
         ] {
-            assert_eq!((plan.uids.to_string().as_str(), &plan.writer), ("0 1000 1\n", &MapWriter::Itself));
+            assert_eq!(
+                (plan.uids.to_string().as_str(), &plan.writer),
+                ("0 1000 1\n", &MapWriter::Itself)
+            );
             assert!(plan.is_single_id());
         }
     }
@@ -147,10 +201,21 @@ mod tests {
     #[test]
     fn ranges_that_cannot_be_a_map_are_an_error() {
         let choose = |uids: Vec<SubIdRange>| {
-            let ids = Some(SubIds { gids: uids.clone(), uids });
-            SessionPlan::choose(&Caller { uid: 1000, gid: 1000, ids, writer: helpers() })
+            let ids = Some(SubIds {
+                gids: uids.clone(),
+                uids,
+            });
+            SessionPlan::choose(&Caller {
+                uid: 1000,
+                gid: 1000,
+                ids,
+                writer: helpers(),
+            })
         };
-        assert_eq!(choose(vec![range(900, 200)]), Err(IdMapError::Overlap(1000)));
+        assert_eq!(
+            choose(vec![range(900, 200)]),
+            Err(IdMapError::Overlap(1000))
+        );
         assert!(choose(vec![range(1, 10), range(5, 10)]).is_err());
         assert!(choose(vec![range(2000, u32::MAX - 2001), range(10, 900)]).is_ok());
         assert!(choose(vec![range(2000, u32::MAX - 2001), range(u32::MAX - 1, 1)]).is_err());

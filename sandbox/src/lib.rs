@@ -4,6 +4,7 @@
 //! operations as data, and one small loop in a re-executed, single-threaded process performs it.
 
 mod capabilities;
+mod degree;
 mod executable;
 mod failure;
 mod idmap;
@@ -25,6 +26,7 @@ mod wire;
 use std::process::ExitCode;
 
 pub use capabilities::{CapabilitySet, UnknownCapability};
+pub use degree::{Caller, WriterChoice};
 pub use executable::OwnExecutable;
 pub use failure::SetupFailure;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
