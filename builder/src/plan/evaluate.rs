@@ -9,9 +9,10 @@ use image::ImageConfig;
 use super::findings::{Checked, Findings, Site};
 use super::gather::Gathered;
 use super::history;
+use super::images::WantedImage;
 use super::path;
 use super::scope::{Globals, Scope};
-use super::stages::{Meaning, Stages, WantedImage};
+use super::stages::{Meaning, Stages};
 use super::{Pins, PlanOptions};
 use crate::graph::{Base, HistoryItem, PlannedStage, StageId};
 use crate::step::{Label, PlannedStep, Step, StepKind};
@@ -68,7 +69,7 @@ impl Evaluation<'_> {
                 config: state.config(labels),
                 history,
                 user_label: state.user_label.clone(),
-                from_label: self.stages.from_label(index),
+                from_label: self.stages.opening_label(index),
             });
             ends.insert(index, state);
         }
@@ -97,7 +98,7 @@ impl Evaluation<'_> {
                 Some((Base::Image(number), self.of_image(index, wanted, findings)?))
             }
             Meaning::Directory(name) => {
-                let from = self.stages.from(index);
+                let from = self.stages.opening(index);
                 let message = format!(
                     "named context {name:?} is a directory, which no stage can start from yet"
                 );
@@ -115,7 +116,7 @@ impl Evaluation<'_> {
         findings: &mut Findings,
     ) -> Option<State> {
         let config = self.pins.get(&wanted.key)?.config();
-        let place = self.stages.from(index).image.span;
+        let place = self.stages.opening(index).image.span;
         let (found, asked) = (config.platform(), &wanted.key.platform);
         if asked.fit(&found).is_none() {
             let message = format!("{} is for {found}, not for {asked}", wanted.name);

@@ -94,7 +94,8 @@ impl<'i> Site<'i> {
         self.fired_by.unwrap_or(span)
     }
 
-    fn placed(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+    /// The finding at its place, with the trigger that it is about.
+    pub(super) fn placed(&self, mut diagnostic: Diagnostic) -> Diagnostic {
         diagnostic.span = self.place(diagnostic.span);
         if self.fired_by.is_some() {
             diagnostic.message = format!(

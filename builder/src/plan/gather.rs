@@ -7,7 +7,8 @@ use containerfile::{EscapeChar, Instruction, InstructionKind, Spanned};
 
 use super::Pins;
 use super::findings::{Checked, Findings, Site};
-use super::stages::{ImageKey, Meaning, Stages, WantedImage};
+use super::images::{ImageKey, WantedImage};
+use super::stages::{Meaning, Stages};
 
 /// The needed stages.
 pub(super) struct Gathered {
@@ -70,7 +71,7 @@ impl Gathered {
         index: usize,
         escape: EscapeChar,
     ) -> Vec<Site<'s>> {
-        let from = stages.from(index).span;
+        let from = stages.opening(index).span;
         let of_image = self
             .stages
             .get(&index)
@@ -141,7 +142,7 @@ impl Gathered {
                 if let Meaning::Image(image) = meaning
                     && wanted.iter().all(|known| known.key != image.key)
                 {
-                    wanted.push(image);
+                    wanted.push(*image);
                 }
             }
         }
@@ -160,7 +161,8 @@ pub(super) fn copied(
     };
     let from = copy.from.as_ref()?;
     let from = Spanned::new(from.value.clone(), site.place(from.span));
-    Some(stages.copied(index, &from))
+    let meaning = stages.copied(index, &from);
+    Some(meaning.map_err(|error| Box::new(site.placed(*error))))
 }
 
 /// The triggers of a stage's base image, parsed.
@@ -177,7 +179,7 @@ fn fired(
     let Some(image) = pins.get(&wanted.key) else {
         return Vec::new();
     };
-    let span = stages.from(index).span;
+    let span = stages.opening(index).span;
     let mut triggers = Vec::new();
     for text in &image.config().config.on_build {
         match containerfile::parse_onbuild_trigger(text) {

@@ -11,6 +11,7 @@ mod evaluate;
 mod findings;
 mod gather;
 mod history;
+mod images;
 mod nearest;
 mod path;
 mod ports;
@@ -27,8 +28,8 @@ use std::collections::BTreeMap;
 use containerfile::{Containerfile, Diagnostic, Parsed};
 use image::{Image, Platform};
 
+pub use images::{ImageKey, ImageSource, WantedImage};
 pub use scope::proxy_environment;
-pub use stages::{ImageKey, ImageSource, WantedImage};
 
 use evaluate::Evaluation;
 use findings::Findings;

@@ -1,53 +1,16 @@
 //! Which stages there are and what their names mean. Invariant: a stage refers only to earlier ones, so the order of the file is
 //! an order in which they can be built, and there is no cycle.
 
-use std::path::PathBuf;
-
 use containerfile::{Containerfile, Diagnostic, From, Instruction, InstructionKind, Span, Spanned};
 use image::{Platform, Reference};
 
 use super::findings::{Checked, Findings, unset_help};
+use super::images::{ImageKey, ImageSource, WantedImage};
 use super::nearest::nearest;
 use super::scope::Globals;
 use super::{PlanError, PlanOptions};
 use crate::request::NamedContext;
 use crate::step::Label;
-
-/// Where an image is looked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ImageSource {
-    /// The local store or a registry.
-    Name(Reference),
-    /// An OCI layout directory, from `--build-context`.
-    OciLayout {
-        /// The layout.
-        directory: PathBuf,
-        /// A tag, or `sha256:...`.
-        version: Option<String>,
-    },
-}
-
-/// What identifies an image of a build: two uses of the same key are the same image.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ImageKey {
-    /// Where it is looked for.
-    pub source: ImageSource,
-    /// For which machine.
-    pub platform: Platform,
-}
-
-/// An image that a stage starts from or copies from, still to be looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedImage {
-    /// Which.
-    pub key: ImageKey,
-    /// The name as shown to people.
-    pub name: String,
-    /// The place that asks for it.
-    pub span: Span,
-    /// What the name may have been meant to be, for when there is no such image.
-    pub hint: Option<String>,
-}
 
 /// What a name in `FROM` or `--from` means.
 #[derive(Clone, Debug)]
@@ -57,7 +20,7 @@ pub(super) enum Meaning {
     /// An earlier stage.
     Stage(usize),
     /// An image.
-    Image(WantedImage),
+    Image(Box<WantedImage>),
     /// A named context that is a directory, by its name on the command line.
     Directory(String),
 }
@@ -137,7 +100,7 @@ impl<'a> Stages<'a> {
             })
     }
 
-    pub(super) fn from(&self, index: usize) -> &'a From {
+    pub(super) fn opening(&self, index: usize) -> &'a From {
         self.all[index].from
     }
 
@@ -160,7 +123,7 @@ impl<'a> Stages<'a> {
         name.map_or_else(|| index.to_string(), |name| name.value.clone())
     }
 
-    pub(super) fn from_label(&self, index: usize) -> Label {
+    pub(super) fn opening_label(&self, index: usize) -> Label {
         let from = self.all[index].from;
         Label {
             text: from.text.clone(),
@@ -396,7 +359,7 @@ impl<'a> Stages<'a> {
             span,
             hint,
         };
-        Ok(Meaning::Image(wanted))
+        Ok(Meaning::Image(Box::new(wanted)))
     }
 
     /// The `--build-context` that shadows a stage or an image of that name. `scratch` and `context` cannot be shadowed.
@@ -425,12 +388,11 @@ impl<'a> Stages<'a> {
             },
             NamedContext::Image(reference) => ImageSource::Name(reference.clone()),
         };
-        let key_of = ImageKey { source, platform };
-        Meaning::Image(WantedImage {
-            key: key_of,
+        Meaning::Image(Box::new(WantedImage {
+            key: ImageKey { source, platform },
             name: key.to_owned(),
             span,
             hint: None,
-        })
+        }))
     }
 }

@@ -1,0 +1,123 @@
+//! The `plan` and `config` rows of the realistic Containerfiles.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Planned, of, plan};
+
+fn fixtures() -> Option<PathBuf> {
+    let folder = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../shared/fixtures/containerfiles"
+    ));
+    if !folder.is_dir() {
+        eprintln!("skipped: there are no fixtures at {}", folder.display());
+        return None;
+    }
+    Some(folder.to_owned())
+}
+
+/// `RUN --mount` is refused yet; what the rest of the file means does not depend on it.
+fn without_mounts(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(start) = text.find("--mount=") {
+        let end = text[start..]
+            .find(char::is_whitespace)
+            .map_or(text.len(), |end| start + end);
+        text.replace_range(start..end, "");
+    }
+    text
+}
+
+fn planned(folder: &Path) -> Planned {
+    let text = fs::read_to_string(folder.join("Containerfile")).unwrap();
+    plan(&without_mounts(&text))
+}
+
+#[test]
+fn config_rows_hold() {
+    let Some(fixtures) = fixtures() else { return };
+    let mut checked = 0;
+    for folder in fs::read_dir(fixtures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        let rows = fs::read_to_string(folder.join("expect.tsv")).unwrap();
+        let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
+        for row in rows.iter().filter(|row| row[1] == "config") {
+            let planned = planned(&folder);
+            let config = planned.config();
+            let found = match row[2] {
+                "User" => config.user.clone(),
+                "WorkingDir" => config.working_dir.clone(),
+                "StopSignal" => config.stop_signal.clone().unwrap_or_default(),
+                "Entrypoint" => serde_json::to_string(&config.entrypoint).unwrap(),
+                "ExposedPorts" => config
+                    .exposed_ports
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                other => panic!("{}: unknown subject {other}", folder.display()),
+            };
+            assert_eq!(found, row[4], "{} of {}", row[2], folder.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 12, "only {checked} rows");
+}
+
+#[test]
+fn plan_rows_hold() {
+    let Some(fixtures) = fixtures() else { return };
+    let planned = planned(&fixtures.join("10-mounts-and-heredocs"));
+    assert_eq!(planned.stage_names(), ["tools", "parent", "data", "final"]);
+    assert_eq!(
+        planned.env(),
+        ["API_TOKEN=abc123", "A=1", "B=", "C=fallback", "D="]
+    );
+    let data = planned.stage("data");
+    let first: Vec<_> = data
+        .steps
+        .iter()
+        .map(|step| step.label.text.as_str())
+        .collect();
+    assert_eq!(first[0], "COPY --chmod=0444 app/motd /etc/motd");
+    assert_eq!(data.history[0].created_by, "ARG GREETING=hello");
+    assert_eq!(
+        planned.config().cmd.as_ref().unwrap()[2],
+        "[\"/usr/bin/sqlite3\", '/data/app.db']"
+    );
+}
+
+#[test]
+fn a_default_hides_the_target_of_case_02() {
+    let Some(fixtures) = fixtures() else { return };
+    let text = fs::read_to_string(fixtures.join("02-prebuilt-arch-trap/Containerfile")).unwrap();
+    let planned = of(&text).platform("linux/arm64").plan();
+    let args = planned
+        .stage("fetch")
+        .steps
+        .iter()
+        .find_map(|step| match &step.step.kind {
+            rbuild_builder::StepKind::Run(run) if !run.args.is_empty() => Some(run.args.clone()),
+            _ => None,
+        });
+    assert!(
+        args.unwrap()
+            .contains(&("TARGETARCH".into(), "amd64".into()))
+    );
+}
+
+#[test]
+fn all_fixtures_without_mounts_are_planned() {
+    let Some(fixtures) = fixtures() else { return };
+    let folders: Vec<_> = fs::read_dir(fixtures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(folders.len() >= 10);
+    for folder in folders {
+        assert!(!planned(&folder).plan.stages.is_empty());
+    }
+}
