@@ -1,2 +1,27 @@
-//! The command line of rbuild.
-fn main() {}
+//! The rbuild binary: the command line, and nothing else.
+//!
+//! A command is: read the arguments ([`args`]), look at the surroundings once ([`surroundings`]), call one library function,
+//! show what happens ([`show`]). The invariant: only this crate prints, and only [`surroundings`] reads the environment, the
+//! home directory, the clock and the terminal.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod credentials;
+mod failure;
+mod host;
+mod ranges;
+mod show;
+mod signals;
+mod stdout;
+mod surroundings;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: this may be a process that rbuild started inside a namespace.
+    if let Some(code) = sandbox::divert(commands::SESSION_ENTRIES) {
+        return code;
+    }
+    commands::main()
+}

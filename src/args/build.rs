@@ -1,0 +1,496 @@
+//! `rbuild build`: raw arguments to settings. The invariant: a setting that reaches the builder is complete and valid; only the
+//! files themselves (Containerfile, context, ignore file) are still to be read, by [`crate::commands`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use builder::{NamedContext, Output, UserPolicy};
+use clap::ValueEnum;
+use image::{Platform, Reference};
+
+use super::output::{OutputArg, is_stdout};
+use super::registry::{RegistryArgs, RegistrySettings};
+use crate::failure::Failure;
+use crate::show::Progress;
+use crate::surroundings::Surroundings;
+
+const EXAMPLES: &str = "\
+Examples:
+  rbuild -f Containerfile .                                   build, into the store
+  rbuild build -t hello --target release --build-arg V=2 .    a stage, a tag, a build argument
+  rbuild --build-context debian=oci-layout:/srv/debian .      FROM debian is the layout in /srv/debian
+  rbuild -o type=oci,dest=hello.tar .                         an OCI archive instead of the store
+  rbuild --dry-run .                                          show the plan and do nothing";
+
+/// Arguments of `rbuild build`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES, disable_version_flag = true)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    results: ResultArgs,
+    #[command(flatten)]
+    isolation: IsolationArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// What is read.
+#[derive(Clone, Debug, clap::Args)]
+struct SourceArgs {
+    /// The directory that COPY takes files from; `-`: a Containerfile on standard input and no files
+    #[arg(value_name = "CONTEXT", default_value = ".")]
+    context: PathBuf,
+    /// The Containerfile; `-`: standard input [default: CONTEXT/Containerfile, CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Another source for FROM and COPY --from: a directory, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable
+    #[arg(long = "build-context", value_name = "NAME=SOURCE")]
+    build_contexts: Vec<String>,
+}
+
+/// What is built of it.
+#[derive(Clone, Debug, clap::Args)]
+struct ImageArgs {
+    /// A name for the image; repeatable
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    tags: Vec<String>,
+    /// Stop after this stage
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// A value for ARG; NAME alone takes it from the environment; repeatable
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    build_args: Vec<String>,
+    /// Build everything anew
+    #[arg(long)]
+    no_cache: bool,
+    /// Build for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// A label of the image; repeatable
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// An annotation of the image's manifest; repeatable
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    annotations: Vec<String>,
+    /// How many stages run at once [default: the number of processors, at least 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// What to do when the image's user is not numeric, or root
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "enforce")]
+    user_policy: PolicyArg,
+}
+
+/// Where results and reports go.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Results")]
+struct ResultArgs {
+    /// type=oci|docker|local|tar|store[,dest=PATH], or a directory for the files; repeatable [default: type=store]
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    outputs: Vec<OutputArg>,
+    /// Write the image's id to this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Print nothing but the image's id and errors
+    #[arg(short, long, conflicts_with = "progress")]
+    quiet: bool,
+    /// How to show what happens, on standard error
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    progress: ProgressArg,
+}
+
+/// What RUN steps may do.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "RUN steps")]
+struct IsolationArgs {
+    /// The network of RUN [default: pasta where it is installed, else none]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "default",
+        hide_default_value = true
+    )]
+    network: NetworkArg,
+    /// Allow what a Containerfile may ask for only with permission; repeatable
+    #[arg(long = "allow", value_enum, value_name = "PERMISSION")]
+    allow: Vec<Permission>,
+    /// Restrict RUN further; repeatable
+    #[arg(long = "security-opt", value_enum, value_name = "OPTION")]
+    security_opts: Vec<SecurityOption>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PolicyArg {
+    /// The build fails and says which line to write
+    Enforce,
+    /// A name becomes its numbers
+    Rewrite,
+    /// There is a warning
+    Warn,
+    /// Nothing happens
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProgressArg {
+    /// tty on a terminal, else plain
+    Auto,
+    /// One line per event
+    Plain,
+    /// A live view
+    Tty,
+    /// One JSON object per line
+    Json,
+}
+
+/// The network modes of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkArg {
+    /// pasta where it is installed, else none
+    Default,
+    /// Only the loopback interface
+    None,
+    /// The network of this machine
+    Host,
+    /// An own network, connected through pasta
+    Pasta,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Permission {
+    /// RUN --network=host
+    #[value(name = "network.host")]
+    NetworkHost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SecurityOption {
+    /// setuid programs gain nothing in RUN
+    NoNewPrivileges,
+}
+
+/// Where the Containerfile is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ContainerfileSource {
+    /// `Containerfile` or `Dockerfile` in the context.
+    InContext,
+    /// This file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// Where the files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ContextSource {
+    /// This directory.
+    Directory(PathBuf),
+    /// There are none.
+    Empty,
+}
+
+/// A build, validated.
+#[derive(Clone, Debug)]
+pub(crate) struct BuildSettings {
+    /// What is read before the build starts.
+    pub sources: Sources,
+    /// What is built of it.
+    pub image: ImageSettings,
+    /// What RUN may do.
+    pub isolation: Isolation,
+    /// Where results go and how progress is shown.
+    pub results: Results,
+    /// How registries are spoken to.
+    pub registry: RegistrySettings,
+    /// Whether only the plan is shown.
+    pub dry_run: bool,
+}
+
+/// What is read before the build starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sources {
+    /// The Containerfile.
+    pub containerfile: ContainerfileSource,
+    /// The files.
+    pub context: ContextSource,
+    /// `--build-context`.
+    pub named: BTreeMap<String, NamedContext>,
+}
+
+/// What is built.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageSettings {
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--platform`.
+    pub platform: Platform,
+    /// `--label`.
+    pub labels: Vec<(String, String)>,
+    /// `--annotation`.
+    pub annotations: Vec<(String, String)>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--jobs`.
+    pub jobs: usize,
+    /// `--user-policy`.
+    pub user_policy: UserPolicy,
+    /// `-t`.
+    pub tags: Vec<Reference>,
+    /// SOURCE_DATE_EPOCH.
+    pub source_date_epoch: Option<i64>,
+}
+
+/// What RUN may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Isolation {
+    /// `--network`.
+    pub network: NetworkArg,
+    /// `--network host` or `--allow network.host`.
+    pub allow_host_network: bool,
+    /// `--security-opt no-new-privileges`.
+    pub no_new_privileges: bool,
+}
+
+/// Where results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Results {
+    /// `-o`, at least one.
+    pub outputs: Vec<Output>,
+    /// `--iidfile`.
+    pub iidfile: Option<PathBuf>,
+    /// `--progress` and `-q`.
+    pub progress: Progress,
+}
+
+impl BuildArgs {
+    /// Validates the arguments.
+    ///
+    /// # Errors
+    /// The first argument that makes no sense, by name.
+    pub(crate) fn settings(self, here: &Surroundings) -> Result<BuildSettings, Failure> {
+        Ok(BuildSettings {
+            sources: self.sources.settings()?,
+            image: self.image.settings(here)?,
+            isolation: self.isolation.settings(),
+            results: self.results.settings(here)?,
+            registry: self.registry.settings(here)?,
+            dry_run: self.dry_run,
+        })
+    }
+}
+
+impl SourceArgs {
+    fn settings(self) -> Result<Sources, Failure> {
+        let from_stdin = self.file.as_deref().is_some_and(is_dash);
+        let (containerfile, context) = match (is_dash(&self.context), &self.file) {
+            (true, None) => (ContainerfileSource::Stdin, ContextSource::Empty),
+            (true, Some(_)) if from_stdin => (ContainerfileSource::Stdin, ContextSource::Empty),
+            (true, Some(_)) => {
+                return Err(Failure::usage(
+                    "the context `-` is a Containerfile on standard input, so -f FILE cannot name another",
+                ));
+            }
+            (false, None) => (
+                ContainerfileSource::InContext,
+                ContextSource::Directory(self.context.clone()),
+            ),
+            (false, Some(_)) if from_stdin => (
+                ContainerfileSource::Stdin,
+                ContextSource::Directory(self.context.clone()),
+            ),
+            (false, Some(file)) => (
+                ContainerfileSource::File(file.clone()),
+                ContextSource::Directory(self.context.clone()),
+            ),
+        };
+        let mut named = BTreeMap::new();
+        for text in &self.build_contexts {
+            let (name, source) = named_context(text)?;
+            if named.insert(name.clone(), source).is_some() {
+                return Err(Failure::usage(format!(
+                    "--build-context {name}= is given twice"
+                )));
+            }
+        }
+        Ok(Sources {
+            containerfile,
+            context,
+            named,
+        })
+    }
+}
+
+impl ImageArgs {
+    fn settings(self, here: &Surroundings) -> Result<ImageSettings, Failure> {
+        let mut build_args = BTreeMap::new();
+        for text in &self.build_args {
+            match text.split_once('=') {
+                Some(("", _)) | None if text.is_empty() || text.starts_with('=') => {
+                    return Err(Failure::usage(format!(
+                        "--build-arg {text}: expected NAME=VALUE or NAME"
+                    )));
+                }
+                Some((name, value)) => {
+                    build_args.insert(name.to_owned(), value.to_owned());
+                }
+                // docker: a name that the environment lacks leaves the ARG's default in force.
+                None => build_args.extend(here.variable(text)?.map(|value| (text.clone(), value))),
+            }
+        }
+        let tags = self
+            .tags
+            .iter()
+            .map(|tag| parse_tag(tag))
+            .collect::<Result<_, _>>()?;
+        Ok(ImageSettings {
+            target: self.target,
+            build_args,
+            platform: self.platform.unwrap_or_else(Platform::host),
+            labels: pairs("--label", &self.labels)?,
+            annotations: pairs("--annotation", &self.annotations)?,
+            no_cache: self.no_cache,
+            // Steps wait for disks and networks too, so that few processors are no reason for few stages.
+            jobs: self.jobs.map_or(here.processors.max(4), usize::from),
+            user_policy: match self.user_policy {
+                PolicyArg::Enforce => UserPolicy::Enforce,
+                PolicyArg::Rewrite => UserPolicy::Rewrite,
+                PolicyArg::Warn => UserPolicy::Warn,
+                PolicyArg::Off => UserPolicy::Off,
+            },
+            tags,
+            source_date_epoch: here.source_date_epoch()?,
+        })
+    }
+}
+
+impl IsolationArgs {
+    fn settings(&self) -> Isolation {
+        Isolation {
+            network: self.network,
+            allow_host_network: self.network == NetworkArg::Host
+                || self.allow.contains(&Permission::NetworkHost),
+            no_new_privileges: self
+                .security_opts
+                .contains(&SecurityOption::NoNewPrivileges),
+        }
+    }
+}
+
+impl ResultArgs {
+    fn settings(self, here: &Surroundings) -> Result<Results, Failure> {
+        let mut outputs: Vec<Output> = self.outputs.into_iter().map(|output| output.0).collect();
+        if outputs.is_empty() {
+            outputs.push(Output::Store);
+        }
+        match outputs.iter().filter(|output| is_stdout(output)).count() {
+            0 => {}
+            1 if here.stdout_is_terminal => {
+                return Err(Failure::usage(
+                    "standard output is a terminal; write the archive into a file or a pipe",
+                ));
+            }
+            1 => {}
+            _ => return Err(Failure::usage("only one output can go to standard output")),
+        }
+        let progress = match self.progress {
+            _ if self.quiet => Progress::Quiet,
+            ProgressArg::Plain => Progress::Plain,
+            ProgressArg::Json => Progress::Json,
+            ProgressArg::Auto | ProgressArg::Tty if here.live_terminal => Progress::Tty,
+            ProgressArg::Tty => {
+                return Err(Failure::usage(
+                    "--progress tty: standard error is no terminal",
+                ));
+            }
+            ProgressArg::Auto => Progress::Plain,
+        };
+        Ok(Results {
+            outputs,
+            iidfile: self.iidfile,
+            progress,
+        })
+    }
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn parse_tag(text: &str) -> Result<Reference, Failure> {
+    let name: Reference = text.parse()?;
+    if name.digest().is_some() {
+        return Err(Failure::usage(format!(
+            "-t {text}: a name for a new image cannot have a digest"
+        )));
+    }
+    Ok(name)
+}
+
+fn pairs(flag: &str, texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Failure::usage(format!(
+            "{flag} {text}: expected NAME=VALUE"
+        ))),
+    };
+    texts.iter().map(pair).collect()
+}
+
+/// `NAME=PATH`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
+fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {
+    let wrong = |why: &str| Failure::usage(format!("--build-context {text}: {why}"));
+    let (name, source) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("expected NAME=SOURCE"))?;
+    if name.is_empty() || source.is_empty() {
+        return Err(wrong("expected NAME=SOURCE"));
+    }
+    let context = if let Some(reference) = source.strip_prefix("docker-image://") {
+        NamedContext::Image(reference.parse()?)
+    } else if let Some(layout) = source.strip_prefix("oci-layout:") {
+        let layout = layout.strip_prefix("//").unwrap_or(layout);
+        let (directory, version) = split_version(layout).map_err(|why| wrong(&why))?;
+        if directory.is_empty() {
+            return Err(wrong("the layout's directory is missing"));
+        }
+        NamedContext::OciLayout {
+            directory: directory.into(),
+            version,
+        }
+    } else if let Some((scheme, _)) = source.split_once("://") {
+        return Err(wrong(&format!(
+            "{scheme}:// is not supported; there are directories, oci-layout: and docker-image://"
+        )));
+    } else {
+        NamedContext::Directory(source.into())
+    };
+    Ok((name.to_owned(), context))
+}
+
+/// `DIR@sha256:…` and `DIR:TAG`; a colon before the last slash is part of the directory.
+fn split_version(layout: &str) -> Result<(&str, Option<String>), String> {
+    if let Some((directory, digest)) = layout.rsplit_once('@') {
+        let digest: image::Digest = digest
+            .parse()
+            .map_err(|error: image::ParseDigestError| error.to_string())?;
+        return Ok((directory, Some(digest.to_string())));
+    }
+    match layout.rsplit_once(':') {
+        Some((directory, tag)) if !tag.contains('/') && !tag.is_empty() => {
+            Ok((directory, Some(tag.to_owned())))
+        }
+        _ => Ok((layout, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

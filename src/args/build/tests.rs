@@ -1,0 +1,262 @@
+//! Every flag of `build`, from the command line to its setting.
+
+use std::path::Path;
+
+use super::*;
+use crate::args::{Command, tests::parse};
+
+fn settings_in(here: &Surroundings, line: &str) -> Result<BuildSettings, Failure> {
+    match parse(line)
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
+        .command
+    {
+        Command::Build(args) => args.settings(here),
+        other => panic!("{line} is {other:?}"),
+    }
+}
+
+fn settings(line: &str) -> BuildSettings {
+    settings_in(&Surroundings::of(&[("V", "env"), ("EMPTY", "")]), line)
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn refused(line: &str) -> String {
+    let failure = settings_in(&Surroundings::of(&[]), line).expect_err(line);
+    assert_eq!(failure.code(), 2, "{failure}");
+    failure.to_string()
+}
+
+fn misused(line: &str) -> String {
+    parse(line).expect_err(line).to_string()
+}
+
+#[test]
+fn the_shortest_build_has_the_documented_defaults() {
+    let got = settings("build");
+    assert_eq!(got.sources.containerfile, ContainerfileSource::InContext);
+    assert_eq!(got.sources.context, ContextSource::Directory(".".into()));
+    assert_eq!(got.results.outputs, [Output::Store]);
+    assert_eq!(got.results.progress, Progress::Plain);
+    assert_eq!(got.image.user_policy, UserPolicy::Enforce);
+    assert_eq!(got.image.platform, Platform::host());
+    assert_eq!(got.image.jobs, 4);
+    let isolation = Isolation {
+        network: NetworkArg::Default,
+        allow_host_network: false,
+        no_new_privileges: false,
+    };
+    assert_eq!(got.isolation, isolation);
+    assert!(!got.dry_run && !got.image.no_cache);
+}
+
+#[test]
+fn the_cards_own_call_is_a_build() {
+    let got = settings("-f Containerfile .");
+    assert_eq!(
+        got.sources.containerfile,
+        ContainerfileSource::File("Containerfile".into())
+    );
+    assert_eq!(got.sources, settings("build -f Containerfile .").sources);
+}
+
+#[test]
+fn standard_input_may_be_the_containerfile() {
+    let with_files = settings("-f - ctx").sources;
+    assert_eq!(with_files.containerfile, ContainerfileSource::Stdin);
+    assert_eq!(with_files.context, ContextSource::Directory("ctx".into()));
+    for line in ["-", "-f - -"] {
+        let without = settings(line).sources;
+        assert_eq!(
+            (without.containerfile, without.context),
+            (ContainerfileSource::Stdin, ContextSource::Empty)
+        );
+    }
+    assert!(refused("-f Containerfile -").contains("-f FILE"));
+}
+
+#[test]
+fn build_args_take_their_value_from_the_line_or_the_environment() {
+    let got = settings(
+        "--build-arg A=1=2 --build-arg V --build-arg EMPTY --build-arg UNSET --build-arg B= .",
+    );
+    let args: Vec<_> = got
+        .image
+        .build_args
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(args, ["A=1=2", "B=", "EMPTY=", "V=env"]);
+    assert!(refused("--build-arg =x .").contains("--build-arg"));
+}
+
+#[test]
+fn build_contexts_are_directories_layouts_or_images() {
+    let context = |source: &str| {
+        let mut got = settings(&format!("--build-context n={source} ."))
+            .sources
+            .named;
+        got.remove("n").expect("the context is there")
+    };
+    let layout = |directory: &str, version: Option<&str>| NamedContext::OciLayout {
+        directory: directory.into(),
+        version: version.map(str::to_owned),
+    };
+    let digest = format!("sha256:{}", "a".repeat(64));
+    assert_eq!(context("./dir"), NamedContext::Directory("./dir".into()));
+    assert_eq!(context("oci-layout:/a/b"), layout("/a/b", None));
+    assert_eq!(context("oci-layout:/a/b:tag"), layout("/a/b", Some("tag")));
+    assert_eq!(context("oci-layout:/a:b/c"), layout("/a:b/c", None));
+    assert_eq!(
+        context("oci-layout:///a/b:tag"),
+        layout("/a/b", Some("tag"))
+    );
+    assert_eq!(context("oci-layout://rel:1"), layout("rel", Some("1")));
+    assert_eq!(
+        context(&format!("oci-layout:///a@{digest}")),
+        layout("/a", Some(&digest))
+    );
+    assert_eq!(
+        context("docker-image://debian"),
+        NamedContext::Image(Reference::from_static("debian"))
+    );
+    for (line, word) in [
+        ("--build-context x .", "NAME=SOURCE"),
+        ("--build-context =x .", "NAME=SOURCE"),
+        ("--build-context n=https://x/y .", "https://"),
+        ("--build-context n=oci-layout: .", "directory"),
+        ("--build-context n=oci-layout:/a@sha256:zz .", "digest"),
+        ("--build-context n=a --build-context n=b .", "twice"),
+        ("--build-context n=docker-image://UPPER .", "UPPER"),
+    ] {
+        assert!(refused(line).contains(word), "{line}: {}", refused(line));
+    }
+}
+
+#[test]
+fn flags_of_the_image_reach_their_settings() {
+    let got = settings(
+        "-t one --tag two:2 --target rel --label a=b=c --label d= --annotation x=y --no-cache --jobs 9 \
+         --platform linux/arm64 --user-policy rewrite --dry-run ctx",
+    );
+    let tags: Vec<_> = got.image.tags.iter().map(Reference::familiar).collect();
+    assert_eq!(tags, ["one:latest", "two:2"]);
+    assert_eq!(got.image.target.as_deref(), Some("rel"));
+    assert_eq!(
+        got.image.labels,
+        [("a".into(), "b=c".into()), ("d".into(), String::new())]
+    );
+    assert_eq!(got.image.annotations, [("x".into(), "y".into())]);
+    assert!(got.image.no_cache && got.dry_run);
+    assert_eq!(got.image.jobs, 9);
+    assert_eq!(got.image.platform, Platform::linux("arm64"));
+    assert_eq!(got.image.user_policy, UserPolicy::Rewrite);
+    assert_eq!(got.sources.context, ContextSource::Directory("ctx".into()));
+    for (word, policy) in [
+        ("enforce", UserPolicy::Enforce),
+        ("warn", UserPolicy::Warn),
+        ("off", UserPolicy::Off),
+    ] {
+        assert_eq!(
+            settings(&format!("--user-policy {word}")).image.user_policy,
+            policy
+        );
+    }
+}
+
+#[test]
+fn flags_of_run_steps_reach_their_settings() {
+    for (word, network) in [
+        ("default", NetworkArg::Default),
+        ("none", NetworkArg::None),
+        ("host", NetworkArg::Host),
+        ("pasta", NetworkArg::Pasta),
+    ] {
+        let got = settings(&format!("--network {word}")).isolation;
+        assert_eq!(
+            (got.network, got.allow_host_network),
+            (network, network == NetworkArg::Host)
+        );
+    }
+    assert!(
+        settings("--network none --allow network.host")
+            .isolation
+            .allow_host_network
+    );
+    assert!(
+        settings("--security-opt no-new-privileges")
+            .isolation
+            .no_new_privileges
+    );
+}
+
+#[test]
+fn flags_of_results_reach_their_settings() {
+    let got = settings("-o out -o type=oci,dest=x.tar --iidfile id --progress json").results;
+    assert_eq!(
+        got.outputs,
+        [
+            Output::Local("out".into()),
+            Output::OciArchive(Some("x.tar".into()))
+        ]
+    );
+    assert_eq!(got.iidfile.as_deref(), Some(Path::new("id")));
+    assert_eq!(got.progress, Progress::Json);
+    assert_eq!(settings("-q").results.progress, Progress::Quiet);
+    assert!(refused("--progress tty .").contains("terminal"));
+    let terminal = Surroundings {
+        live_terminal: true,
+        stdout_is_terminal: true,
+        ..Surroundings::of(&[])
+    };
+    for line in [".", "--progress tty"] {
+        assert_eq!(
+            settings_in(&terminal, line).unwrap().results.progress,
+            Progress::Tty
+        );
+    }
+    assert!(
+        settings_in(&terminal, "-o - .")
+            .unwrap_err()
+            .to_string()
+            .contains("terminal")
+    );
+    assert!(refused("-o - -o type=oci,dest=- .").contains("only one"));
+}
+
+#[test]
+fn flags_of_registries_reach_their_settings() {
+    let got = settings("--authfile a.json --insecure-registry localhost:5000 .").registry;
+    assert_eq!(got.auth.candidates, [Path::new("a.json")]);
+    assert!(got.auth.required);
+    assert_eq!(got.insecure, ["localhost:5000"]);
+    assert!(settings("--tls-verify .").registry.insecure.is_empty());
+    assert!(refused("--tls-verify=false .").contains("--tls-verify=false"));
+    for host in ["http://x", "debian", "a/b"] {
+        assert!(
+            refused(&format!("--insecure-registry {host} .")).contains("HOST"),
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    assert!(refused("-t UPPER .").contains("UPPER"));
+    assert!(refused(&format!("-t x@sha256:{} .", "a".repeat(64))).contains("digest"));
+    assert!(refused("--label x .").contains("--label"));
+    assert!(refused("--annotation =x .").contains("--annotation"));
+    for (line, word) in [
+        ("--network bridge .", "bridge"),
+        ("--allow security.insecure .", "security.insecure"),
+        ("--security-opt seccomp=unconfined .", "seccomp"),
+        ("--jobs 0 .", "--jobs"),
+        ("--platform a/b/c/d .", "--platform"),
+        ("--user-policy maybe .", "maybe"),
+        ("--progress plain -q .", "--progress"),
+        ("--squash .", "--squash"),
+        ("-o type=registry .", "registry"),
+        ("a b", "b"),
+    ] {
+        assert!(misused(line).contains(word), "{line}: {}", misused(line));
+    }
+}

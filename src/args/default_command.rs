@@ -1,0 +1,153 @@
+//! `rbuild -f Containerfile .` is `rbuild build -f Containerfile .`. The invariant: the first word that is neither an option nor
+//! an option's value decides; a known command is that command, anything else is a build context.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::{Arg, Command, CommandFactory as _};
+
+/// The arguments with `build` put in front when no command is named.
+pub(crate) fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let cli = super::Cli::command();
+    if wants_build(&cli, args.get(1..).unwrap_or_default()) {
+        args.insert(1, "build".into());
+    }
+    args
+}
+
+fn wants_build(cli: &Command, args: &[OsString]) -> bool {
+    let mut any_of_build = false;
+    let mut rest = args.iter();
+    while let Some(word) = rest.next() {
+        match shape(cli, word) {
+            Shape::Help => return false,
+            Shape::Word => return cli.find_subcommand(word).is_none(),
+            Shape::Separator => return true,
+            Shape::Option {
+                of_build,
+                takes_next,
+            } => {
+                any_of_build |= of_build;
+                if takes_next {
+                    rest.next();
+                }
+            }
+        }
+    }
+    any_of_build
+}
+
+enum Shape {
+    /// A context or a command.
+    Word,
+    /// `--`.
+    Separator,
+    /// `-h`, `--help`, `-V`, `--version` before any word belong to rbuild itself.
+    Help,
+    /// An option; unknown ones are taken for options of `build`, whose parser will name them.
+    Option { of_build: bool, takes_next: bool },
+}
+
+fn shape(cli: &Command, word: &OsStr) -> Shape {
+    let text = word.to_string_lossy();
+    match text.as_ref() {
+        "--" => Shape::Separator,
+        "-h" | "--help" | "-V" | "--version" => Shape::Help,
+        // A lone dash is the context "standard input".
+        "-" => Shape::Word,
+        long if long.starts_with("--") => {
+            let name = &long[2..];
+            let inline_value = name.contains('=');
+            let name = name.split('=').next().unwrap_or(name);
+            let (arg, of_build) = find(cli, |arg| arg.get_long() == Some(name));
+            Shape::Option {
+                of_build,
+                takes_next: !inline_value && arg.is_some_and(takes_value),
+            }
+        }
+        short if short.starts_with('-') => short_options(cli, &short[1..]),
+        _ => Shape::Word,
+    }
+}
+
+/// `-qf FILE`, `-fFILE`: the first option of the cluster that takes a value takes the rest of it, or the next word.
+fn short_options(cli: &Command, cluster: &str) -> Shape {
+    let mut any_of_build = false;
+    for (at, letter) in cluster.char_indices() {
+        let (arg, of_build) = find(cli, |arg| arg.get_short() == Some(letter));
+        any_of_build |= of_build;
+        if arg.is_some_and(takes_value) {
+            let takes_next = at + letter.len_utf8() == cluster.len();
+            return Shape::Option {
+                of_build: any_of_build,
+                takes_next,
+            };
+        }
+    }
+    Shape::Option {
+        of_build: any_of_build,
+        takes_next: false,
+    }
+}
+
+/// The option, and whether it is one of `build` (or of nobody) rather than one of every command.
+fn find(cli: &Command, wanted: impl Fn(&Arg) -> bool) -> (Option<&Arg>, bool) {
+    if let Some(arg) = cli.get_arguments().find(|arg| wanted(arg)) {
+        return (Some(arg), false);
+    }
+    let build = cli.find_subcommand("build");
+    (
+        build.and_then(|build| build.get_arguments().find(|arg| wanted(arg))),
+        true,
+    )
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_action().takes_values() && arg.get_num_args().is_none_or(|count| count.takes_values())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inserted(line: &str) -> bool {
+        let args: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
+        with_default_command(args.clone()) != args
+    }
+
+    #[test]
+    fn a_context_or_an_option_of_build_means_build() {
+        for line in [
+            "rbuild -f Containerfile .",
+            "rbuild .",
+            "rbuild -t run .",
+            "rbuild --tag images ctx",
+            "rbuild -f x",
+            "rbuild --no-cache",
+            "rbuild --root /s -qf images .",
+            "rbuild -fimages .",
+            "rbuild -",
+            "rbuild -- run",
+            "rbuild --file=run .",
+            "rbuild --never-heard-of .",
+        ] {
+            assert!(inserted(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_stays_a_command() {
+        for line in [
+            "rbuild",
+            "rbuild images",
+            "rbuild --root /s images",
+            "rbuild -v run x",
+            "rbuild --help",
+            "rbuild -V",
+            "rbuild build .",
+            "rbuild --root build images",
+            "rbuild debug ast f",
+        ] {
+            assert!(!inserted(line), "{line}");
+        }
+    }
+}

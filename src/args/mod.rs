@@ -1,0 +1,144 @@
+//! The command line: raw arguments, as typed by the user, and their conversion to validated settings.
+//!
+//! Each command has one file with two types: `…Args`, which clap fills in, and the settings that the command works with; one
+//! conversion leads from the first to the second. The invariant: commands see settings only. A new flag is a field in the first
+//! type, one in the second, a line in the conversion and a test below it.
+
+pub(crate) mod build;
+pub(crate) mod debug;
+mod default_command;
+pub(crate) mod host;
+pub(crate) mod output;
+pub(crate) mod registry;
+pub(crate) mod run;
+pub(crate) mod store;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use default_command::with_default_command;
+
+/// Rootless container image builds with a distroless and static focus.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbuild",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    override_usage = "rbuild [OPTIONS] [CONTEXT]\n       rbuild COMMAND [ARGUMENTS]",
+    after_help = TOP_HELP
+)]
+pub(crate) struct Cli {
+    /// What comes before or after the command
+    #[command(flatten)]
+    pub global: Global,
+    /// The command
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const TOP_HELP: &str = "\
+Without a command, `rbuild` builds: `rbuild -f Containerfile .` is `rbuild build -f Containerfile .`
+
+Examples:
+  rbuild -f Containerfile -t hello .     build an image from the current directory
+  rbuild run hello                       run it, its user being you outside
+  rbuild doctor                          say what this machine lacks, and the commands that mend it
+
+Exit codes: 0 done, 1 a step failed or something was found, 2 usage, 3 host not ready, 4 registry;
+`run` passes on the container's code, or 125 (not started), 126 (not executable), 127 (not found).";
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Global {
+    /// The directory of the store [env: RBUILD_ROOT] [default: ~/.local/share/rbuild, root: /var/lib/rbuild]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Say more about what is done; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Containerfile
+    Build(Box<build::BuildArgs>),
+    /// Run a container of an image
+    Run(Box<run::RunArgs>),
+    /// List the images of the store
+    Images(store::ImagesArgs),
+    /// Show an image's configuration, layers or files
+    Inspect(store::InspectArgs),
+    /// Remove images or their names
+    Rmi(store::RmiArgs),
+    /// Delete what no image uses
+    Prune(store::PruneArgs),
+    /// Fetch an image from a registry
+    Pull(registry::PullArgs),
+    /// Examine this machine and say what is missing, with the commands that mend it
+    Doctor(host::DoctorArgs),
+    /// Run a command, or a shell, with the ids of the store
+    Unshare(host::UnshareArgs),
+    /// Write a completion script for a shell to standard output
+    Completions(debug::CompletionsArgs),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(debug::ManArgs),
+    /// Look into the parts of rbuild
+    #[command(hide = true)]
+    Debug(debug::DebugArgs),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Parses what stands after `rbuild`.
+    pub(crate) fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let args = std::iter::once("rbuild")
+            .chain(line.split_whitespace())
+            .map(Into::into)
+            .collect();
+        Cli::try_parse_from(with_default_command(args))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_in_its_help() {
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let help = command.clone().render_long_help().to_string();
+            assert!(
+                help.contains("Examples:"),
+                "{} has none",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        for command in Cli::command().get_subcommands() {
+            for arg in command.get_arguments() {
+                assert!(
+                    arg.get_help().is_some(),
+                    "{} {} has no help",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How registries are spoken to. The invariant: TLS is verified with every registry that is not named as insecure, and nothing
+//! is insecure by itself.
+
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+use crate::surroundings::{AuthFiles, Surroundings};
+
+/// Options of commands that talk to registries.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct RegistryArgs {
+    /// The file with credentials [env: REGISTRY_AUTH_FILE] [default: podman's, then docker's]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Speak plain HTTP to this registry; repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    insecure_registry: Vec<String>,
+    /// Podman's and buildah's flag; false is refused in favour of --insecure-registry
+    #[arg(long, value_name = "BOOL", hide = true, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    tls_verify: bool,
+}
+
+/// How registries are spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RegistrySettings {
+    /// Where credentials may be.
+    pub auth: AuthFiles,
+    /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP.
+    pub insecure: Vec<String>,
+}
+
+impl RegistryArgs {
+    /// Validates them.
+    ///
+    /// # Errors
+    /// When a registry is no `HOST[:PORT]`, or all of them are to be trusted blindly.
+    pub(crate) fn settings(self, here: &Surroundings) -> Result<RegistrySettings, Failure> {
+        if !self.tls_verify {
+            return Err(Failure::usage("--tls-verify=false would trust whoever answers for any registry")
+                .hint("name the one that is meant with --insecure-registry HOST[:PORT]; it is asked by plain HTTP"));
+        }
+        for host in &self.insecure_registry {
+            // The name's own parser decides what a registry is.
+            let probe = format!("{host}/x").parse::<image::Reference>();
+            if !probe.is_ok_and(|name| name.registry() == host) {
+                return Err(Failure::usage(format!(
+                    "--insecure-registry {host}: expected HOST[:PORT] as in an image's name"
+                )));
+            }
+        }
+        Ok(RegistrySettings {
+            auth: here.auth_files(self.authfile.as_deref()),
+            insecure: self.insecure_registry,
+        })
+    }
+}
+
+const PULL: &str = "\
+Examples:
+  rbuild pull debian:bookworm-slim
+  rbuild pull --insecure-registry localhost:5000 localhost:5000/app:1";
+
+/// Arguments of `rbuild pull`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = PULL)]
+pub(crate) struct PullArgs {
+    /// The image's name in its registry
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The platform to fetch [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<image::Platform>,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// A pull, validated.
+#[derive(Clone, Debug)]
+pub(crate) struct PullSettings {
+    /// What to fetch.
+    pub name: image::Reference,
+    /// For which platform.
+    pub platform: image::Platform,
+    /// How to speak to the registry.
+    pub registry: RegistrySettings,
+}
+
+impl PullArgs {
+    /// Validates the arguments.
+    ///
+    /// # Errors
+    /// When the name is none, or an option makes no sense.
+    pub(crate) fn settings(self, here: &Surroundings) -> Result<PullSettings, Failure> {
+        Ok(PullSettings {
+            name: self.image.parse()?,
+            platform: self.platform.unwrap_or_else(image::Platform::host),
+            registry: self.registry.settings(here)?,
+        })
+    }
+}

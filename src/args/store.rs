@@ -1,0 +1,78 @@
+//! `images`, `inspect`, `rmi` and `prune`: commands about the store. The invariant: what they take is complete as clap leaves
+//! it, so arguments and settings are one type here.
+
+use clap::ValueEnum;
+
+/// How data is written to standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; fields are only ever added.
+    Json,
+}
+
+const IMAGES: &str = "\
+Examples:
+  rbuild images
+  rbuild images --format json | jq -r '.[].id'";
+
+/// Arguments of `rbuild images`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = IMAGES)]
+pub(crate) struct ImagesArgs {
+    /// How to write the list
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+const INSPECT: &str = "\
+Examples:
+  rbuild inspect hello                       configuration, layers and sizes
+  rbuild inspect hello --files               one line per file: mode, owner, size, digest, path
+  rbuild inspect hello --format json";
+
+/// Arguments of `rbuild inspect`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = INSPECT)]
+pub(crate) struct InspectArgs {
+    /// A name, an id, or the beginning of an id
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// How to write it
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// List the files of the image
+    #[arg(long, conflicts_with = "format")]
+    pub files: bool,
+}
+
+const RMI: &str = "\
+Examples:
+  rbuild rmi hello:old            remove a name; the image goes with its last one
+  rbuild rmi 3fa2c1d09b7e         remove an image and all of its names
+  rbuild prune                    then delete the data that nothing uses any more";
+
+/// Arguments of `rbuild rmi`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = RMI)]
+pub(crate) struct RmiArgs {
+    /// Names, ids, or beginnings of ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+}
+
+const PRUNE: &str = "\
+Examples:
+  rbuild prune             delete layers, steps and files that no image and no running build uses
+  rbuild prune --all       delete the step cache and images without a name as well";
+
+/// Arguments of `rbuild prune`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = PRUNE)]
+pub(crate) struct PruneArgs {
+    /// Also delete the step cache, unpacked layers, and images without a name
+    #[arg(short, long)]
+    pub all: bool,
+}

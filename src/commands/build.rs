@@ -1,0 +1,379 @@
+//! `rbuild build`: read the files, call the builder, show what happens and what came out. The invariant: the image's id goes to
+//! standard output only after everything that was asked for is written.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use builder::{BuildError, BuildEvent, BuildRequest, Built, Cancel, Host, Network, StepFailure};
+use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
+use image::{Reference, Store};
+
+use super::containerfile::{Inputs, read};
+use crate::args::build::{BuildSettings, Results};
+use crate::args::output::is_stdout;
+use crate::credentials;
+use crate::failure::{Failure, Kind};
+use crate::host::{self, Execution, NetworkChoice};
+use crate::show::{self, Display, Progress};
+use crate::signals::Interrupts;
+use crate::stdout::{human_size, print};
+use crate::surroundings::Surroundings;
+
+/// Builds, or shows the plan.
+pub(super) fn build(
+    settings: BuildSettings,
+    place: &Path,
+    here: &Surroundings,
+) -> Result<(), Failure> {
+    let display = Display::new(settings.results.progress);
+    let build = Build {
+        settings,
+        place,
+        here,
+        display,
+    };
+    let result = build.perform();
+    build.display.finish();
+    result.map_err(|failure| build.told_as_asked(failure))
+}
+
+/// One build and how it is shown.
+struct Build<'b> {
+    settings: BuildSettings,
+    place: &'b Path,
+    here: &'b Surroundings,
+    display: Display,
+}
+
+impl Build<'_> {
+    fn perform(&self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let inputs = read(&self.settings.sources)?;
+        let store = Store::open(self.place)?;
+        let request = self.request(inputs)?;
+        let cancel = Arc::new(Cancel::default());
+        let ask = cancel.clone();
+        let interrupts = Interrupts::listen(move || ask.cancel())?;
+        let result = self.call(&request, &store, &cancel);
+        self.display.finish();
+        match result {
+            Ok(Outcome::Plan(text)) => print(&text),
+            Ok(Outcome::Built(built)) => {
+                self.warn(&request.containerfile, &built.warnings);
+                self.summarise(&built, &request.tags, started);
+                self.hand_over(&built)
+            }
+            Err(failure) => Err(interrupts.failure().unwrap_or(failure)),
+        }
+    }
+
+    /// Calls the library. What keeps the session from starting is remembered whole, since the library can only pass a text on.
+    fn call(
+        &self,
+        request: &BuildRequest,
+        store: &Store,
+        cancel: &Cancel,
+    ) -> Result<Outcome, Failure> {
+        let no_session: RefCell<Option<Failure>> = RefCell::default();
+        let host = Host {
+            store,
+            session: &|| {
+                self.session().map_err(|failure| {
+                    let text = failure.to_string();
+                    no_session.replace(Some(failure));
+                    text.into()
+                })
+            },
+            credentials: &|name| credentials::find(&self.settings.registry.auth, name),
+            insecure_registries: &self.settings.registry.insecure,
+            cancel,
+            proxy_env: self.here.proxies(),
+        };
+        let events = |event: BuildEvent| self.display.event(&event);
+        let result = if self.settings.dry_run {
+            builder::plan(request, &host, &events)
+                .map(|planned| Outcome::Plan(planned.plan.to_string()))
+        } else {
+            builder::build(request, &host, &events).map(|built| Outcome::Built(Box::new(built)))
+        };
+        result.map_err(|error| {
+            no_session
+                .take()
+                .unwrap_or_else(|| explain(error, &request.containerfile, self.here.colour()))
+        })
+    }
+
+    /// The ids of the session, at the first step that needs one.
+    fn session(&self) -> Result<sandbox::SessionPlan, Failure> {
+        let found = host::execution(self.here, self.place)?;
+        if let Execution::Possible(plan, findings) = &found
+            && plan.is_single_id()
+        {
+            let missing: Vec<_> = findings
+                .iter()
+                .map(|finding| format!("{}: {}", finding.subject, finding.observed))
+                .collect();
+            self.notice(format!(
+                "RUN has your own id only, so that changing to other users fails there ({}); `rbuild doctor` says how to mend it",
+                missing.join("; ")
+            ));
+        }
+        found.required()
+    }
+
+    fn request(&self, inputs: Inputs) -> Result<BuildRequest, Failure> {
+        let image = self.settings.image.clone();
+        Ok(BuildRequest {
+            network: self.network(&inputs.containerfile)?,
+            containerfile: inputs.containerfile,
+            context: inputs.context,
+            ignore: inputs.ignore,
+            named_contexts: self.settings.sources.named.clone(),
+            build_args: image.build_args,
+            target: image.target,
+            platform: image.platform,
+            labels: image.labels,
+            annotations: image.annotations,
+            no_cache: image.no_cache,
+            jobs: image.jobs,
+            allow_host_network: self.settings.isolation.allow_host_network,
+            no_new_privileges: self.settings.isolation.no_new_privileges,
+            user_policy: image.user_policy,
+            tags: image.tags,
+            outputs: self.settings.results.outputs.clone(),
+            source_date_epoch: image.source_date_epoch,
+            now: self.here.now,
+        })
+    }
+
+    fn network(&self, source: &Source) -> Result<Network, Failure> {
+        match host::network(self.settings.isolation.network, self.here, self.place)? {
+            NetworkChoice::Host => Ok(Network::Host),
+            NetworkChoice::Pasta(program) => Ok(Network::Pasta(program)),
+            NetworkChoice::None(missing) => {
+                if let Some(text) = missing.filter(|_| runs_something(source)) {
+                    self.notice(text);
+                }
+                Ok(Network::None)
+            }
+        }
+    }
+
+    fn notice(&self, message: String) {
+        self.display.event(&BuildEvent::Notice { message });
+    }
+
+    fn progress(&self) -> Progress {
+        self.settings.results.progress
+    }
+
+    fn warn(&self, source: &Source, warnings: &[Diagnostic]) {
+        match self.progress() {
+            Progress::Quiet => {}
+            Progress::Json => warnings.iter().for_each(|warning| {
+                let line = source.line(warning.span.start);
+                self.notice(format!("{}:{line}: {}", source.name(), warning.message));
+            }),
+            Progress::Plain | Progress::Tty => {
+                show::eprint(&show::diagnostics(source, warnings, self.here.colour()))
+            }
+        }
+    }
+
+    /// The last line: digest, size, user, time.
+    fn summarise(&self, built: &Built, tags: &[Reference], started: Instant) {
+        if matches!(self.progress(), Progress::Quiet | Progress::Json) {
+            return;
+        }
+        let user = match built.image.config().config.user.as_str() {
+            "" => "root".to_owned(),
+            user => show::escape(user),
+        };
+        let names: String = tags
+            .iter()
+            .map(|tag| format!(" {}", tag.familiar()))
+            .collect();
+        show::eprint(&format!(
+            "built {}{names}: {}, user {user}, {}\n",
+            built.image.digest(),
+            human_size(built.size),
+            show::human_duration(started.elapsed()),
+        ));
+    }
+
+    fn hand_over(&self, built: &Built) -> Result<(), Failure> {
+        let Results {
+            outputs, iidfile, ..
+        } = &self.settings.results;
+        let id = built.image.id().to_string();
+        if let Some(path) = iidfile {
+            std::fs::write(path, &id).map_err(|error| {
+                let what = format!("write the image's id to {}", path.display());
+                Failure::new(Kind::Failed, anyhow::Error::new(error).context(what))
+            })?;
+        }
+        if outputs.iter().any(is_stdout) {
+            return Ok(());
+        }
+        print(&format!("{id}\n"))
+    }
+
+    /// With `--progress json` every line of standard error is JSON, the last one of a failed build too.
+    fn told_as_asked(&self, failure: Failure) -> Failure {
+        if self.progress() != Progress::Json || failure.text().is_empty() {
+            return failure;
+        }
+        let event = serde_json::json!({ "event": "failed", "exit-code": failure.code(), "message": failure.text() });
+        Failure::silent(failure.code()).excerpt(event.to_string())
+    }
+}
+
+enum Outcome {
+    Plan(String),
+    Built(Box<Built>),
+}
+
+/// Whether a missing network is worth a word.
+fn runs_something(source: &Source) -> bool {
+    let parsed = containerfile::parse(source);
+    let mut instructions = parsed
+        .file
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.instructions);
+    instructions.any(|instruction| matches!(instruction.kind, InstructionKind::Run(_)))
+}
+
+/// The library's error with its place, its hint and its exit code.
+fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
+    let found = |diagnostics: &[Diagnostic]| {
+        Failure::silent(Kind::Failed.code()).excerpt(show::diagnostics(source, diagnostics, colour))
+    };
+    match error {
+        BuildError::Plan(diagnostics) => {
+            // Errors come last, where they are seen.
+            let (errors, rest): (Vec<_>, Vec<_>) =
+                diagnostics.into_iter().partition(|found| found.severity == Severity::Error);
+            found(&[rest, errors].concat())
+        }
+        BuildError::Policy(diagnostic) => found(&[*diagnostic]).hint(
+            "--user-policy rewrite turns names into numbers, warn and off let the image be as it is",
+        ),
+        BuildError::Step(failure) => step_failed(&failure, source, colour),
+        BuildError::Image { registry: true, .. } => Failure::new(Kind::Registry, error),
+        BuildError::Session(_) => Failure::new(Kind::Host, error)
+            .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
+        BuildError::Image { .. } | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
+            Failure::new(Kind::Failed, error)
+        }
+    }
+}
+
+/// The end of its output, its lines, and how it ended.
+fn step_failed(failure: &StepFailure, source: &Source, colour: bool) -> Failure {
+    let mut message = failure.message.clone();
+    if let Some(code) = failure.exit_code
+        && !message.contains(&code.to_string())
+    {
+        message.push_str(&format!(" (exit code {code})"));
+    }
+    let stage = &failure.stage;
+    if !stage.is_empty() {
+        message = format!("stage {stage}: {message}");
+    }
+    let hints: Vec<String> = failure.hint.iter().cloned().collect();
+    let tail: String = failure
+        .tail
+        .iter()
+        .map(|line| format!("  | {}\n", show::escape(line.trim_end_matches('\n'))))
+        .collect();
+    let shown = Failure::silent(Kind::Failed.code()).excerpt(tail);
+    match failure
+        .label
+        .as_ref()
+        .map(|label| (label.span, &label.text))
+    {
+        Some((Some((start, end)), _)) => shown.excerpt(show::located(
+            source,
+            Span::new(start, end),
+            &message,
+            &hints,
+            colour,
+        )),
+        other => {
+            // A trigger of the base image stands in no file that could be shown.
+            let instruction = other.map_or(String::new(), |(_, text)| {
+                format!("\n  in the base image's trigger: {}", show::escape(text))
+            });
+            let text = format!("error: {}{instruction}", show::escape(&message));
+            hints.into_iter().fold(shown.excerpt(text), Failure::hint)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use builder::Label;
+
+    use super::*;
+
+    fn failure(span: Option<(usize, usize)>) -> StepFailure {
+        StepFailure {
+            stage: "builder".into(),
+            label: Some(Label {
+                text: "RUN make".into(),
+                span,
+            }),
+            message: "run the program".into(),
+            hint: Some("install make".into()),
+            exit_code: Some(127),
+            tail: vec!["sh: make: not found \u{1b}[0m".into()],
+            cancelled: false,
+        }
+    }
+
+    #[test]
+    fn a_failed_step_shows_its_output_its_lines_and_its_exit_code() {
+        let source = Source::new("Containerfile", "FROM debian AS builder\nRUN make\n");
+        let shown = step_failed(&failure(Some((23, 31))), &source, false);
+        assert_eq!(shown.code(), 1);
+        insta::assert_snapshot!(shown.text(), @r"
+          | sh: make: not found \u{1b}[0m
+        error: stage builder: run the program (exit code 127)
+         --> Containerfile:2:1
+          |
+        2 | RUN make
+          | ^^^^^^^^
+          |
+          = help: install make
+        ");
+    }
+
+    #[test]
+    fn a_failed_trigger_shows_its_instruction() {
+        let source = Source::new("Containerfile", "FROM debian\n");
+        let text = step_failed(&failure(None), &source, false).text();
+        assert!(
+            text.contains("trigger: RUN make") && text.contains("hint: install make"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn exit_codes_tell_registry_host_and_build_apart() {
+        let source = Source::new("Containerfile", "");
+        let code = |error| explain(error, &source, false).code();
+        let image = |registry| BuildError::Image {
+            name: "x".into(),
+            registry,
+            source: "gone".into(),
+        };
+        assert_eq!(code(image(true)), 4);
+        assert_eq!(code(image(false)), 1);
+        assert_eq!(code(BuildError::Session("no".into())), 3);
+        assert_eq!(code(BuildError::Plan(Vec::new())), 1);
+        assert_eq!(code(BuildError::Step(Box::new(failure(None)))), 1);
+    }
+}

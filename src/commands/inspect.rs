@@ -1,0 +1,145 @@
+//! `rbuild inspect`.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{DiffId, Image, Store};
+use rootfs::listing::{Detail, Listing};
+use rootfs::{LayerContents, View};
+use serde::Serialize;
+
+use crate::args::store::{Format, InspectArgs};
+use crate::failure::{Failure, Kind};
+use crate::show::escape;
+use crate::stdout::{human_size, print, print_json};
+
+/// An image as programs see it.
+#[derive(Serialize)]
+struct Inspected<'a> {
+    id: String,
+    digest: String,
+    names: Vec<String>,
+    size: u64,
+    config: &'a image::ImageConfig,
+    manifest: &'a image::Manifest,
+}
+
+/// Shows one image.
+pub(super) fn inspect(args: &InspectArgs, place: &Path) -> Result<(), Failure> {
+    let store = Store::open(place)?;
+    let digest = store.resolve(&args.image)?;
+    let image = store.image(&digest)?;
+    if args.files {
+        return print(&files(store, &image)?);
+    }
+    let names = store
+        .names()?
+        .into_iter()
+        .filter(|(_, target)| *target == digest);
+    let inspected = Inspected {
+        id: image.id().to_string(),
+        digest: digest.to_string(),
+        names: names.map(|(name, _)| name.to_string()).collect(),
+        size: image.layers_size(),
+        config: image.config(),
+        manifest: image.manifest(),
+    };
+    match args.format {
+        Format::Json => print_json(&inspected),
+        Format::Text => print(&text(&inspected, &image)),
+    }
+}
+
+fn text(inspected: &Inspected<'_>, image: &Image) -> String {
+    let config = &image.config().config;
+    let list =
+        |words: Option<&Vec<String>>| words.map_or("-".to_owned(), |words| format!("{words:?}"));
+    let or_dash = |text: &str| {
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            escape(text)
+        }
+    };
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{name:<12}{value}");
+    };
+    line("id", inspected.id.clone());
+    line("digest", inspected.digest.clone());
+    for name in &inspected.names {
+        line("name", name.clone());
+    }
+    line(
+        "platform",
+        format!(
+            "{}/{}",
+            escape(&image.config().os),
+            escape(&image.config().architecture)
+        ),
+    );
+    line(
+        "created",
+        or_dash(image.config().created.as_deref().unwrap_or_default()),
+    );
+    line(
+        "user",
+        if config.user.is_empty() {
+            "root (none is set)".to_owned()
+        } else {
+            escape(&config.user)
+        },
+    );
+    line("entrypoint", list(config.entrypoint.as_ref()));
+    line("cmd", list(config.cmd.as_ref()));
+    line("workdir", or_dash(&config.working_dir));
+    for variable in &config.env {
+        line("env", escape(variable));
+    }
+    for (name, value) in &config.labels {
+        line("label", format!("{}={}", escape(name), escape(value)));
+    }
+    line("size", human_size(inspected.size));
+    for layer in image.layers() {
+        line(
+            "layer",
+            format!("{} {}", layer.diff_id, human_size(layer.descriptor.size)),
+        );
+    }
+    out
+}
+
+/// The files of all layers together, as a container sees them.
+fn files(store: Store, image: &Image) -> Result<String, Failure> {
+    let failed = |error: anyhow::Error| Failure::new(Kind::Failed, error);
+    let diff_ids: Vec<DiffId> = image.layers().iter().map(|layer| layer.diff_id).collect();
+    let indexes = diff_ids
+        .iter()
+        .map(|diff_id| rootfs::trees::layer_index(&store, diff_id))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(error.into()))?;
+    let view = View::of(&indexes).map_err(|error| failed(error.into()))?;
+    let view = view.with_contents(Arc::new(Blobs { store, diff_ids }));
+    Listing::of(&view, Detail::Contents)
+        .map(|listing| listing.to_string())
+        .map_err(|error| failed(error.into()))
+}
+
+/// The layers' tars, in the store.
+struct Blobs {
+    store: Store,
+    diff_ids: Vec<DiffId>,
+}
+
+impl LayerContents for Blobs {
+    fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
+        let diff_id = self.diff_ids.get(layer).ok_or(io::ErrorKind::NotFound)?;
+        let mut file = File::open(self.store.blob_path(diff_id.digest()))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file.take(len)))
+    }
+}

@@ -1,0 +1,100 @@
+//! One command, one file: take the settings, call one library function, print. The invariant: a command returns its failure and
+//! prints none; what it prints on standard output is data.
+
+mod build;
+mod completions;
+mod containerfile;
+mod debug;
+mod doctor;
+mod images;
+mod inspect;
+mod man;
+mod prune;
+mod pull;
+mod rmi;
+mod run;
+mod unshare;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::args::{Cli, Command, with_default_command};
+use crate::failure::Failure;
+use crate::surroundings::Surroundings;
+use crate::{show, stdout};
+
+/// What can be done inside the session: the main process re-executes itself for each.
+pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
+    (builder::ENTRY, builder::session_entry),
+    (runner::ENTRY, runner::session_entry),
+    unshare::ENTRY,
+    doctor::ENTRY,
+];
+
+/// The whole program.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(with_default_command(std::env::args_os().collect())) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    trace(cli.global.verbose);
+    let here = Surroundings::look();
+    match perform(cli, &here) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// A question (`--help`) is answered on standard output, a mistake on standard error.
+fn explain(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match stdout::print(&text.to_string()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => failure.report(),
+            }
+        }
+        _ => {
+            show::eprint(&text.to_string());
+            ExitCode::from(crate::failure::Kind::Usage.code())
+        }
+    }
+}
+
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    // It fails only when there is one already, and this is the first.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
+    let place = || here.store_path(cli.global.root.as_deref());
+    match cli.command {
+        Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
+        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
+        Command::Images(args) => images::images(&args, &place()?)?,
+        Command::Inspect(args) => inspect::inspect(&args, &place()?)?,
+        Command::Rmi(args) => rmi::rmi(&args, &place()?)?,
+        Command::Prune(args) => prune::prune(&args, &place()?, here)?,
+        Command::Pull(args) => pull::pull(&args.settings(here)?, &place()?, here)?,
+        Command::Doctor(args) => return doctor::doctor(&args, &place()?, here),
+        Command::Unshare(args) => return unshare::unshare(args, &place()?, here),
+        Command::Completions(args) => completions::completions(&args)?,
+        Command::Man(args) => man::man(&args)?,
+        Command::Debug(args) => debug::debug(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,36 @@
+//! `rbuild prune`.
+
+use std::path::Path;
+
+use image::Store;
+use image::store::Dangling;
+
+use crate::args::store::PruneArgs;
+use crate::failure::Failure;
+use crate::show;
+use crate::stdout::{human_size, print};
+use crate::surroundings::Surroundings;
+
+/// Deletes what nothing uses.
+pub(super) fn prune(args: &PruneArgs, place: &Path, _here: &Surroundings) -> Result<(), Failure> {
+    let store = Store::open(place)?;
+    let dangling = if args.all {
+        Dangling::Remove
+    } else {
+        Dangling::Keep
+    };
+    let pruned = store.prune(dangling)?;
+    for digest in &pruned.damaged {
+        show::note(&format!(
+            "image {digest} is damaged; remove it with `rbuild rmi {digest}`, or pull or build it again"
+        ));
+    }
+    for digest in &pruned.images {
+        print(&format!("removed {digest}\n"))?;
+    }
+    print(&format!(
+        "freed {} in {} blobs\n",
+        human_size(pruned.bytes),
+        pruned.blobs
+    ))
+}

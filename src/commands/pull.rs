@@ -1,0 +1,51 @@
+//! `rbuild pull`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use builder::Cancel;
+use image::Store;
+
+use crate::args::registry::PullSettings;
+use crate::failure::{Failure, Kind};
+use crate::show::{Display, Progress};
+use crate::signals::Interrupts;
+use crate::surroundings::Surroundings;
+use crate::{credentials, stdout};
+
+/// Fetches an image and prints its digest.
+pub(super) fn pull(
+    settings: &PullSettings,
+    place: &Path,
+    here: &Surroundings,
+) -> Result<(), Failure> {
+    let store = Store::open(place)?;
+    let cancel = Arc::new(Cancel::default());
+    let ask = cancel.clone();
+    let interrupts = Interrupts::listen(move || ask.cancel())?;
+    let display = Display::new(if here.live_terminal {
+        Progress::Tty
+    } else {
+        Progress::Plain
+    });
+    let host = builder::Host {
+        store: &store,
+        session: &|| Err("a pull starts no session".into()),
+        credentials: &|name| credentials::find(&settings.registry.auth, name),
+        insecure_registries: &settings.registry.insecure,
+        cancel: &cancel,
+        proxy_env: Vec::new(),
+    };
+    let pulled = builder::pull(&host, &settings.name, &settings.platform, &|event| {
+        display.event(&event)
+    });
+    display.finish();
+    match pulled {
+        Ok(image) => stdout::print(&format!("{}\n", image.digest())),
+        Err(error) => Err(interrupts.failure().unwrap_or_else(|| {
+            let error = anyhow::Error::from_boxed(error)
+                .context(format!("pull {}", settings.name.familiar()));
+            Failure::new(Kind::Registry, error)
+        })),
+    }
+}

@@ -1,0 +1,87 @@
+//! `rbuild run`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::Store;
+use runner::{Network, RunControl, RunError, RunEvent, Stdin};
+
+use crate::args::run::RunSettings;
+use crate::failure::{Failure, Kind};
+use crate::host::{self, Execution, NetworkChoice};
+use crate::show;
+use crate::signals;
+use crate::surroundings::Surroundings;
+
+/// Runs a container and passes its exit code on; rbuild's own failures are 125, as with docker and podman.
+pub(super) fn run(
+    settings: RunSettings,
+    place: &Path,
+    here: &Surroundings,
+) -> Result<ExitCode, Failure> {
+    perform(settings, place, here).map_err(|failure| match failure.code() {
+        126 | 127 => failure,
+        _ => failure.with_kind(Kind::Code(125)),
+    })
+}
+
+fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
+    let store = Store::open(place)?;
+    let mut request = settings.request;
+    let volumes = std::mem::take(&mut request.mounts.volumes);
+    request.mounts.volumes = volumes
+        .into_iter()
+        .map(|volume| volume.based_on(&here.directory))
+        .collect();
+    request.stdin = Stdin::Caller {
+        terminal: here.stdin_is_terminal,
+    };
+    request.network = match host::network(settings.network, here, place)? {
+        NetworkChoice::None(missing) => {
+            missing.iter().for_each(|text| show::note(text));
+            Network::None
+        }
+        NetworkChoice::Host => Network::Host,
+        NetworkChoice::Pasta(program) => Network::Pasta { program },
+    };
+    let found = host::execution(here, place)?;
+    if let Execution::Possible(plan, findings) = &found
+        && plan.is_single_id()
+    {
+        findings
+            .iter()
+            .for_each(|finding| show::note(&format!("{}: {}", finding.subject, finding.observed)));
+    }
+    let plan = found.required()?;
+    let control: Arc<Mutex<Option<RunControl>>> = Arc::default();
+    let target = control.clone();
+    signals::pass_on(move |signal| {
+        if let Some(control) = &*target.lock().unwrap_or_else(PoisonError::into_inner) {
+            control.signal(signal);
+        }
+    })?;
+    let events = |event| match event {
+        RunEvent::Started(started) => {
+            control
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .replace(started);
+        }
+        RunEvent::Notice(text) => show::note(&text),
+        _ => {}
+    };
+    match runner::run(&request, &store, &plan, &events) {
+        Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
+        Err(error) => Err(explain(error)),
+    }
+}
+
+fn explain(error: RunError) -> Failure {
+    let code = u8::try_from(error.exit_code()).unwrap_or(125);
+    match error {
+        RunError::Store(error) => Failure::from(error),
+        RunError::Session(error) => host::session_failure(error),
+        other => Failure::new(Kind::Code(code), other),
+    }
+}

@@ -1,0 +1,205 @@
+//! What this machine gives to a build or a container: the ids of its session and the network of its steps. The invariant: what
+//! is missing is found out before work starts, and is said with the command that mends it.
+
+use std::path::{Path, PathBuf};
+
+use sandbox::preflight::{self, Finding, HostView, Loss};
+use sandbox::subids::SubIds;
+use sandbox::{Caller, SessionPlan, WriterChoice};
+
+use crate::args::build::NetworkArg;
+use crate::failure::Failure;
+use crate::ranges;
+use crate::surroundings::Surroundings;
+
+/// Whether something can be executed here.
+#[derive(Debug)]
+pub(crate) enum Execution {
+    /// With these ids. Findings say why they are only the caller's own.
+    Possible(SessionPlan, Vec<Finding>),
+    /// Not at all, for these reasons.
+    Impossible(Vec<Finding>),
+}
+
+impl Execution {
+    /// The plan, for commands that cannot do without.
+    ///
+    /// # Errors
+    /// When nothing can be executed here.
+    pub(crate) fn required(self) -> Result<SessionPlan, Failure> {
+        match self {
+            Self::Possible(plan, _) => Ok(plan),
+            Self::Impossible(findings) => Err(not_ready("run anything in a container", &findings)),
+        }
+    }
+}
+
+/// Finds out what a session on this store would be.
+///
+/// # Errors
+/// When the store was written with other ids.
+pub(crate) fn execution(here: &Surroundings, store: &Path) -> Result<Execution, Failure> {
+    let view = here.host_view(store);
+    let found = match preflight::before_session(&view) {
+        Ok(ids) => possible(here, &view, Some(ids), Vec::new())?,
+        Err(findings)
+            if findings
+                .iter()
+                .any(|finding| loss(finding) == Loss::Execution) =>
+        {
+            Execution::Impossible(findings)
+        }
+        Err(findings) => possible(here, &view, None, findings)?,
+    };
+    if let Execution::Possible(plan, _) = &found {
+        ranges::check(store, plan)?;
+    }
+    Ok(found)
+}
+
+fn possible(
+    here: &Surroundings,
+    view: &HostView,
+    ids: Option<SubIds>,
+    findings: Vec<Finding>,
+) -> Result<Execution, Failure> {
+    let caller = Caller {
+        uid: here.uid,
+        gid: here.gid,
+        ids,
+        writer: writer(here, view),
+    };
+    let plan = SessionPlan::choose(&caller)
+        .map_err(|error| Failure::new(crate::failure::Kind::Host, anyhow::Error::new(error)))?;
+    Ok(Execution::Possible(plan, findings))
+}
+
+fn writer(here: &Surroundings, view: &HostView) -> WriterChoice {
+    if here.uid == 0 {
+        let status = std::fs::read_to_string(view.proc.join("self/status")).unwrap_or_default();
+        return if may_write_maps(&status) {
+            WriterChoice::Caller
+        } else {
+            WriterChoice::Nobody
+        };
+    }
+    match (here.program("newuidmap"), here.program("newgidmap")) {
+        (Some(newuidmap), Some(newgidmap)) => WriterChoice::Helpers {
+            newuidmap,
+            newgidmap,
+        },
+        _ => WriterChoice::Nobody,
+    }
+}
+
+/// CAP_SETGID, CAP_SETUID, and CAP_SETFCAP for a map that holds root itself (user_namespaces(7), Linux 5.12).
+fn may_write_maps(status: &str) -> bool {
+    const NEEDED: u64 = 1 << 6 | 1 << 7 | 1 << 31;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = line
+        .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .unwrap_or(0);
+    effective & NEEDED == NEEDED
+}
+
+fn loss(finding: &Finding) -> Loss {
+    preflight::checks()
+        .find(|check| check.id == finding.id)
+        .map_or(Loss::Nothing, |check| check.loses)
+}
+
+/// The network of RUN and of containers, chosen before work starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkChoice {
+    /// Only `lo`; the text says what is missing for more, where the user did not ask for it.
+    None(Option<String>),
+    /// This machine's.
+    Host,
+    /// An own one, through this program.
+    Pasta(PathBuf),
+}
+
+/// Chooses the network.
+///
+/// # Errors
+/// When pasta was asked for by name and cannot work here.
+pub(crate) fn network(
+    asked: NetworkArg,
+    here: &Surroundings,
+    store: &Path,
+) -> Result<NetworkChoice, Failure> {
+    match asked {
+        NetworkArg::None => return Ok(NetworkChoice::None(None)),
+        NetworkArg::Host => return Ok(NetworkChoice::Host),
+        NetworkArg::Pasta | NetworkArg::Default => {}
+    }
+    let findings = match (
+        here.program("pasta"),
+        preflight::before_pasta(&here.host_view(store)),
+    ) {
+        (Some(program), Ok(())) => return Ok(NetworkChoice::Pasta(program)),
+        (_, Err(findings)) => findings,
+        (None, Ok(())) => Vec::new(),
+    };
+    if asked == NetworkArg::Pasta {
+        return Err(not_ready("connect a network with pasta", &findings));
+    }
+    let why = findings
+        .first()
+        .map_or("pasta is not installed".to_owned(), |finding| {
+            format!("{}: {}", finding.subject, finding.observed)
+        });
+    Ok(NetworkChoice::None(Some(format!(
+        "there is no network inside ({why}); `rbuild doctor` says how to get one"
+    ))))
+}
+
+/// A failure that shows findings with their remedies.
+pub(crate) fn not_ready(what: &str, findings: &[Finding]) -> Failure {
+    let reasons: Vec<String> = findings
+        .iter()
+        .map(|finding| {
+            format!(
+                "{}: {} ({})",
+                finding.subject, finding.observed, finding.why
+            )
+        })
+        .collect();
+    let failure = Failure::host(format!(
+        "this machine cannot {what}: {}",
+        reasons.join("; ")
+    ));
+    let remedies = findings.iter().filter_map(|finding| finding.remedy.clone());
+    remedies
+        .fold(failure, Failure::hint)
+        .hint("`rbuild doctor` examines everything")
+}
+
+/// What could not be set up, with what may mend it.
+pub(crate) fn session_failure(error: sandbox::SessionError) -> Failure {
+    Failure::new(crate::failure::Kind::Host, anyhow::Error::new(error))
+        .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_without_the_right_capabilities_writes_no_maps() {
+        assert!(may_write_maps("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        // Docker's default set has all three.
+        assert!(may_write_maps("CapEff:\t00000000a80425fb\n"));
+        assert!(!may_write_maps("CapEff:\t0000000000000000\n"));
+        assert!(!may_write_maps("CapEff:\t00000000280425fb\n"));
+        assert!(!may_write_maps(""));
+    }
+
+    #[test]
+    fn networks_that_need_no_program_are_taken_as_asked() {
+        let here = Surroundings::of(&[]);
+        let choice = |asked| network(asked, &here, Path::new("/s")).unwrap();
+        assert_eq!(choice(NetworkArg::None), NetworkChoice::None(None));
+        assert_eq!(choice(NetworkArg::Host), NetworkChoice::Host);
+    }
+}

@@ -1,0 +1,359 @@
+//! Everything that rbuild reads from around it: environment, home directory, clock, terminal, user ids. The invariant: it is
+//! read here, once, and handed on as values; an empty variable counts as unset.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sandbox::preflight::HostView;
+
+use crate::failure::Failure;
+
+/// The environment variable that names the store.
+pub(crate) const STORE_VARIABLE: &str = "RBUILD_ROOT";
+
+/// What surrounds this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    env: HashMap<OsString, OsString>,
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id.
+    pub gid: u32,
+    /// Whether standard error is a terminal that can move its cursor.
+    pub live_terminal: bool,
+    /// Whether standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether standard input is a terminal.
+    pub stdin_is_terminal: bool,
+    /// The working directory.
+    pub directory: PathBuf,
+    /// Seconds since 1970.
+    pub now: i64,
+    /// How many processors this process may use.
+    pub processors: usize,
+}
+
+impl Surroundings {
+    /// Looks around.
+    pub(crate) fn look() -> Self {
+        let mut here = Self {
+            env: std::env::vars_os().collect(),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            live_terminal: false,
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            // A directory that was removed has no name; paths relative to it then fail with their own error.
+            directory: std::env::current_dir().unwrap_or_default(),
+            now: unix_time(SystemTime::now()),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        here.live_terminal =
+            std::io::stderr().is_terminal() && here.text("TERM").is_none_or(|term| term != "dumb");
+        here
+    }
+
+    /// Made-up surroundings.
+    #[cfg(test)]
+    pub(crate) fn of(env: &[(&str, &str)]) -> Self {
+        Self {
+            env: env
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            uid: 1000,
+            gid: 1000,
+            live_terminal: false,
+            stdout_is_terminal: false,
+            stdin_is_terminal: false,
+            directory: "/work".into(),
+            now: 1_700_000_000,
+            processors: 2,
+        }
+    }
+
+    /// A variable's value, when it is set and not empty.
+    fn value(&self, name: &str) -> Option<&OsString> {
+        self.env
+            .get(OsString::from(name).as_os_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.value(name)?.to_str()
+    }
+
+    /// What `--build-arg NAME` and `-e NAME` take from the environment; an empty value is a value.
+    ///
+    /// # Errors
+    /// When the value is not UTF-8, which no image configuration can hold.
+    pub(crate) fn variable(&self, name: &str) -> Result<Option<String>, Failure> {
+        match self.env.get(OsString::from(name).as_os_str()) {
+            None => Ok(None),
+            Some(value) => value
+                .to_str()
+                .map(|text| Some(text.to_owned()))
+                .ok_or_else(|| {
+                    Failure::usage(format!("the environment variable {name} is not UTF-8"))
+                }),
+        }
+    }
+
+    /// An absolute path from a variable; XDG's specification says that relative ones are to be ignored.
+    fn directory(&self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.value(name)?);
+        path.is_absolute().then_some(path)
+    }
+
+    /// The store: what the command line says, RBUILD_ROOT, and then the user's data directory; root's is below /var/lib.
+    ///
+    /// # Errors
+    /// When there is no home directory to put it in.
+    pub(crate) fn store_path(&self, flag: Option<&Path>) -> Result<PathBuf, Failure> {
+        let named = flag
+            .map(Path::to_owned)
+            .or_else(|| self.value(STORE_VARIABLE).map(PathBuf::from));
+        if let Some(path) = named {
+            return std::path::absolute(&path).map_err(|error| {
+                Failure::usage(format!("the store {} is no path: {error}", path.display()))
+            });
+        }
+        if let Some(data) = self.directory("XDG_DATA_HOME") {
+            return Ok(data.join("rbuild"));
+        }
+        if self.uid == 0 {
+            return Ok("/var/lib/rbuild".into());
+        }
+        match self.directory("HOME") {
+            Some(home) => Ok(home.join(".local/share/rbuild")),
+            None => Err(Failure::host(
+                "there is no place for the store: HOME is not set to an absolute path",
+            )
+            .hint(format!(
+                "name a directory with --root DIR or {STORE_VARIABLE}=DIR"
+            ))),
+        }
+    }
+
+    /// XDG_RUNTIME_DIR, where it is set and absolute.
+    pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
+        self.directory("XDG_RUNTIME_DIR")
+    }
+
+    /// The files that may hold registry credentials, the most specific first. A file that the user named must exist.
+    pub(crate) fn auth_files(&self, flag: Option<&Path>) -> AuthFiles {
+        let named = flag
+            .map(Path::to_owned)
+            .or_else(|| self.value("REGISTRY_AUTH_FILE").map(PathBuf::from));
+        if let Some(path) = named {
+            return AuthFiles {
+                required: true,
+                candidates: vec![path],
+            };
+        }
+        let home = self.directory("HOME");
+        let config = self
+            .directory("XDG_CONFIG_HOME")
+            .or_else(|| Some(home.as_ref()?.join(".config")));
+        let docker = self
+            .value("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| Some(home.as_ref()?.join(".docker")));
+        let candidates = [
+            self.runtime_dir()
+                .map(|dir| dir.join("containers/auth.json")),
+            config.map(|dir| dir.join("containers/auth.json")),
+            docker.map(|dir| dir.join("config.json")),
+        ];
+        AuthFiles {
+            required: false,
+            candidates: candidates.into_iter().flatten().collect(),
+        }
+    }
+
+    /// SOURCE_DATE_EPOCH (reproducible-builds.org), in seconds since 1970.
+    ///
+    /// # Errors
+    /// When it is not a number: a time that is silently wrong is worse than none.
+    pub(crate) fn source_date_epoch(&self) -> Result<Option<i64>, Failure> {
+        let Some(text) = self.value("SOURCE_DATE_EPOCH") else {
+            return Ok(None);
+        };
+        let parsed = text
+            .to_str()
+            .and_then(|text| text.parse().ok())
+            .filter(|seconds: &i64| *seconds >= 0);
+        parsed.map(Some).ok_or_else(|| {
+            Failure::usage(format!(
+                "SOURCE_DATE_EPOCH={} is not a number of seconds",
+                text.to_string_lossy()
+            ))
+        })
+    }
+
+    /// The proxies that programs in RUN are to use, in both spellings (BuildKit's predefined ARGs).
+    pub(crate) fn proxies(&self) -> Vec<(String, String)> {
+        let names = [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "FTP_PROXY",
+            "NO_PROXY",
+            "ALL_PROXY",
+        ];
+        let both = names
+            .into_iter()
+            .flat_map(|name| [name.to_owned(), name.to_ascii_lowercase()]);
+        both.filter_map(|name| Some((self.text(&name)?.to_owned(), name)))
+            .map(|(value, name)| (name, value))
+            .collect()
+    }
+
+    /// Whether colours are wanted on standard error (no-color.org).
+    pub(crate) fn colour(&self) -> bool {
+        self.live_terminal && self.value("NO_COLOR").is_none()
+    }
+
+    /// The shell of `rbuild unshare`.
+    pub(crate) fn shell(&self) -> OsString {
+        self.value("SHELL")
+            .cloned()
+            .unwrap_or_else(|| "/bin/sh".into())
+    }
+
+    /// The directories of PATH.
+    pub(crate) fn path_dirs(&self) -> Vec<PathBuf> {
+        let dirs = self
+            .value("PATH")
+            .map(std::env::split_paths)
+            .into_iter()
+            .flatten();
+        dirs.filter(|dir| dir.is_absolute()).collect()
+    }
+
+    /// The first program of that name in PATH, and in the directories of the administrator's programs, which ordinary
+    /// users' PATH often lacks.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
+        let admin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+        let mut dirs = self.path_dirs().into_iter().chain(admin);
+        dirs.find_map(|dir| Some(dir.join(name)).filter(|path| path.is_file()))
+    }
+
+    /// The host, as the checks of `doctor` see it.
+    pub(crate) fn host_view(&self, store: &Path) -> HostView {
+        HostView {
+            store: store.to_owned(),
+            store_setting: "--root ".to_owned(),
+            runtime_dir: self.runtime_dir(),
+            path_dirs: self.path_dirs(),
+            executable: std::env::current_exe().unwrap_or_else(|_| "rbuild".into()),
+            ..HostView::standard()
+        }
+    }
+}
+
+/// Where registry credentials may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AuthFiles {
+    /// Whether the user named the file, so that it must exist.
+    pub required: bool,
+    /// The files, in the order in which they are asked.
+    pub candidates: Vec<PathBuf>,
+}
+
+fn unix_time(time: SystemTime) -> i64 {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_the_flags_then_the_variables_then_below_home() {
+        let home = ("HOME", "/home/ada");
+        let path = |env: &[(&str, &str)], flag: Option<&str>| {
+            Surroundings::of(env)
+                .store_path(flag.map(Path::new))
+                .unwrap()
+        };
+        assert_eq!(
+            path(&[home, ("RBUILD_ROOT", "/b")], Some("/a")),
+            Path::new("/a")
+        );
+        assert_eq!(path(&[home, ("RBUILD_ROOT", "/b")], None), Path::new("/b"));
+        assert_eq!(
+            path(&[home, ("XDG_DATA_HOME", "/d")], None),
+            Path::new("/d/rbuild")
+        );
+        assert_eq!(
+            path(&[home, ("XDG_DATA_HOME", "d")], None),
+            Path::new("/home/ada/.local/share/rbuild")
+        );
+        assert_eq!(
+            path(&[home, ("RBUILD_ROOT", "")], None),
+            Path::new("/home/ada/.local/share/rbuild")
+        );
+        assert!(path(&[home], Some("rel")).is_absolute());
+    }
+
+    #[test]
+    fn f40_without_a_home_there_is_one_clear_error() {
+        for env in [&[][..], &[("HOME", "")], &[("HOME", "relative")]] {
+            let failure = Surroundings::of(env).store_path(None).unwrap_err();
+            assert!(failure.to_string().contains("HOME"), "{failure}");
+            assert!(failure.hints().iter().any(|hint| hint.contains("--root")));
+        }
+        let root = Surroundings {
+            uid: 0,
+            ..Surroundings::of(&[])
+        };
+        assert_eq!(root.store_path(None).unwrap(), Path::new("/var/lib/rbuild"));
+    }
+
+    #[test]
+    fn auth_files_come_in_podmans_order_and_a_named_one_is_required() {
+        let env = [("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/7")];
+        let found = Surroundings::of(&env).auth_files(None);
+        let expected = [
+            "/run/user/7/containers/auth.json",
+            "/h/.config/containers/auth.json",
+            "/h/.docker/config.json",
+        ];
+        assert_eq!(
+            found,
+            AuthFiles {
+                required: false,
+                candidates: expected.map(PathBuf::from).to_vec()
+            }
+        );
+        let named = Surroundings::of(&[("REGISTRY_AUTH_FILE", "/x")]).auth_files(None);
+        assert_eq!(
+            named,
+            AuthFiles {
+                required: true,
+                candidates: vec!["/x".into()]
+            }
+        );
+        assert_eq!(
+            Surroundings::of(&[("DOCKER_CONFIG", "/d")])
+                .auth_files(None)
+                .candidates,
+            [Path::new("/d/config.json")]
+        );
+    }
+
+    #[test]
+    fn f23_a_source_date_epoch_that_is_no_number_is_an_error() {
+        let epoch = |text| Surroundings::of(&[("SOURCE_DATE_EPOCH", text)]).source_date_epoch();
+        assert_eq!(epoch("12").unwrap(), Some(12));
+        assert_eq!(epoch("").unwrap(), None);
+        assert!(epoch("yesterday").is_err());
+        assert!(epoch("-1").is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! `rbuild build`, its wiring: where files come from, where results go, what is said.
+
+use std::fs;
+
+use crate::support::Place;
+
+const COPY_ONLY: &str = "FROM scratch\nCOPY hello.txt /\nUSER 65532:65532\n";
+
+fn place() -> Place {
+    let place = Place::new();
+    place
+        .write("hello.txt", "hello\n")
+        .write("Containerfile", COPY_ONLY);
+    place
+}
+
+#[test]
+fn the_cards_own_call_equals_build() {
+    let place = place();
+    let (first, stderr) = place.expect(0, &["-f", "Containerfile", "."]);
+    assert!(first.starts_with("sha256:"), "{first}");
+    assert!(
+        stderr
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with("built sha256:") && line.contains("65532:65532")),
+        "{stderr}"
+    );
+    let (again, _) = place.expect(0, &["build", "-q", "-f", "Containerfile", "."]);
+    assert_eq!(again.lines().count(), 1);
+}
+
+#[test]
+fn quiet_prints_the_id_and_nothing_else() {
+    let place = place();
+    let (stdout, stderr) = place.expect(0, &["build", "-q", "--iidfile", "id", "."]);
+    assert_eq!(stderr, "");
+    assert_eq!(
+        fs::read_to_string(place.context().join("id")).expect("the id"),
+        stdout.trim()
+    );
+}
+
+#[test]
+fn json_progress_is_one_object_per_line_also_when_it_fails() {
+    let place = place();
+    let (_, stderr) = place.expect(0, &["build", "--progress", "json", "."]);
+    let events: Vec<serde_json::Value> = stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(
+        events.iter().any(|event| event["event"] == "committed"),
+        "{stderr}"
+    );
+    place.write("Containerfile", "FROM scratch\nCOPY missing /\n");
+    let (_, stderr) = place.expect(1, &["build", "--progress", "json", "."]);
+    let last: serde_json::Value =
+        serde_json::from_str(stderr.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["event"], "failed");
+}
+
+#[test]
+fn dry_run_prints_the_plan_and_builds_nothing() {
+    let place = place();
+    let (plan, _) = place.expect(0, &["build", "--dry-run", "-t", "never", "."]);
+    assert!(plan.contains("COPY hello.txt /"), "{plan}");
+    let (images, _) = place.expect(0, &["images"]);
+    assert_eq!(images.lines().count(), 1, "{images}");
+}
+
+#[test]
+fn outputs_are_written_where_they_were_asked_for() {
+    let place = place();
+    place.expect(
+        0,
+        &[
+            "-o",
+            "type=oci,dest=layout",
+            "-o",
+            "type=oci,dest=image.tar",
+            "-o",
+            "files",
+            "-o",
+            "type=docker,dest=d.tar",
+            ".",
+        ],
+    );
+    for name in ["layout/index.json", "image.tar", "files/hello.txt", "d.tar"] {
+        assert!(place.context().join(name).exists(), "{name}");
+    }
+    let output = place
+        .rbuild()
+        .args(["-o", "-", "."])
+        .output()
+        .expect("it starts");
+    assert!(output.status.success());
+    assert_eq!(
+        output.stdout.get(257..262),
+        Some(&b"ustar"[..]),
+        "standard output is a tar"
+    );
+}
+
+#[test]
+fn a_containerfile_on_standard_input_has_files_or_not() {
+    let place = place();
+    let with = place
+        .rbuild()
+        .args(["-f", "-", "."])
+        .write_stdin(COPY_ONLY)
+        .output()
+        .expect("it starts");
+    assert!(
+        with.status.success(),
+        "{}",
+        String::from_utf8_lossy(&with.stderr)
+    );
+    let without = place
+        .rbuild()
+        .arg("-")
+        .write_stdin(COPY_ONLY)
+        .output()
+        .expect("it starts");
+    assert_eq!(without.status.code(), Some(1));
+    let empty = place
+        .rbuild()
+        .arg("-")
+        .write_stdin("FROM scratch\nLABEL a=b\nUSER 1:1\n")
+        .output()
+        .expect("it starts");
+    assert!(
+        empty.status.success(),
+        "{}",
+        String::from_utf8_lossy(&empty.stderr)
+    );
+}
+
+#[test]
+fn errors_show_the_line_of_the_containerfile() {
+    let place = place();
+    place.write("Containerfile", "FROM scratch\nCOPPY a b\n");
+    let (_, stderr) = place.expect(1, &["."]);
+    assert!(stderr.contains("--> Containerfile:2:1"), "{stderr}");
+    place.write("Containerfile", "FROM scratch\nCOPY hello.txt /\n");
+    let (_, stderr) = place.expect(1, &["."]);
+    assert!(stderr.contains("USER 65532:65532"), "{stderr}");
+    let (_, stderr) = place.expect(1, &["no-such-directory"]);
+    assert!(stderr.contains("no-such-directory"), "{stderr}");
+}
+
+#[test]
+fn a_failing_step_shows_its_lines_its_exit_code_and_its_output() {
+    requires!(execution);
+    let busybox = requires!(base "busybox");
+    let place = place();
+    place.write(
+        "Containerfile",
+        "FROM busybox\nRUN echo before; exit 7\nUSER 1:1\n",
+    );
+    let context = format!("busybox=oci-layout:{}", busybox.display());
+    let (_, stderr) = place.expect(1, &["--network", "none", "--build-context", &context, "."]);
+    for part in [
+        "before",
+        "Containerfile:2:1",
+        "RUN echo before; exit 7",
+        "7",
+    ] {
+        assert!(stderr.contains(part), "{part} is missing in {stderr}");
+    }
+}

@@ -1,0 +1,34 @@
+//! The end-to-end tests of the binary: one program, one module for each topic.
+//!
+//! They run in every degree of rootlessness (`RBUILD_TEST_USER`, see tests/run.sh); a test that cannot run somewhere says so with
+//! [`requires!`]. To add a topic: a file here, and its `mod` line below; a test at the end notices a file that was forgotten.
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod support;
+
+mod cli_build;
+mod cli_debug;
+mod cli_exit_codes;
+mod cli_help;
+mod cli_store;
+
+#[test]
+fn no_test_file_was_forgotten() {
+    let own = include_str!("main.rs");
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
+    for entry in std::fs::read_dir(directory).expect("the tests' own directory") {
+        let name = entry
+            .expect("an entry of it")
+            .file_name()
+            .into_string()
+            .expect("a name of ours");
+        let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else {
+            continue;
+        };
+        assert!(
+            own.contains(&format!("mod {module};")),
+            "{name} is not in main.rs"
+        );
+    }
+}
