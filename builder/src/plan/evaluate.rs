@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use containerfile::{Arg, Containerfile, Diagnostic, InstructionKind, Pairs, Word};
+use containerfile::{Arg, Containerfile, Diagnostic, InstructionKind, Pair, Pairs, Word};
 use image::ImageConfig;
 
 use super::findings::{Checked, Findings, Site};
@@ -118,7 +118,8 @@ impl Evaluation<'_> {
         let config = self.pins.get(&wanted.key)?.config();
         let place = self.stages.opening(index).image.span;
         let (found, asked) = (config.platform(), &wanted.key.platform);
-        if asked.fit(&found).is_none() {
+        // Old images do not say what they are for.
+        if !found.architecture.is_empty() && asked.fit(&found).is_none() {
             let message = format!("{} is for {found}, not for {asked}", wanted.name);
             findings.push(Diagnostic::warning(
                 "InvalidBaseImagePlatform",
@@ -272,7 +273,10 @@ impl StageEvaluator<'_, '_> {
 
     /// All values see the environment before the instruction.
     fn env(&mut self, site: &Site<'_>, pairs: &Pairs) -> Checked<()> {
-        let values = self.pairs(site, pairs, "the name of an ENV")?;
+        let scope = &self.state.scope;
+        let values = self.pairs(site, pairs, |name| {
+            site.expand_variable(name, scope, "the name of an ENV")
+        })?;
         self.configured(history::pairs("ENV", &values, pairs.legacy));
         for (name, value) in values {
             self.state.scope.env.set(&name, value);
@@ -281,19 +285,24 @@ impl StageEvaluator<'_, '_> {
     }
 
     fn label(&mut self, site: &Site<'_>, pairs: &Pairs) -> Checked<()> {
-        let values = self.pairs(site, pairs, "the name of a LABEL")?;
+        let scope = &self.state.scope;
+        let values = self.pairs(site, pairs, |name| {
+            site.expand_name(name, scope, "the name of a LABEL")
+        })?;
         self.configured(history::pairs("LABEL", &values, pairs.legacy));
         self.state.image.config.labels.extend(values);
         Ok(())
     }
 
-    fn pairs(&self, site: &Site<'_>, pairs: &Pairs, what: &str) -> Checked<Vec<(String, String)>> {
-        let scope = &self.state.scope;
-        let expand = |pair: &containerfile::Pair| {
-            Ok((
-                site.expand_name(&pair.name, scope, what)?,
-                site.expand(&pair.value, scope)?,
-            ))
+    fn pairs(
+        &self,
+        site: &Site<'_>,
+        pairs: &Pairs,
+        name: impl Fn(&Word) -> Checked<String>,
+    ) -> Checked<Vec<(String, String)>> {
+        let expand = |pair: &Pair| {
+            let value = site.expand(&pair.value, &self.state.scope)?;
+            Ok((name(&pair.name)?, value))
         };
         pairs.pairs.iter().map(expand).collect()
     }
@@ -304,7 +313,8 @@ impl StageEvaluator<'_, '_> {
         let globals = self.context.globals;
         let mut shown = Vec::new();
         for entry in &arg.entries {
-            let name = site.expand_name(&entry.name, &self.state.scope, "the name of an ARG")?;
+            let name =
+                site.expand_variable(&entry.name, &self.state.scope, "the name of an ARG")?;
             let value = match (globals.build_arg(&name), &entry.default) {
                 (Some(given), _) => Some(given.to_owned()),
                 (None, Some(word)) => Some(site.expand(word, &self.state.scope)?),

@@ -122,6 +122,20 @@ impl<'i> Site<'i> {
         Ok(expansion.text)
     }
 
+    /// The name of a variable: not blank, and without the sign that ends it.
+    pub(super) fn expand_variable(
+        &self,
+        word: &Word,
+        scope: &Scope,
+        what: &str,
+    ) -> Checked<String> {
+        let name = self.expand_name(word, scope, what)?;
+        if name.contains('=') {
+            return Err(self.error(word.span, format!("{what} holds an equals sign: {name:?}")));
+        }
+        Ok(name)
+    }
+
     /// The values of a word, split at blanks.
     pub(super) fn expand_words(&self, word: &Word, scope: &Scope) -> Checked<Vec<String>> {
         let WordsExpansion { words, .. } =
@@ -148,18 +162,28 @@ impl<'i> Site<'i> {
     }
 
     fn expansion(&self, word: &Word, scope: &Scope) -> Checked<Expansion> {
-        expand::expand(
-            &word.raw,
-            &|name| scope.lookup(name),
-            self.escape,
-            Mode::Word,
-        )
-        .map_err(|error| self.error(word.span, explain(&error)))
+        value_of(word, &|name| scope.lookup(name), self.escape)
+            .map_err(|error| Box::new(self.placed(*error)))
     }
 }
 
+/// The value of a word. None may hold what neither a path nor an environment can.
+pub(super) fn value_of(
+    word: &Word,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    escape: EscapeChar,
+) -> Checked<Expansion> {
+    let expansion = expand::expand(&word.raw, lookup, escape, Mode::Word)
+        .map_err(|error| Diagnostic::error(word.span, explain(&error)))?;
+    if expansion.text.contains('\0') {
+        let message = "the value holds a NUL character";
+        return Err(Box::new(Diagnostic::error(word.span, message)));
+    }
+    Ok(expansion)
+}
+
 /// The error with its cause: its own text fits after "cannot".
-pub(super) fn explain(error: &ExpandError) -> String {
+fn explain(error: &ExpandError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("cannot {error}: {source}"),
         None => format!("cannot {error}"),

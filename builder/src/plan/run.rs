@@ -10,6 +10,10 @@ use crate::step::{RunNetwork, RunStep, Step, StepKind};
 impl StageEvaluator<'_, '_> {
     pub(super) fn run(&mut self, site: &Site<'_>, run: &Run) -> Checked<()> {
         let (argv, script) = self.program(site, &run.command)?;
+        if argv.iter().chain(&script).any(|text| text.contains('\0')) {
+            let message = "RUN holds a NUL character, which no argument can";
+            return Err(site.error(site.instruction.span, message));
+        }
         let network = match run.network.as_ref().map(|mode| mode.value) {
             None | Some(NetworkMode::Default) => RunNetwork::Default,
             Some(NetworkMode::None) => RunNetwork::None,

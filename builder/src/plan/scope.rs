@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use containerfile::expand::{self, Expansion, Mode};
+use containerfile::expand::Expansion;
 use containerfile::{Containerfile, Diagnostic, EscapeChar, InstructionKind, Span, Word};
 use image::Platform;
 
 use super::PlanOptions;
-use super::findings::{Checked, Findings, explain};
+use super::findings::{Checked, Findings, value_of};
 
 /// Proxy arguments need no `ARG`: a `RUN` sees them, and they change neither its key nor the history.
 const PROXIES: [&str; 5] = [
@@ -125,13 +125,7 @@ impl Globals {
 
     /// The value of a word of `FROM`.
     pub(super) fn expand(&self, word: &Word) -> Checked<Expansion> {
-        expand::expand(
-            &word.raw,
-            &|name| self.get(name).map(str::to_owned),
-            self.escape,
-            Mode::Word,
-        )
-        .map_err(|error| Box::new(Diagnostic::error(word.span, explain(&error))))
+        value_of(word, &|name| self.get(name).map(str::to_owned), self.escape)
     }
 
     /// The value that `ARG name` without a default imports.

@@ -121,3 +121,22 @@ fn all_fixtures_without_mounts_are_planned() {
         assert!(!planned(&folder).plan.stages.is_empty());
     }
 }
+
+#[test]
+fn no_broken_file_makes_the_planner_panic() {
+    let Some(fixtures) = fixtures() else { return };
+    for folder in fs::read_dir(fixtures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        let text = without_mounts(&fs::read_to_string(folder.join("Containerfile")).unwrap());
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        for cut in 0..lines.len() {
+            let (before, after) = lines.split_at(cut);
+            let _ = of(&before.concat()).attempt();
+            let _ = of(&after.concat()).attempt();
+            let _ = of(&[before.concat(), after[1..].concat()].concat()).attempt();
+            let _ = of(&[after.concat(), before.concat()].concat()).attempt();
+        }
+    }
+}

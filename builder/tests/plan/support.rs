@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use containerfile::{Diagnostic, Severity, Source};
 use image::{Image, ImageConfig, Platform};
-use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions};
+use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedImage};
 use rbuild_builder::{
     BuildPlan, CopyStep, NamedContext, PlannedStage, PlannedStep, RunStep, StepKind,
 };
@@ -101,6 +101,19 @@ impl Asked {
         self.finish().unwrap_or_else(|error| panic!("{error:?}"))
     }
 
+    /// What is looked up first.
+    pub(crate) fn wanted(self) -> Vec<WantedImage> {
+        let parsed = containerfile::parse(&Source::new("Containerfile", self.text.clone()));
+        let options = self.options();
+        let draft = Draft::of(&parsed, &options).unwrap();
+        draft.images().to_vec()
+    }
+
+    /// Plans, whatever comes of it.
+    pub(crate) fn attempt(self) -> Result<Planned, PlanError> {
+        self.finish()
+    }
+
     /// The rounds of look-ups: the names asked for in each.
     pub(crate) fn rounds(self) -> Vec<Vec<String>> {
         let mut rounds = Vec::new();
@@ -136,9 +149,8 @@ impl Asked {
         self.run(&mut Vec::new())
     }
 
-    fn run(self, rounds: &mut Vec<Vec<String>>) -> Result<Planned, PlanError> {
-        let parsed = containerfile::parse(&Source::new("Containerfile", self.text.clone()));
-        let options = PlanOptions {
+    fn options(&self) -> PlanOptions<'_> {
+        PlanOptions {
             build_args: &self.build_args,
             named_contexts: &self.contexts,
             target: self.target.as_deref(),
@@ -147,7 +159,12 @@ impl Asked {
             labels: &self.labels,
             allow_host_network: self.host_network,
             source_date_epoch: self.epoch,
-        };
+        }
+    }
+
+    fn run(self, rounds: &mut Vec<Vec<String>>) -> Result<Planned, PlanError> {
+        let parsed = containerfile::parse(&Source::new("Containerfile", self.text.clone()));
+        let options = self.options();
         let draft = Draft::of(&parsed, &options)?;
         let mut wanted = draft.images().to_vec();
         let mut pins = Pins::new();

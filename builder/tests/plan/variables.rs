@@ -271,3 +271,18 @@ fn the_other_escape_character_is_used_in_words() {
     let planned = plan("# escape=`\nFROM scratch\nENV a=x\nENV b=`$a c=c:\\$a\n");
     assert_eq!(planned.env(), ["a=x", "b=$a", "c=c:\\x"]);
 }
+
+#[test]
+fn what_no_environment_can_hold_is_an_error() {
+    assert_eq!(
+        errors("FROM scratch\nARG n=a=b\nENV $n=1\nARG $n\n"),
+        [
+            "$n | the name of an ENV holds an equals sign: \"a=b\"",
+            "$n | the name of an ARG holds an equals sign: \"a=b\"",
+        ]
+    );
+    for text in ["ENV a=x\0", "WORKDIR /\0", "RUN x\0", "COPY a\0 /"] {
+        let found = errors(&format!("FROM scratch\n{text}\n"));
+        assert!(found[0].contains("NUL"), "{found:?}");
+    }
+}
