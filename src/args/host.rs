@@ -32,10 +32,6 @@ Inside, id 0 is you, and id k+1 is image id k.";
 #[command(after_help = UNSHARE)]
 pub(crate) struct UnshareArgs {
     /// The command and its arguments [default: $SHELL]
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }

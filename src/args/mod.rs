@@ -53,6 +53,7 @@ Exit codes: 0 done, 1 a step failed or something was found, 2 usage, 3 host not 
 
 /// Options of every command.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The directory of the store [env: RBUILD_ROOT] [default: ~/.local/share/rbuild, root: /var/lib/rbuild]
     #[arg(long, global = true, value_name = "DIR")]

@@ -18,24 +18,26 @@ Exit code: the program's own, 128 + n after signal n, or 125 (not started), 126 
 
 /// Arguments of `rbuild run`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "rbuild run [OPTIONS] IMAGE [ARGUMENT]...")]
 pub(crate) struct RunArgs {
-    /// A name, an id, or the beginning of an id
-    #[arg(value_name = "IMAGE")]
-    image: String,
-    /// Arguments for the program
+    /// A name, an id, or the beginning of an id; then arguments for the program
+    // One list: options after the image are the program's, which clap does for a list only.
     #[arg(
-        value_name = "ARGUMENT",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
+        value_name = "IMAGE [ARGUMENT]",
+        required = true,
+        trailing_var_arg = true
     )]
-    args: Vec<String>,
+    words: Vec<String>,
     #[command(flatten)]
     process: ProcessArgs,
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
     files: FileArgs,
+    /// Say more about what is done; twice for everything
+    // Takes the place of the global option of the same id, whose `-v` means a volume here, as in docker and podman.
+    #[arg(long, action = clap::ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
 }
 
 /// What runs.
@@ -110,9 +112,10 @@ impl RunArgs {
     /// # Errors
     /// The first argument that makes no sense, by name.
     pub(crate) fn settings(self, here: &Surroundings) -> Result<RunSettings, Failure> {
+        let mut words = self.words.into_iter();
         let request = RunRequest {
-            image: self.image,
-            program: self.process.settings(self.args, here)?,
+            image: words.next().unwrap_or_default(),
+            program: self.process.settings(words.collect(), here)?,
             mounts: self.files.settings()?,
             userns: match &self.isolation.userns {
                 Some(text) => text.parse().map_err(misused)?,
@@ -277,6 +280,14 @@ mod tests {
             .collect();
         assert_eq!(volumes, [true, false]);
         assert_eq!(settings("run hello").request.userns, UsernsMode::Default);
+    }
+
+    #[test]
+    fn v_is_a_volume_and_verbose_is_still_heard() {
+        let got = parse("run --verbose -v /s:/t hello").unwrap();
+        assert_eq!(got.global.verbose, 1);
+        assert_eq!(parse("-v images").unwrap().global.verbose, 1);
+        assert_eq!(parse("images -vv").unwrap().global.verbose, 2);
     }
 
     #[test]

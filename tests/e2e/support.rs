@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// The degree of rootlessness that the tests run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Degree {
+pub(crate) enum Degree {
     /// An ordinary user with subordinate ids.
     SubIds,
     /// An ordinary user without any.
@@ -20,7 +20,7 @@ pub enum Degree {
 }
 
 /// The degree, from RBUILD_TEST_USER, else from the user and its sub-ids.
-pub fn degree() -> Degree {
+pub(crate) fn degree() -> Degree {
     match std::env::var("RBUILD_TEST_USER").as_deref() {
         Ok("subids") => Degree::SubIds,
         Ok("nosub") => Degree::NoSub,
@@ -93,25 +93,25 @@ macro_rules! skip {
 }
 
 /// The program under test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("RBUILD_BIN")
         .map_or_else(|| env!("CARGO_BIN_EXE_rbuild").into(), PathBuf::from)
 }
 
 /// An OCI layout with a base image, where the tests were given any.
-pub fn base(name: &str) -> Option<PathBuf> {
+pub(crate) fn base(name: &str) -> Option<PathBuf> {
     let layout = PathBuf::from(std::env::var_os("RBUILD_TEST_BASES")?).join(name);
     layout.join("index.json").exists().then_some(layout)
 }
 
 /// Whether a program is in PATH.
-pub fn in_path(name: &str) -> bool {
+pub(crate) fn in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
 /// Whether anything can be executed in a session here.
-pub fn can_execute() -> bool {
+pub(crate) fn can_execute() -> bool {
     Place::new()
         .rbuild()
         .args(["unshare", "true"])
@@ -120,13 +120,13 @@ pub fn can_execute() -> bool {
 }
 
 /// A test's own directory: a store, a context, and whatever it makes.
-pub struct Place {
+pub(crate) struct Place {
     directory: TempDir,
 }
 
 impl Place {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new()
             .prefix("rbuild-e2e-")
             .tempdir()
@@ -137,22 +137,22 @@ impl Place {
     }
 
     /// The directory itself.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// The build context, which is also the working directory of [`Place::rbuild`].
-    pub fn context(&self) -> PathBuf {
+    pub(crate) fn context(&self) -> PathBuf {
         self.path().join("context")
     }
 
     /// The store.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.path().join("store")
     }
 
     /// Writes a file of the context.
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
         let path = self.context().join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, text).expect("a file");
@@ -160,7 +160,7 @@ impl Place {
     }
 
     /// Writes an executable file of the context.
-    pub fn write_program(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write_program(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
         self.write(name, text);
         fs::set_permissions(self.context().join(name), fs::Permissions::from_mode(0o755))
             .expect("its mode");
@@ -168,7 +168,7 @@ impl Place {
     }
 
     /// The program under test, in the context, with this place's store and nothing of the caller's configuration.
-    pub fn rbuild(&self) -> Command {
+    pub(crate) fn rbuild(&self) -> Command {
         let mut command = Command::new(binary());
         command
             .current_dir(self.context())
@@ -189,7 +189,7 @@ impl Place {
     }
 
     /// Builds `containerfile` with more arguments and returns the image's id.
-    pub fn build(&self, containerfile: &str, args: &[&str]) -> String {
+    pub(crate) fn build(&self, containerfile: &str, args: &[&str]) -> String {
         self.write("Containerfile", containerfile);
         let output = self
             .rbuild()
@@ -211,7 +211,7 @@ impl Place {
     }
 
     /// Runs rbuild, expects the exit code, and returns standard output and standard error.
-    pub fn expect(&self, code: i32, args: &[&str]) -> (String, String) {
+    pub(crate) fn expect(&self, code: i32, args: &[&str]) -> (String, String) {
         let output = self.rbuild().args(args).output().expect("it starts");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));

@@ -203,11 +203,8 @@ fn flags_of_results_reach_their_settings() {
     assert_eq!(got.progress, Progress::Json);
     assert_eq!(settings("-q").results.progress, Progress::Quiet);
     assert!(refused("--progress tty .").contains("terminal"));
-    let terminal = Surroundings {
-        live_terminal: true,
-        stdout_is_terminal: true,
-        ..Surroundings::of(&[])
-    };
+    let mut terminal = Surroundings::of(&[]);
+    (terminal.live_terminal, terminal.stdout_is_terminal) = (true, true);
     for line in [".", "--progress tty"] {
         assert_eq!(
             settings_in(&terminal, line).unwrap().results.progress,
