@@ -1,0 +1,24 @@
+//! What the crate asks of the kernel, tried on the kernel: sessions, steps, and a drill of escapes from them.
+//!
+//! The program is several in one, told apart by `argv[0]` as rbuild itself is: the tests, the session and the steps that the
+//! crate re-executes, the drill that runs inside steps, and the callers that the tests kill. The invariant: nothing but
+//! `divert` happens before the program knows which of them it is.
+
+// As the rest of the workspace calls it.
+extern crate rbuild_sandbox as sandbox;
+
+mod drill;
+mod host;
+mod setup;
+mod stage;
+mod trial;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let diverted = sandbox::divert(&[(stage::ENTRY, stage::main)]);
+    if let Some(code) = diverted.or_else(drill::divert) {
+        return code;
+    }
+    trial::run(&[("setup", setup::TRIALS)])
+}
