@@ -65,8 +65,8 @@ pub(crate) struct RmiArgs {
 
 const PRUNE: &str = "\
 Examples:
-  rbuild prune             delete layers, steps and files that no image and no running build uses
-  rbuild prune --all       delete the step cache and images without a name as well";
+  rbuild prune             delete layers that no image and no running build uses
+  rbuild prune --all       delete the step cache, unpacked layers and images without a name as well";
 
 /// Arguments of `rbuild prune`.
 #[derive(Clone, Debug, clap::Args)]

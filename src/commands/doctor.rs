@@ -70,8 +70,7 @@ fn try_overlay(here: &Surroundings, place: &Path) -> Result<(), Errno> {
     let result = made
         .map_err(errno)
         .and_then(|()| attempt(here, &Trial::Overlay(scratch.clone())));
-    // The kernel leaves a directory of mode 000 in the work directory, workdir/work; its owner may remove it when empty.
-    let _ = std::fs::remove_dir(scratch.join("work/work"));
+    // The session has removed what the kernel made in it; this is for a session that did not start.
     let _ = std::fs::remove_dir_all(&scratch);
     result
 }
@@ -146,7 +145,16 @@ fn perform(trial: &Trial) -> i32 {
                 data_only: Vec::new(),
                 upper: Some(upper),
             };
-            overlay.mount().map_or_else(|failure| failure.errno, |_| 0)
+            let errno = overlay.mount().map_or_else(
+                |failure| failure.errno,
+                |mount| {
+                    drop(mount);
+                    0
+                },
+            );
+            // The kernel leaves directories of mode 000 in the work directory, which only a capability opens.
+            let _ = std::fs::remove_dir_all(scratch);
+            errno
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{show, stdout};
 /// What can be done inside the session: the main process re-executes itself for each.
 pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
     (builder::ENTRY, builder::session_entry),
+    (builder::PRUNE_ENTRY, builder::prune_entry),
     (runner::ENTRY, runner::session_entry),
     unshare::ENTRY,
     doctor::ENTRY,

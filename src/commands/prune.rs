@@ -6,14 +6,20 @@ use image::Store;
 use image::store::Dangling;
 
 use crate::args::store::PruneArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
+use crate::host;
 use crate::show;
 use crate::stdout::{human_size, print};
 use crate::surroundings::Surroundings;
 
 /// Deletes what nothing uses.
-pub(super) fn prune(args: &PruneArgs, place: &Path, _here: &Surroundings) -> Result<(), Failure> {
+pub(super) fn prune(args: &PruneArgs, place: &Path, here: &Surroundings) -> Result<(), Failure> {
     let store = Store::open(place)?;
+    if args.all {
+        // Trees belong to subordinate ids, so only the session can remove them.
+        let plan = host::execution(here, place)?.required()?;
+        builder::clear_cache(&store, &plan).map_err(|error| Failure::new(Kind::Host, error))?;
+    }
     let dangling = if args.all {
         Dangling::Remove
     } else {

@@ -11,6 +11,8 @@ mod cli_build;
 mod cli_debug;
 mod cli_exit_codes;
 mod cli_help;
+mod cli_host;
+mod cli_signals;
 mod cli_store;
 
 #[test]
