@@ -61,6 +61,16 @@ pub fn user_text(config: &ContainerConfig, request: &RunRequest) -> String {
     }
 }
 
+/// The ids that a user of numbers will most likely get: a group that is not named is mostly the same number. Only a guess:
+/// the image's own files decide.
+pub(crate) fn numeric_ids(user: &str) -> Option<Ids> {
+    let (uid, gid) = user.split_once(':').unwrap_or((user, user));
+    Some(Ids {
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+    })
+}
+
 /// One container, described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerSpec {
@@ -389,6 +399,14 @@ mod tests {
                 .notices
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn numbers_are_guessed_and_names_are_not() {
+        assert_eq!(numeric_ids("5:6"), Some(Ids { uid: 5, gid: 6 }));
+        assert_eq!(numeric_ids("5"), Some(Ids { uid: 5, gid: 5 }));
+        assert_eq!(numeric_ids("app"), None);
+        assert_eq!(numeric_ids("5:app"), None);
     }
 
     #[test]

@@ -18,12 +18,13 @@ use sandbox::{
 };
 use thiserror::Error;
 
-use crate::container::{ContainerError, ContainerSpec, user_text};
+use crate::container::{ContainerError, ContainerSpec, numeric_ids, user_text};
 use crate::names;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
 use crate::reown::{self, ReownError, Reowned, Wanted};
 use crate::request::Network;
 use crate::stdio::Streams;
+use crate::userns::{Ids, Mapping};
 
 /// Why a container did not run, or was lost.
 #[derive(Debug, Error)]
@@ -158,8 +159,10 @@ struct Prepared {
     container: ContainerSpec,
     root: OwnedFd,
     trees: Trees,
-    /// Dropped last: what the container wrote goes with it.
+    /// What the container wrote goes with it.
     work: WorkArea,
+    /// Holds the layers for as long as they are mounted; dropped last.
+    _store: Store,
 }
 
 impl Prepared {
@@ -174,25 +177,46 @@ impl Prepared {
         };
         let trees = Trees::of(&store, ownership);
         let layers = trees.layers(&store, &job.diff_ids)?;
-        let mut lowers: Vec<PathBuf> = layers.iter().rev().map(|layer| layer.directory.clone()).collect();
+        let mut lowers: Vec<PathBuf> = layers
+            .iter()
+            .rev()
+            .map(|layer| layer.directory.clone())
+            .collect();
         lowers.push(trees.skeleton(&store)?);
         let work = WorkArea::create(&store)?;
-        let mut root = mount(&work, lowers.clone())?;
-        let name = job.digest.short();
-        let account = account(&root, ownership, &user_text(&job.config, &job.request))?;
-        let container = ContainerSpec::new(&job.config, &job.request, &account, image_ids, &name)?;
         let notice = |text: String| {
             // The main process may be gone; then nobody reads notices.
             let _ = send(&context.socket, &FromSession::Notice(text));
         };
+        let reown = |mapping: Option<Mapping>| match mapping.and_then(Mapping::reowned_from) {
+            Some(kept) if !context.is_single_id() => {
+                reowned(&store, &work, &layers, job, kept, &notice)
+            }
+            _ => Ok(None),
+        };
+        // A USER of numbers says who is kept before any account is looked up, and then one mount is enough.
+        let user = user_text(&job.config, &job.request);
+        let expected = numeric_ids(&user).map(|ids| job.request.userns.mapping(ids));
+        let mut top = reown(expected)?;
+        let mut root = mount(&work, top.as_ref(), &lowers)?;
+        let account = account(&root, &user)?;
+        let name = job.digest.short();
+        let container = ContainerSpec::new(&job.config, &job.request, &account, image_ids, &name)?;
         container.notices.iter().cloned().for_each(&notice);
-        if !context.is_single_id()
-            && let Some(reowned) = reowned(&store, &work, &layers, job, &container, &notice)?
-        {
-            lowers.insert(0, reowned.path());
-            root = mount(&work, lowers)?;
+        if expected != Some(container.mapping) {
+            let other = reown(Some(container.mapping))?;
+            if top.is_some() || other.is_some() {
+                top = other;
+                root = mount(&work, top.as_ref(), &lowers)?;
+            }
         }
-        Ok(Self { container, root, trees, work })
+        Ok(Self {
+            container,
+            root,
+            trees,
+            work,
+            _store: store,
+        })
     }
 
     /// The sandbox; what it refers to is added to `handles`.
@@ -228,17 +252,29 @@ impl Prepared {
     fn mounts(&self, job: &RunJob, handles: &mut Handles) -> Result<Vec<MountSpec>, ExecuteError> {
         let mut mounts = Vec::new();
         let mut tree = |path: &Path, target: String, read_only: bool| {
-            let failed = |source| ExecuteError::Volume { target: target.clone(), source };
+            let failed = |source| ExecuteError::Volume {
+                target: target.clone(),
+                source,
+            };
             let handle = sandbox::detached_tree(path).map_err(failed)?;
             let directory = is_directory(&handle).map_err(|source| scratch(path, source))?;
-            let source = MountSource::Tree { handle: handles.add(handle), directory };
-            mounts.push(MountSpec { target, source, read_only });
+            let source = MountSource::Tree {
+                handle: handles.add(handle),
+                directory,
+            };
+            mounts.push(MountSpec {
+                target,
+                source,
+                read_only,
+            });
             Ok::<_, ExecuteError>(())
         };
         let etc = self.work.directory("etc")?;
         // A host without the file has no resolver to pass on.
         let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        for (name, text) in names::files(&job.request.network, &self.container.hostname, &host_resolv) {
+        for (name, text) in
+            names::files(&job.request.network, &self.container.hostname, &host_resolv)
+        {
             let path = etc.join(name);
             fs::write(&path, text).map_err(|source| scratch(&path, source))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
@@ -251,7 +287,10 @@ impl Prepared {
         }
         let tmpfs = job.request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
             target: tmpfs.target.clone(),
-            source: MountSource::Tmpfs { size: tmpfs.size, mode: tmpfs.mode },
+            source: MountSource::Tmpfs {
+                size: tmpfs.size,
+                mode: tmpfs.mode,
+            },
             read_only: false,
         });
         mounts.extend(tmpfs);
@@ -277,7 +316,10 @@ impl Prepared {
 }
 
 fn scratch(path: &Path, source: io::Error) -> ExecuteError {
-    ExecuteError::Scratch { path: path.to_owned(), source }
+    ExecuteError::Scratch {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
@@ -286,7 +328,16 @@ fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Mounts the image with a fresh writable layer, whose root looks like that of the topmost lower one.
-fn mount(work: &WorkArea, lowers: Vec<PathBuf>) -> Result<OwnedFd, ExecuteError> {
+fn mount(
+    work: &WorkArea,
+    top: Option<&Reowned>,
+    below: &[PathBuf],
+) -> Result<OwnedFd, ExecuteError> {
+    let lowers: Vec<PathBuf> = top
+        .map(Reowned::path)
+        .into_iter()
+        .chain(below.iter().cloned())
+        .collect();
     let home = work.directory("container")?;
     let (upper, workdir) = (home.join("upper"), home.join("work"));
     for path in [&upper, &workdir] {
@@ -301,12 +352,17 @@ fn mount(work: &WorkArea, lowers: Vec<PathBuf>) -> Result<OwnedFd, ExecuteError>
     let overlay = Overlay {
         lowers,
         data_only: Vec::new(),
-        upper: Some(Upper { upper, work: workdir }),
+        upper: Some(Upper {
+            upper,
+            work: workdir,
+        }),
     };
     overlay.mount().map_err(ExecuteError::Mount)
 }
 
-fn account(root: &OwnedFd, ownership: Ownership, user: &str) -> Result<Account, ExecuteError> {
+fn account(root: &OwnedFd, user: &str) -> Result<Account, ExecuteError> {
+    // Only content matters here, and re-owned files belong to ids that are no image's.
+    let ownership = Ownership::Recorded;
     let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
     let tree = DirTree::new(Root::open(&path).map_err(ExecuteError::Root)?, ownership);
     Accounts::of(&tree)
@@ -319,15 +375,16 @@ fn reowned(
     work: &WorkArea,
     layers: &[UnpackedLayer],
     job: &RunJob,
-    container: &ContainerSpec,
+    kept: Ids,
     notice: &dyn Fn(String),
 ) -> Result<Option<Reowned>, ExecuteError> {
-    let (Some(kept), Some(chain)) = (container.mapping.reowned_from(), ChainId::of(&job.diff_ids)) else {
+    let Some(chain) = ChainId::of(&job.diff_ids).filter(|_| reown::is_needed(layers, kept)) else {
         return Ok(None);
     };
-    if !reown::is_needed(layers, kept) {
-        return Ok(None);
-    }
-    let wanted = Wanted { layers, chain, kept };
+    let wanted = Wanted {
+        layers,
+        chain,
+        kept,
+    };
     Ok(Some(reown::prepare(store, work, &wanted, notice)?))
 }

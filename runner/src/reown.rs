@@ -202,7 +202,8 @@ fn make(
     let mut view = View::new();
     for UnpackedLayer { index, .. } in wanted.layers {
         let diff_id = index.diff_id;
-        view.push(index).map_err(|source| TreesError::Stack { diff_id, source })?;
+        view.push(index)
+            .map_err(|source| TreesError::Stack { diff_id, source })?;
     }
     let copied = Builder::new(&fresh, form, wanted, &view)?.build()?;
     if copied > 0 {
@@ -235,18 +236,38 @@ mod tests {
     use rootfs::{LayerIndex, TreePath};
 
     fn layer(uid: u32, gid: u32) -> UnpackedLayer {
-        let entry = Entry { uid, gid, ..Entry::new(TreePath::scoped("a").unwrap(), Kind::Dir, 0o755) };
-        let records = vec![Record { entry, stored: Stored::Nothing }];
+        let entry = Entry {
+            uid,
+            gid,
+            ..Entry::new(TreePath::scoped("a").unwrap(), Kind::Dir, 0o755)
+        };
+        let records = vec![Record {
+            entry,
+            stored: Stored::Nothing,
+        }];
         let index = LayerIndex::new(DiffId::new(Digest::of("x")), 0, records);
-        UnpackedLayer { directory: PathBuf::new(), index }
+        UnpackedLayer {
+            directory: PathBuf::new(),
+            index,
+        }
     }
 
     #[test]
     fn only_owners_from_the_kept_ids_on_need_anything() {
         let kept = Ids { uid: 500, gid: 600 };
-        let cases = [((0, 0), false), ((499, 599), false), ((500, 0), true), ((501, 0), true), ((0, 600), true)];
+        let cases = [
+            ((0, 0), false),
+            ((499, 599), false),
+            ((500, 0), true),
+            ((501, 0), true),
+            ((0, 600), true),
+        ];
         for ((uid, gid), expected) in cases {
-            assert_eq!(is_needed(&[layer(0, 0), layer(uid, gid)], kept), expected, "{uid}:{gid}");
+            assert_eq!(
+                is_needed(&[layer(0, 0), layer(uid, gid)], kept),
+                expected,
+                "{uid}:{gid}"
+            );
         }
         assert!(is_needed(&[layer(0, 0)], Ids::ROOT), "host re-owns all");
     }

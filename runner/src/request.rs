@@ -113,7 +113,9 @@ pub struct Tmpfs {
 #[non_exhaustive]
 pub enum ParseMountError {
     /// Too few or too many parts.
-    #[error("understand the volume {0:?}: it is SOURCE:TARGET, SOURCE:TARGET:ro or SOURCE:TARGET:rw")]
+    #[error(
+        "understand the volume {0:?}: it is SOURCE:TARGET, SOURCE:TARGET:ro or SOURCE:TARGET:rw"
+    )]
     Volume(String),
     /// An option that there is not.
     #[error("understand the volume {volume:?}: there is no option {option:?}, only ro and rw")]
@@ -124,13 +126,17 @@ pub enum ParseMountError {
         option: String,
     },
     /// Docker would make a named volume of it.
-    #[error("use the volume source {0:?}: only paths are supported, no named volumes (write ./{0})")]
+    #[error(
+        "use the volume source {0:?}: only paths are supported, no named volumes (write ./{0})"
+    )]
     Named(String),
     /// A target has no meaning relative to anything.
     #[error("mount at {0:?}: the target must be an absolute path without `..`, and not / itself")]
     Target(String),
     /// Not what tmpfs(5) takes.
-    #[error("understand --tmpfs {0:?}: it is TARGET or TARGET:size=BYTES,mode=OCTAL; k, m and g stand for powers of 1024")]
+    #[error(
+        "understand --tmpfs {0:?}: it is TARGET or TARGET:size=BYTES,mode=OCTAL; k, m and g stand for powers of 1024"
+    )]
     Tmpfs(String),
 }
 
@@ -158,7 +164,11 @@ impl FromStr for Volume {
                 return Err(ParseMountError::VolumeOption { volume, option });
             }
         };
-        Ok(Self { source: PathBuf::from(source), target: target(path)?, read_only })
+        Ok(Self {
+            source: PathBuf::from(source),
+            target: target(path)?,
+            read_only,
+        })
     }
 }
 
@@ -166,7 +176,10 @@ impl Volume {
     /// The same volume with a source that is relative to `directory` made absolute.
     #[must_use]
     pub fn based_on(self, directory: &Path) -> Self {
-        Self { source: directory.join(&self.source), ..self }
+        Self {
+            source: directory.join(&self.source),
+            ..self
+        }
     }
 }
 
@@ -176,12 +189,18 @@ impl FromStr for Tmpfs {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || ParseMountError::Tmpfs(text.to_owned());
         let (path, options) = text.split_once(':').unwrap_or((text, ""));
-        let mut tmpfs = Self { target: target(path)?, size: None, mode: 0o1777 };
+        let mut tmpfs = Self {
+            target: target(path)?,
+            size: None,
+            mode: 0o1777,
+        };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option.split_once('=').ok_or_else(wrong)? {
                 ("size", value) => tmpfs.size = Some(bytes(value).ok_or_else(wrong)?),
                 ("mode", value) => {
-                    let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
+                    let mode = u32::from_str_radix(value, 8)
+                        .ok()
+                        .filter(|mode| *mode <= 0o7777);
                     tmpfs.mode = mode.ok_or_else(wrong)?;
                 }
                 _ => return Err(wrong()),
@@ -207,9 +226,16 @@ fn bytes(text: &str) -> Option<u64> {
         b'g' | b'G' => 1 << 30,
         _ => 1,
     };
-    let digits = if factor == 1 { text } else { &text[..text.len() - 1] };
+    let digits = if factor == 1 {
+        text
+    } else {
+        &text[..text.len() - 1]
+    };
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse::<u64>().ok()).flatten()?.checked_mul(factor)
+    plain
+        .then(|| digits.parse::<u64>().ok())
+        .flatten()?
+        .checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -219,14 +245,32 @@ mod tests {
     #[test]
     fn volumes_are_read() {
         let volume: Volume = "./data:/var/lib/x:ro".parse().unwrap();
-        assert_eq!((volume.target.as_str(), volume.read_only), ("/var/lib/x", true));
-        assert_eq!(volume.based_on(Path::new("/home/u")).source, Path::new("/home/u/./data"));
+        assert_eq!(
+            (volume.target.as_str(), volume.read_only),
+            ("/var/lib/x", true)
+        );
+        assert_eq!(
+            volume.based_on(Path::new("/home/u")).source,
+            Path::new("/home/u/./data")
+        );
         assert!(!"/a:/b".parse::<Volume>().unwrap().read_only);
     }
 
     #[test]
     fn what_is_no_volume_is_refused() {
-        for text in ["", "/a", "/a:b", "/a:/", "/a:/.", "/a:/b/../..", ":/b", "/a:/b:ro:x", "name:/b", "/a:/b:z", "/a:/b:"] {
+        for text in [
+            "",
+            "/a",
+            "/a:b",
+            "/a:/",
+            "/a:/.",
+            "/a:/b/../..",
+            ":/b",
+            "/a:/b:ro:x",
+            "name:/b",
+            "/a:/b:z",
+            "/a:/b:",
+        ] {
             assert!(text.parse::<Volume>().is_err(), "{text:?} was accepted");
         }
     }
@@ -237,7 +281,14 @@ mod tests {
         assert_eq!((plain.size, plain.mode), (None, 0o1777));
         let sized: Tmpfs = "/run:size=64m,mode=755".parse().unwrap();
         assert_eq!((sized.size, sized.mode), (Some(64 << 20), 0o755));
-        for text in ["tmp", "/tmp:size=", "/tmp:size=-1", "/tmp:mode=9", "/tmp:exec", "/tmp:size=99999999999g"] {
+        for text in [
+            "tmp",
+            "/tmp:size=",
+            "/tmp:size=-1",
+            "/tmp:mode=9",
+            "/tmp:exec",
+            "/tmp:size=99999999999g",
+        ] {
             assert!(text.parse::<Tmpfs>().is_err(), "{text:?} was accepted");
         }
     }

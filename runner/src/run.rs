@@ -76,7 +76,11 @@ impl RunError {
     /// there, 126 for one that cannot be executed.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Program { errno, .. } if matches!(Errno::from_raw(*errno), Errno::ENOENT | Errno::ENOTDIR) => 127,
+            Self::Program { errno, .. }
+                if matches!(Errno::from_raw(*errno), Errno::ENOENT | Errno::ENOTDIR) =>
+            {
+                127
+            }
             Self::Program { .. } => 126,
             _ => 125,
         }
@@ -93,7 +97,12 @@ pub fn run(
     plan: &SessionPlan,
     events: &dyn Fn(RunEvent),
 ) -> Result<i32, RunError> {
-    if let Some(volume) = request.mounts.volumes.iter().find(|volume| !volume.source.is_absolute()) {
+    if let Some(volume) = request
+        .mounts
+        .volumes
+        .iter()
+        .find(|volume| !volume.source.is_absolute())
+    {
         return Err(RunError::RelativeVolume(volume.source.clone()));
     }
     let image = store.image(&store.resolve(&request.image)?)?;
@@ -125,10 +134,19 @@ fn follow(socket: &UnixStream, job: RunJob, events: &dyn Fn(RunEvent)) -> Result
         match receiver.next().map_err(RunError::Lost)? {
             Some(FromSession::Notice(text)) => events(RunEvent::Notice(text)),
             Some(FromSession::Ended { code }) => return Ok(code),
-            Some(FromSession::Failed { program: Some(errno), cause }) => {
-                return Err(RunError::Program { errno, source: cause });
+            Some(FromSession::Failed {
+                program: Some(errno),
+                cause,
+            }) => {
+                return Err(RunError::Program {
+                    errno,
+                    source: cause,
+                });
             }
-            Some(FromSession::Failed { program: None, cause }) => return Err(RunError::Container(cause)),
+            Some(FromSession::Failed {
+                program: None,
+                cause,
+            }) => return Err(RunError::Container(cause)),
             None => return Err(RunError::Lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }

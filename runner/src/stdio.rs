@@ -93,11 +93,7 @@ fn spawn(name: &str, relay: Relay) -> io::Result<JoinHandle<()>> {
         .spawn(move || relay.run())
 }
 
-fn output(
-    caller: BorrowedFd<'_>,
-    owner: Ids,
-    outputs: &mut Vec<Relay>,
-) -> io::Result<OwnedFd> {
+fn output(caller: BorrowedFd<'_>, owner: Ids, outputs: &mut Vec<Relay>) -> io::Result<OwnedFd> {
     let to = caller.try_clone_to_owned()?;
     if can_reopen(&to, owner)? {
         return Ok(to);
@@ -170,14 +166,20 @@ mod tests {
 
     fn own() -> Ids {
         let uid = rustix::process::geteuid().as_raw();
-        Ids { uid, gid: rustix::process::getegid().as_raw() }
+        Ids {
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+        }
     }
 
     #[test]
     fn a_pipe_of_the_same_user_is_passed_and_that_of_another_is_not() {
         let (read, _write) = rustix::pipe::pipe().unwrap();
         assert!(can_reopen(&read, own()).unwrap());
-        let other = Ids { uid: own().uid + 1, gid: 0 };
+        let other = Ids {
+            uid: own().uid + 1,
+            gid: 0,
+        };
         assert!(!can_reopen(&read, other).unwrap());
     }
 

@@ -179,18 +179,18 @@ impl Mapping {
     ///
     /// # Errors
     /// Where a session of one id would need a second.
-    pub fn container_map(
-        self,
-        image_ids: (u32, u32),
-        process: Ids,
-    ) -> Result<IdMap, UsernsError> {
+    pub fn container_map(self, image_ids: (u32, u32), process: Ids) -> Result<IdMap, UsernsError> {
         if image_ids.0 == 0 || image_ids.1 == 0 {
             return self.one_id_map(process);
         }
         match self {
             Self::Shifted => IdMap::shifted(image_ids.0, image_ids.1),
-            Self::Caller(ids) => keep(ids.uid, image_ids.0)
-                .and_then(|uids| Ok(IdMap { uids, gids: keep(ids.gid, image_ids.1)? })),
+            Self::Caller(ids) => keep(ids.uid, image_ids.0).and_then(|uids| {
+                Ok(IdMap {
+                    uids,
+                    gids: keep(ids.gid, image_ids.1)?,
+                })
+            }),
         }
         .map_err(UsernsError::Map)
     }
@@ -203,7 +203,10 @@ impl Mapping {
             }
             _ => {
                 let one = |id| ExtentMap::single(id, 0, 1).map_err(UsernsError::Map);
-                Ok(IdMap { uids: one(process.uid)?, gids: one(process.gid)? })
+                Ok(IdMap {
+                    uids: one(process.uid)?,
+                    gids: one(process.gid)?,
+                })
             }
         }
     }
@@ -219,13 +222,25 @@ impl Mapping {
 
 /// `0..K-1 -> 1..K, K -> 0, K+1.. -> K+1..`, as far as the session's `count` + 1 ids go.
 fn keep(id: u32, count: u32) -> Result<ExtentMap, IdMapError> {
-    let mut extents = vec![Extent { inside: id, outside: 0, count: 1 }];
+    let mut extents = vec![Extent {
+        inside: id,
+        outside: 0,
+        count: 1,
+    }];
     let below = id.min(count);
     if below > 0 {
-        extents.push(Extent { inside: 0, outside: 1, count: below });
+        extents.push(Extent {
+            inside: 0,
+            outside: 1,
+            count: below,
+        });
     }
     if id < count {
-        extents.push(Extent { inside: id + 1, outside: id + 1, count: count - id });
+        extents.push(Extent {
+            inside: id + 1,
+            outside: id + 1,
+            count: count - id,
+        });
     }
     ExtentMap::new(extents)
 }
@@ -246,19 +261,37 @@ mod tests {
     const RANGE: u32 = 65_536;
 
     fn map(mode: &str, process: u32) -> ExtentMap {
-        let process = Ids { uid: process, gid: process };
+        let process = Ids {
+            uid: process,
+            gid: process,
+        };
         let mode: UsernsMode = mode.parse().unwrap();
-        mode.mapping(process).container_map((RANGE, RANGE), process).unwrap().uids
+        mode.mapping(process)
+            .container_map((RANGE, RANGE), process)
+            .unwrap()
+            .uids
     }
 
     /// On the host, session id 0 is `user` and session id n > 0 is `first` + n - 1.
     fn on_host(map: &ExtentMap, id: u32) -> Option<u32> {
-        map.outside(id).map(|session| if session == 0 { 1000 } else { 100_000 + session - 1 })
+        map.outside(id).map(|session| {
+            if session == 0 {
+                1000
+            } else {
+                100_000 + session - 1
+            }
+        })
     }
 
     #[test]
     fn modes_are_read_and_written() {
-        for text in ["keep-id", "keep-id:uid=5,gid=6", "keep-id:gid=6", "nomap", "host"] {
+        for text in [
+            "keep-id",
+            "keep-id:uid=5,gid=6",
+            "keep-id:gid=6",
+            "nomap",
+            "host",
+        ] {
             assert_eq!(text.parse::<UsernsMode>().unwrap().to_string(), text);
         }
     }
@@ -266,9 +299,21 @@ mod tests {
     #[test]
     fn s43_odd_ids_are_refused() {
         for text in [
-            "", "keep", "keep-id:", "keep-id:uid", "keep-id:uid=", "keep-id:uid=-1", "keep-id:uid=+0", "keep-id:uid= 0",
-            "keep-id:uid=0x0", "keep-id:uid=4294967295", "keep-id:uid=4294967296", "keep-id:uid=1,uid=2",
-            "keep-id:size=5", "nomap:uid=1", "auto",
+            "",
+            "keep",
+            "keep-id:",
+            "keep-id:uid",
+            "keep-id:uid=",
+            "keep-id:uid=-1",
+            "keep-id:uid=+0",
+            "keep-id:uid= 0",
+            "keep-id:uid=0x0",
+            "keep-id:uid=4294967295",
+            "keep-id:uid=4294967296",
+            "keep-id:uid=1,uid=2",
+            "keep-id:size=5",
+            "nomap:uid=1",
+            "auto",
         ] {
             assert!(text.parse::<UsernsMode>().is_err(), "{text:?} was accepted");
         }
@@ -277,11 +322,30 @@ mod tests {
     #[test]
     fn the_numbers_on_the_host_are_podmans() {
         // `podman unshare --userns`-style table: U = 1000, B = 100000 (runner reference, "Uid arithmetic").
-        let cases: &[(&str, u32, &[(u32, u32)])] = &[
+        type Case = (&'static str, u32, &'static [(u32, u32)]);
+        let cases: &[Case] = &[
             ("host", 1001, &[(0, 1000), (1, 100_000), (1001, 101_000)]),
-            ("keep-id:uid=1001,gid=1001", 1001, &[(0, 100_000), (1000, 101_000), (1001, 1000), (1002, 101_001)]),
-            ("keep-id", 65_532, &[(0, 100_000), (65_531, 165_531), (65_532, 1000), (65_533, 165_532), (65_536, 165_535)]),
-            ("nomap", 1000, &[(0, 100_000), (1000, 101_000), (65_535, 165_535)]),
+            (
+                "keep-id:uid=1001,gid=1001",
+                1001,
+                &[(0, 100_000), (1000, 101_000), (1001, 1000), (1002, 101_001)],
+            ),
+            (
+                "keep-id",
+                65_532,
+                &[
+                    (0, 100_000),
+                    (65_531, 165_531),
+                    (65_532, 1000),
+                    (65_533, 165_532),
+                    (65_536, 165_535),
+                ],
+            ),
+            (
+                "nomap",
+                1000,
+                &[(0, 100_000), (1000, 101_000), (65_535, 165_535)],
+            ),
         ];
         for (mode, process, expected) in cases {
             let map = map(mode, *process);
@@ -293,10 +357,19 @@ mod tests {
 
     #[test]
     fn the_map_of_keep_id_has_three_extents() {
-        assert_eq!(map("keep-id", 65_532).to_string(), "0 1 65532\n65532 0 1\n65533 65533 4\n");
+        assert_eq!(
+            map("keep-id", 65_532).to_string(),
+            "0 1 65532\n65532 0 1\n65533 65533 4\n"
+        );
         assert_eq!(map("host", 7).to_string(), "0 0 1\n1 1 65536\n");
-        assert_eq!(map("keep-id:uid=65536", 0).to_string(), "0 1 65536\n65536 0 1\n");
-        assert_eq!(map("keep-id:uid=70000", 0).to_string(), "0 1 65536\n70000 0 1\n");
+        assert_eq!(
+            map("keep-id:uid=65536", 0).to_string(),
+            "0 1 65536\n65536 0 1\n"
+        );
+        assert_eq!(
+            map("keep-id:uid=70000", 0).to_string(),
+            "0 1 65536\n70000 0 1\n"
+        );
     }
 
     #[test]
@@ -304,8 +377,16 @@ mod tests {
         for kept in [0, 1, 500, 65_532] {
             let map = keep(kept, RANGE).unwrap();
             for id in [0, 1, 499, 500, 501, 65_531, 65_532, 65_533, 65_535] {
-                assert_eq!(map.outside(id), Some(session_id(id, kept)), "{id} with {kept} kept");
-                assert_eq!(session_id(id, kept) == id + 1, id < kept, "only ids from {kept} on are re-owned");
+                assert_eq!(
+                    map.outside(id),
+                    Some(session_id(id, kept)),
+                    "{id} with {kept} kept"
+                );
+                assert_eq!(
+                    session_id(id, kept) == id + 1,
+                    id < kept,
+                    "only ids from {kept} on are re-owned"
+                );
             }
         }
     }
@@ -314,25 +395,46 @@ mod tests {
     fn root_runs_without_the_caller_unless_it_is_asked_for() {
         let root = Ids::ROOT;
         assert_eq!(UsernsMode::Default.mapping(root), Mapping::Shifted);
-        assert_eq!("keep-id".parse::<UsernsMode>().unwrap().mapping(root), Mapping::Shifted);
+        assert_eq!(
+            "keep-id".parse::<UsernsMode>().unwrap().mapping(root),
+            Mapping::Shifted
+        );
         let asked: UsernsMode = "keep-id:uid=0,gid=0".parse().unwrap();
         assert_eq!(asked.mapping(root), Mapping::Caller(root));
         let other = Ids { uid: 9, gid: 8 };
         let part: UsernsMode = "keep-id:uid=3".parse().unwrap();
         assert_eq!(part.mapping(other), Mapping::Caller(Ids { uid: 3, gid: 8 }));
-        let no_group = Ids { uid: 65_532, gid: 0 };
-        let both = Mapping::Caller(Ids { uid: 65_532, gid: 65_532 });
-        assert_eq!(UsernsMode::Default.mapping(no_group), both, "the group of root stays root's");
+        let no_group = Ids {
+            uid: 65_532,
+            gid: 0,
+        };
+        let both = Mapping::Caller(Ids {
+            uid: 65_532,
+            gid: 65_532,
+        });
+        assert_eq!(
+            UsernsMode::Default.mapping(no_group),
+            both,
+            "the group of root stays root's"
+        );
     }
 
     #[test]
     fn with_one_id_the_process_is_the_caller() {
-        let process = Ids { uid: 65_532, gid: 65_532 };
+        let process = Ids {
+            uid: 65_532,
+            gid: 65_532,
+        };
         for mode in [UsernsMode::Default, UsernsMode::Nomap] {
-            let map = mode.mapping(process).container_map((0, 0), process).unwrap();
+            let map = mode
+                .mapping(process)
+                .container_map((0, 0), process)
+                .unwrap();
             assert_eq!(map.uids.to_string(), "65532 0 1\n");
         }
-        let refused = UsernsMode::Host.mapping(process).container_map((0, 0), process);
+        let refused = UsernsMode::Host
+            .mapping(process)
+            .container_map((0, 0), process);
         assert!(matches!(refused, Err(UsernsError::OneIdOnly { .. })));
     }
 }

@@ -59,7 +59,11 @@ impl<'b> Builder<'b> {
             Form::Redirects => (open("meta")?, Some(open("data")?)),
             Form::Copies => (open("tree")?, None),
         };
-        let layers = wanted.layers.iter().rev().map(|layer| Root::open(&layer.directory));
+        let layers = wanted
+            .layers
+            .iter()
+            .rev()
+            .map(|layer| Root::open(&layer.directory));
         Ok(Self {
             form,
             kept: wanted.kept,
@@ -105,8 +109,19 @@ impl<'b> Builder<'b> {
             return Ok(false);
         }
         let xattrs = self.view.xattrs(path)?;
-        let mut acls = xattrs.iter().filter(|(name, _)| name.starts_with(ACL_PREFIX));
-        Ok(acls.any(|(_, value)| remapped(value, self.kept) != remapped(value, Ids { uid: u32::MAX, gid: u32::MAX })))
+        let mut acls = xattrs
+            .iter()
+            .filter(|(name, _)| name.starts_with(ACL_PREFIX));
+        Ok(acls.any(|(_, value)| {
+            remapped(value, self.kept)
+                != remapped(
+                    value,
+                    Ids {
+                        uid: u32::MAX,
+                        gid: u32::MAX,
+                    },
+                )
+        }))
     }
 
     fn make(&mut self, path: &TreePath, meta: &Meta) -> Result<(), ReownError> {
@@ -127,7 +142,8 @@ impl<'b> Builder<'b> {
                     .map_err(entry("create", path))?;
                 self.own_name(path, meta)?;
                 let mode = Mode::from_raw_mode(meta.mode);
-                rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).map_err(entry("chmod", path))
+                rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())
+                    .map_err(entry("chmod", path))
             }
             // Devices are not unpacked either.
             NodeKind::Dir | NodeKind::Socket | NodeKind::Char(_) | NodeKind::Block(_) => Ok(()),
@@ -143,7 +159,10 @@ impl<'b> Builder<'b> {
             at = at.parent();
         }
         for path in missing.into_iter().rev() {
-            let meta = self.view.node(&path)?.ok_or_else(|| ReownError::Lost(path.to_string()))?;
+            let meta = self
+                .view
+                .node(&path)?
+                .ok_or_else(|| ReownError::Lost(path.to_string()))?;
             self.made.make_dir(&path, 0o700)?;
             self.directories.insert(path, meta);
         }
@@ -164,7 +183,9 @@ impl<'b> Builder<'b> {
         let file = self.made.create_file(path)?;
         match self.form {
             Form::Redirects => self.redirect(path, meta, &parent, name, &file)?,
-            Form::Copies => self.copied += copy(&parent, name, &file).map_err(entry("copy", path))?,
+            Form::Copies => {
+                self.copied += copy(&parent, name, &file).map_err(entry("copy", path))?
+            }
         }
         self.own(&file, path, meta)?;
         self.names.insert(meta.inode, path.clone());
@@ -181,7 +202,9 @@ impl<'b> Builder<'b> {
                 other => other?,
             };
             match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => return Ok((parent, name)),
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+                    return Ok((parent, name));
+                }
                 Ok(_) => return Err(lost()),
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(entry("look at", path)(errno)),
@@ -200,24 +223,36 @@ impl<'b> Builder<'b> {
         name: &[u8],
         file: &OwnedFd,
     ) -> Result<(), ReownError> {
-        let data = self.data.as_ref().ok_or_else(|| ReownError::Lost(path.to_string()))?;
+        let data = self
+            .data
+            .as_ref()
+            .ok_or_else(|| ReownError::Lost(path.to_string()))?;
         self.linked += 1;
         let number = self.linked.to_string();
         match rustix::fs::linkat(parent, name, data, number.as_str(), AtFlags::empty()) {
             // ext4 allows 65,000 names (F30).
             Err(Errno::MLINK) => {
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                let to = rustix::fs::openat(data, number.as_str(), flags, Mode::from_raw_mode(0o600))
-                    .map_err(entry("copy", path))?;
+                let to =
+                    rustix::fs::openat(data, number.as_str(), flags, Mode::from_raw_mode(0o600))
+                        .map_err(entry("copy", path))?;
                 self.copied += copy(parent, name, &to).map_err(entry("copy", path))?;
             }
             other => other.map_err(entry("link", path))?,
         }
         rustix::fs::ftruncate(file, meta.size).map_err(entry("size", path))?;
         let redirect = format!("/{number}");
-        for (name, value) in [("metacopy", b"".as_slice()), ("redirect", redirect.as_bytes())] {
-            rustix::fs::fsetxattr(file, format!("user.overlay.{name}"), value, XattrFlags::empty())
-                .map_err(entry("redirect", path))?;
+        for (name, value) in [
+            ("metacopy", b"".as_slice()),
+            ("redirect", redirect.as_bytes()),
+        ] {
+            rustix::fs::fsetxattr(
+                file,
+                format!("user.overlay.{name}"),
+                value,
+                XattrFlags::empty(),
+            )
+            .map_err(entry("redirect", path))?;
         }
         Ok(())
     }
@@ -231,7 +266,10 @@ impl<'b> Builder<'b> {
     }
 
     fn ids(&self, meta: &Meta) -> (Option<Uid>, Option<Gid>) {
-        let (uid, gid) = (session_id(meta.uid, self.kept.uid), session_id(meta.gid, self.kept.gid));
+        let (uid, gid) = (
+            session_id(meta.uid, self.kept.uid),
+            session_id(meta.gid, self.kept.gid),
+        );
         (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
     }
 
@@ -249,11 +287,17 @@ impl<'b> Builder<'b> {
         let (uid, gid) = self.ids(meta);
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(&parent, name, uid, gid, flags).map_err(entry("chown", path))?;
-        rustix::fs::utimensat(&parent, name, &times(meta.mtime), flags).map_err(entry("set the time of", path))
+        rustix::fs::utimensat(&parent, name, &times(meta.mtime), flags)
+            .map_err(entry("set the time of", path))
     }
 
     /// File capabilities are left out: a container always runs with no_new_privs, under which they mean nothing.
-    fn attributes(&self, file: &OwnedFd, path: &TreePath, xattrs: &Xattrs) -> Result<(), ReownError> {
+    fn attributes(
+        &self,
+        file: &OwnedFd,
+        path: &TreePath,
+        xattrs: &Xattrs,
+    ) -> Result<(), ReownError> {
         for (name, value) in xattrs {
             let value = if name.starts_with(ACL_PREFIX) {
                 remapped(value, self.kept)
@@ -279,12 +323,22 @@ fn is_absent(error: &RootError) -> bool {
 
 fn entry(call: &'static str, path: &TreePath) -> impl FnOnce(Errno) -> ReownError {
     let path = path.to_string();
-    move |errno| ReownError::Entry { call, path, source: errno.into() }
+    move |errno| ReownError::Entry {
+        call,
+        path,
+        source: errno.into(),
+    }
 }
 
 fn times(time: Time) -> Timestamps {
-    let time = Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: time.secs,
+        tv_nsec: time.nanos.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// The standard library copies with copy_file_range(2), which shares blocks where the file system can.
@@ -305,7 +359,9 @@ fn remapped(acl: &[u8], kept: Ids) -> Vec<u8> {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;
     let mut acl = acl.to_vec();
-    let Some(entries) = acl.get_mut(HEADER..) else { return acl };
+    let Some(entries) = acl.get_mut(HEADER..) else {
+        return acl;
+    };
     for entry in entries.as_chunks_mut::<8>().0 {
         let [tag_low, tag_high, _, _, id @ ..] = entry;
         let kept = match u16::from_le_bytes([*tag_low, *tag_high]) {
@@ -324,12 +380,23 @@ mod tests {
 
     #[test]
     fn acls_name_session_ids() {
-        let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &[4, 0], &id.to_le_bytes()].concat();
+        let entry =
+            |tag: u16, id: u32| [&tag.to_le_bytes()[..], &[4, 0], &id.to_le_bytes()].concat();
         let acl = |user: u32, group: u32| {
-            [vec![2, 0, 0, 0], entry(1, u32::MAX), entry(2, user), entry(8, group)].concat()
+            [
+                vec![2, 0, 0, 0],
+                entry(1, u32::MAX),
+                entry(2, user),
+                entry(8, group),
+            ]
+            .concat()
         };
         assert_eq!(remapped(&acl(5, 5), Ids { uid: 5, gid: 9 }), acl(0, 6));
         assert_eq!(remapped(&acl(7, 2), Ids { uid: 5, gid: 1 }), acl(7, 2));
-        assert_eq!(remapped(b"xy", Ids::ROOT), b"xy", "what is no ACL stays as it is");
+        assert_eq!(
+            remapped(b"xy", Ids::ROOT),
+            b"xy",
+            "what is no ACL stays as it is"
+        );
     }
 }

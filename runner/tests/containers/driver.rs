@@ -26,7 +26,9 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     let plan = crate::fixture::session_plan(drive.single_id).expect("the fixture had one");
     let result = runner::run(&drive.request, &store, &plan, &|event| match event {
         RunEvent::Started(control) => {
-            let Some((signal, ready)) = drive.signal.clone() else { return };
+            let Some((signal, ready)) = drive.signal.clone() else {
+                return;
+            };
             std::thread::spawn(move || {
                 while !ready.exists() {
                     std::thread::sleep(Duration::from_millis(5));

@@ -18,32 +18,65 @@ use crate::driver::Drive;
 
 /// Ids as the caller's namespace counts them.
 pub(crate) fn session_plan(single_id: bool) -> Result<SessionPlan, Box<dyn Error>> {
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
     let helper = |name: &str| {
         let directories = ["/usr/bin", "/bin", "/usr/local/bin"];
-        directories.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.exists())
+        directories
+            .iter()
+            .map(|directory| Path::new(directory).join(name))
+            .find(|path| path.exists())
     };
-    let none = || SubIds { uids: Vec::new(), gids: Vec::new() };
+    let none = || SubIds {
+        uids: Vec::new(),
+        gids: Vec::new(),
+    };
     let (ids, writer) = if single_id {
         (none(), MapWriter::Itself)
     } else if uid == 0 {
         let range = || vec![ROOT_FALLBACK];
-        (SubIds { uids: range(), gids: range() }, MapWriter::Caller)
+        (
+            SubIds {
+                uids: range(),
+                gids: range(),
+            },
+            MapWriter::Caller,
+        )
     } else {
         let ids = SubIdSources::in_etc(Path::new("/etc"), &[]).look_up(uid)?;
         let (Some(newuidmap), Some(newgidmap)) = (helper("newuidmap"), helper("newgidmap")) else {
             return Err("newuidmap and newgidmap are missing".into());
         };
-        (ids, MapWriter::Helpers { newuidmap, newgidmap })
+        (
+            ids,
+            MapWriter::Helpers {
+                newuidmap,
+                newgidmap,
+            },
+        )
     };
-    Ok(SessionPlan { uids: shifted(uid, &ids.uids)?, gids: shifted(gid, &ids.gids)?, writer })
+    Ok(SessionPlan {
+        uids: shifted(uid, &ids.uids)?,
+        gids: shifted(gid, &ids.gids)?,
+        writer,
+    })
 }
 
 fn shifted(own: u32, ranges: &[SubIdRange]) -> Result<ExtentMap, IdMapError> {
-    let mut extents = vec![Extent { inside: 0, outside: own, count: 1 }];
+    let mut extents = vec![Extent {
+        inside: 0,
+        outside: own,
+        count: 1,
+    }];
     for range in ranges {
         let inside = extents.iter().map(|extent| extent.count).sum();
-        extents.push(Extent { inside, outside: range.start, count: range.count });
+        extents.push(Extent {
+            inside,
+            outside: range.start,
+            count: range.count,
+        });
     }
     ExtentMap::new(extents)
 }
@@ -71,18 +104,29 @@ impl From<Output> for Ran {
 }
 
 /// The users that the images have; the image's name says which.
-pub(crate) const USERS: [(&str, &str); 5] =
-    [("numeric", "65532:65532"), ("bare", "65532"), ("named", "app"), ("root", "0"), ("none", "")];
+pub(crate) const USERS: [(&str, &str); 5] = [
+    ("numeric", "65532:65532"),
+    ("bare", "65532"),
+    ("named", "app"),
+    ("root", "0"),
+    ("none", ""),
+];
 
 impl Fixture {
     pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
         session_plan(false)?;
-        let fixture = Self { directory: tempfile::tempdir()? };
+        let fixture = Self {
+            directory: tempfile::tempdir()?,
+        };
         let store = Store::open(fixture.store())?;
-        let layers = [first_layer, second_layer].map(|make| add_layer(&store, make).expect("a layer is stored"));
+        let layers = [first_layer, second_layer]
+            .map(|make| add_layer(&store, make).expect("a layer is stored"));
         for (name, user) in USERS {
             let mut config = ImageConfig::new(&Platform::linux("amd64"));
-            config.rootfs.diff_ids = layers.iter().map(|layer| image::DiffId::new(layer.digest)).collect();
+            config.rootfs.diff_ids = layers
+                .iter()
+                .map(|layer| image::DiffId::new(layer.digest))
+                .collect();
             user.clone_into(&mut config.config.user);
             config.config.entrypoint = Some(vec!["/probe".into(), "probe".into()]);
             config.config.env = vec!["FROM_IMAGE=1".into()];
@@ -90,7 +134,11 @@ impl Fixture {
             store.add_image(&image, &[name.parse::<Reference>()?])?;
         }
         let ran = fixture.run("none", &["exit", "7"]);
-        if ran.code == 7 { Ok(fixture) } else { Err(format!("the first container failed: {}", ran.stderr).into()) }
+        if ran.code == 7 {
+            Ok(fixture)
+        } else {
+            Err(format!("the first container failed: {}", ran.stderr).into())
+        }
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -106,18 +154,30 @@ impl Fixture {
 
     /// Runs the probe in an image of [`USERS`], as it is by default.
     pub(crate) fn run(&self, image: &str, act: &[&str]) -> Ran {
-        self.drive(Drive { request: request(image, act), ..Drive::default() })
+        self.drive(Drive {
+            request: request(image, act),
+            ..Drive::default()
+        })
     }
 
     pub(crate) fn drive(&self, drive: Drive) -> Ran {
-        self.command(drive).stdin(Stdio::null()).output().expect("the driver starts").into()
+        self.command(drive)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the driver starts")
+            .into()
     }
 
     /// The driver as a command, for tests that care about its streams.
     pub(crate) fn command(&self, drive: Drive) -> Command {
-        let drive = Drive { store: self.store(), ..drive };
+        let drive = Drive {
+            store: self.store(),
+            ..drive
+        };
         let mut command = Command::new(crate::own_program());
-        command.arg("drive").arg(serde_json::to_string(&drive).expect("it is plain data"));
+        command
+            .arg("drive")
+            .arg(serde_json::to_string(&drive).expect("it is plain data"));
         command
     }
 }
@@ -127,7 +187,10 @@ pub(crate) fn request(image: &str, act: &[&str]) -> RunRequest {
     let args = act.iter().map(|word| (*word).to_owned()).collect();
     RunRequest {
         image: image.to_owned(),
-        program: Program { args, ..Program::default() },
+        program: Program {
+            args,
+            ..Program::default()
+        },
         ..RunRequest::default()
     }
 }
@@ -149,34 +212,73 @@ fn add_layer(store: &Store, make: fn(&mut Writer)) -> Result<Descriptor, Box<dyn
 
 fn entry(path: &str, kind: Kind, mode: u32, owner: u32) -> Entry {
     let path = TreePath::scoped(path).expect("a plain path");
-    Entry { uid: owner, gid: owner, ..Entry::new(path, kind, mode) }
+    Entry {
+        uid: owner,
+        gid: owner,
+        ..Entry::new(path, kind, mode)
+    }
 }
 
 fn file(writer: &mut Writer, path: &str, mode: u32, owner: u32, text: &str) {
-    let kind = Kind::File { size: text.len() as u64 };
-    writer.append_stream(entry(path, kind, mode, owner), text.as_bytes()).expect("memory holds a small tar");
+    let kind = Kind::File {
+        size: text.len() as u64,
+    };
+    writer
+        .append_stream(entry(path, kind, mode, owner), text.as_bytes())
+        .expect("memory holds a small tar");
 }
 
 fn first_layer(writer: &mut Writer) {
-    let directories = [("etc", 0o755, 0), ("tmp", 0o1777, 0), ("home", 0o755, 0), ("home/app", 0o750, 65_532)];
+    let directories = [
+        ("etc", 0o755, 0),
+        ("tmp", 0o1777, 0),
+        ("home", 0o755, 0),
+        ("home/app", 0o750, 65_532),
+    ];
     for (path, mode, owner) in directories {
-        writer.append(entry(path, Kind::Dir, mode, owner)).expect("memory holds a small tar");
+        writer
+            .append(entry(path, Kind::Dir, mode, owner))
+            .expect("memory holds a small tar");
     }
-    file(writer, "etc/passwd", 0o644, 0, "root:x:0:0::/root:/sh\napp:x:65532:65532::/home/app:/sh\n");
-    file(writer, "etc/group", 0o644, 0, "root:x:0:\napp:x:65532:\nextra:x:777:app\n");
+    file(
+        writer,
+        "etc/passwd",
+        0o644,
+        0,
+        "root:x:0:0::/root:/sh\napp:x:65532:65532::/home/app:/sh\n",
+    );
+    file(
+        writer,
+        "etc/group",
+        0o644,
+        0,
+        "root:x:0:\napp:x:65532:\nextra:x:777:app\n",
+    );
     file(writer, "etc/secret", 0o600, 0, "root's\n");
     file(writer, "home/app/own", 0o4640, 65_532, "mine\n");
     file(writer, "home/app/above", 0o644, 65_533, "of the next id\n");
     let link = Kind::Hardlink(TreePath::scoped("home/app/own").expect("a plain path"));
-    writer.append(entry("home/app/own-too", link, 0o4640, 65_532)).expect("memory holds a small tar");
+    writer
+        .append(entry("home/app/own-too", link, 0o4640, 65_532))
+        .expect("memory holds a small tar");
     let link = Kind::Symlink(b"own".to_vec());
-    writer.append(entry("home/app/link", link, 0o777, 65_532)).expect("memory holds a small tar");
+    writer
+        .append(entry("home/app/link", link, 0o777, 65_532))
+        .expect("memory holds a small tar");
     let program = File::open(crate::own_program()).expect("this program can be read");
     let size = program.metadata().expect("it is a file").len();
-    writer.append_file(entry("probe", Kind::File { size }, 0o755, 0), &program).expect("the tar is written");
+    writer
+        .append_file(entry("probe", Kind::File { size }, 0o755, 0), &program)
+        .expect("the tar is written");
 }
 
 fn second_layer(writer: &mut Writer) {
-    file(writer, "home/app/second", 0o600, 65_532, "of the second layer\n");
+    file(
+        writer,
+        "home/app/second",
+        0o600,
+        65_532,
+        "of the second layer\n",
+    );
     file(writer, "home/app/above", 0o644, 65_533, "replaced\n");
 }

@@ -3,7 +3,11 @@
 //!
 //! It speaks libtest's dialect as far as tests/run.sh needs it. Started as root by hand it drops to the account
 //! `rbuild-test`; tests/run.sh says in `RBUILD_TEST_USER` who it is to be.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test program prints its results")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test program prints its results"
+)]
 
 mod cases;
 mod driver;
@@ -22,6 +26,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("probe") => probe::main(&args[1..]),
+        Some("measure") => measure(&args),
         Some("drive") => driver::main(&args[1..]),
         _ => run_tests(&args),
     }
@@ -33,14 +38,28 @@ fn drop_privileges(args: &[String]) {
     if given || !rustix::process::geteuid().is_root() {
         return;
     }
-    let known = Command::new("id").arg("rbuild-test").output().is_ok_and(|id| id.status.success());
+    let known = Command::new("id")
+        .arg("rbuild-test")
+        .output()
+        .is_ok_and(|id| id.status.success());
     if !known {
         eprintln!("there is no account rbuild-test: the tests run as root");
         return;
     }
+    // Not own_program(): that would be setpriv by then.
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
     let error = Command::new("setpriv")
-        .args(["--reuid", "rbuild-test", "--regid", "rbuild-test", "--clear-groups", "--reset-env"])
-        .arg("/proc/self/exe")
+        .args([
+            "--reuid",
+            "rbuild-test",
+            "--regid",
+            "rbuild-test",
+            "--clear-groups",
+            "--reset-env",
+        ])
+        .arg(program)
         .args(args)
         .exec();
     eprintln!("setpriv did not start ({error}): the tests run as root");
@@ -48,9 +67,13 @@ fn drop_privileges(args: &[String]) {
 
 fn run_tests(args: &[String]) -> ExitCode {
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
+    let wanted = |name: &str| {
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+    };
     if args.iter().any(|arg| arg == "--list") {
-        cases::ALL.iter().for_each(|(name, _)| println!("{name}: test"));
+        cases::ALL
+            .iter()
+            .for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     drop_privileges(args);
@@ -62,7 +85,10 @@ fn run_tests(args: &[String]) -> ExitCode {
             for (name, _) in &tests {
                 println!("---- {name} stdout ----\nSKIP user_namespaces: {why}");
             }
-            println!("test result: ok. {} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", tests.len());
+            println!(
+                "test result: ok. {} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+                tests.len()
+            );
             return ExitCode::SUCCESS;
         }
     };
@@ -74,11 +100,67 @@ fn run_tests(args: &[String]) -> ExitCode {
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     let (passed, filtered) = (tests.len() - failed, cases::ALL.len() - tests.len());
-    println!("\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {filtered} filtered out");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {filtered} filtered out"
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(101)
+    }
 }
 
 /// The path of this very program, for what is copied or started.
 fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
+}
+
+fn measure(args: &[String]) -> ExitCode {
+    drop_privileges(args);
+    let fixture = fixture::Fixture::new().unwrap();
+    println!("store {}", fixture.store().display());
+    for image in ["numeric", "root"] {
+        let mut times: Vec<_> = (0..60)
+            .map(|_| {
+                let t = std::time::Instant::now();
+                fixture.run(image, &["exit", "0"]);
+                t.elapsed().as_micros()
+            })
+            .collect();
+        times.sort_unstable();
+        println!(
+            "{image}: min {} median {} max {}",
+            times[0], times[30], times[59]
+        );
+    }
+    let mut times: Vec<_> = (0..60)
+        .map(|_| {
+            let t = std::time::Instant::now();
+            assert!(
+                Command::new("bwrap")
+                    .args(["--unshare-all", "--ro-bind", "/", "/", "/bin/true"])
+                    .stdout(std::process::Stdio::piped())
+                    .output()
+                    .unwrap()
+                    .status
+                    .success()
+            );
+            t.elapsed().as_micros()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "bwrap: min {} median {} max {}",
+        times[0], times[30], times[59]
+    );
+    if args.len() > 1 {
+        let drive = driver::Drive {
+            store: fixture.store(),
+            request: fixture::request(&args[1], &["exit", "0"]),
+            ..Default::default()
+        };
+        println!("{}", serde_json::to_string(&drive).unwrap());
+        std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
+    }
+    ExitCode::SUCCESS
 }

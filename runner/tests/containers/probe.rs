@@ -26,15 +26,26 @@ fn act(words: &[&str]) -> io::Result<u8> {
         ["cat", path] => print!("{}", fs::read_to_string(path)?),
         ["read", path] => println!("{} bytes", fs::read(path)?.len()),
         ["write", path, text] => fs::write(path, text)?,
-        ["append", path, text] => OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())?,
+        ["append", path, text] => OpenOptions::new()
+            .append(true)
+            .open(path)?
+            .write_all(text.as_bytes())?,
         ["stat", paths @ ..] => paths.iter().try_for_each(|path| stat(path))?,
+        ["same", one, other] => {
+            let inode = |path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+            println!("{}", inode(one)? == inode(other)?);
+        }
         ["env"] => std::env::vars().for_each(|(key, value)| println!("{key}={value}")),
         ["cwd"] => println!("{}", std::env::current_dir()?.display()),
         ["names", directory] => names(directory)?,
         ["descriptors"] => descriptors()?,
         ["reopen", path, text] => {
             // As a shell's `echo > /dev/stdout`.
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path)?;
             file.write_all(text.as_bytes())?;
         }
         ["stdin"] => {
@@ -57,12 +68,21 @@ fn act(words: &[&str]) -> io::Result<u8> {
 
 fn stat(path: &str) -> io::Result<()> {
     let meta = fs::symlink_metadata(path)?;
-    println!("{path} {}:{} {:o} {} {}", meta.uid(), meta.gid(), meta.mode() & 0o7777, meta.len(), meta.nlink());
+    println!(
+        "{path} {}:{} {:o} {}",
+        meta.uid(),
+        meta.gid(),
+        meta.mode() & 0o7777,
+        meta.len()
+    );
     Ok(())
 }
 
 fn names(directory: &str) -> io::Result<()> {
-    let mut names: Vec<_> = fs::read_dir(directory)?.flatten().map(|entry| entry.file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(directory)?
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
     names.sort();
     names.iter().for_each(|name| println!("{}", name.display()));
     Ok(())
@@ -85,7 +105,10 @@ fn own_program() {
         let result = OpenOptions::new().write(true).open(path).map(drop);
         println!("{path} {:?}", result.map_err(|error| error.raw_os_error()));
     }
-    println!("{}", fs::read_link("/proc/1/exe").unwrap_or_default().display());
+    println!(
+        "{}",
+        fs::read_link("/proc/1/exe").unwrap_or_default().display()
+    );
 }
 
 fn await_signal(ready: &str) -> io::Result<u8> {
