@@ -27,7 +27,7 @@ pub(super) fn build(
     place: &Path,
     here: &Surroundings,
 ) -> Result<(), Failure> {
-    let display = Display::new(settings.results.progress);
+    let display = Display::new(settings.results.progress, here.colour());
     let build = Build {
         settings,
         place,

@@ -23,11 +23,12 @@ pub(super) fn pull(
     let cancel = Arc::new(Cancel::default());
     let ask = cancel.clone();
     let interrupts = Interrupts::listen(move || ask.cancel())?;
-    let display = Display::new(if here.live_terminal {
+    let progress = if here.live_terminal {
         Progress::Tty
     } else {
         Progress::Plain
-    });
+    };
+    let display = Display::new(progress, here.colour());
     let host = builder::Host {
         store: &store,
         session: &|| Err("a pull starts no session".into()),

@@ -82,9 +82,9 @@ pub(crate) struct Display(Mutex<(Transcript, Box<dyn View>)>);
 
 impl Display {
     /// A display.
-    pub(crate) fn new(progress: Progress) -> Self {
+    pub(crate) fn new(progress: Progress, colour: bool) -> Self {
         let view: Box<dyn View> = match progress {
-            Progress::Tty => Box::new(tty::Live::new()),
+            Progress::Tty => Box::new(tty::Live::new(colour)),
             Progress::Plain => Box::new(plain::Plain::new(std::io::stderr())),
             Progress::Json => Box::new(json::Json::new(std::io::stderr())),
             Progress::Quiet => Box::new(Silence),

@@ -57,17 +57,19 @@ impl Transcript {
 
     /// A step as `[name 2/5]`.
     pub(super) fn place(&self, stage: StageId, step: usize) -> String {
-        match self.stages.get(&stage) {
-            Some((name, steps)) => format!("[{} {}/{steps}]", super::escape(name), step + 1),
-            None => format!("[{} {}]", stage.0, step + 1),
-        }
+        let steps = self
+            .stages
+            .get(&stage)
+            .map_or(step + 1, |(_, steps)| *steps);
+        format!("[{} {}/{steps}]", self.stage_name(stage), step + 1)
     }
 
-    /// The stage's name.
+    /// The stage's name; one without is called by its number, as BuildKit does.
     pub(super) fn stage_name(&self, stage: StageId) -> String {
-        self.stages
-            .get(&stage)
-            .map_or_else(|| stage.0.to_string(), |(name, _)| super::escape(name))
+        match self.stages.get(&stage) {
+            Some((name, _)) if name.parse::<usize>().is_err() => super::escape(name),
+            _ => format!("stage-{}", stage.0),
+        }
     }
 }
 

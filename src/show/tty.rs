@@ -10,18 +10,31 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::transcript::{StepId, Transcript, one_line};
 use super::{View, human_time};
 
+/// How a transfer is drawn.
+const KNOWN_SIZE: &str =
+    "  {prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}";
+const UNKNOWN_SIZE: &str = "  {prefix} {decimal_bytes} {decimal_bytes_per_sec}";
+
 pub(super) struct Live {
     bars: MultiProgress,
     steps: BTreeMap<StepId, ProgressBar>,
     transfers: BTreeMap<String, ProgressBar>,
+    /// How a running step is drawn.
+    running: &'static str,
 }
 
 impl Live {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(colour: bool) -> Self {
+        let running = if colour {
+            "{spinner} {prefix} {elapsed:.dim}{wide_msg:.dim}"
+        } else {
+            "{spinner} {prefix} {elapsed}{wide_msg}"
+        };
         Self {
             bars: MultiProgress::new(),
             steps: BTreeMap::new(),
             transfers: BTreeMap::new(),
+            running,
         }
     }
 
@@ -32,7 +45,7 @@ impl Live {
 
     fn start(&mut self, id: StepId, place: &str, label: &Label) {
         let bar = self.bars.add(ProgressBar::new_spinner());
-        bar.set_style(style("{spinner} {prefix} {elapsed:.dim}{wide_msg:.dim}"));
+        bar.set_style(style(self.running));
         bar.set_prefix(format!("{place} {}", one_line(label)));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.steps.insert(id, bar);
@@ -60,8 +73,8 @@ impl Live {
         let bar = self.transfers.entry(name.to_owned()).or_insert_with(|| {
             let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
             bar.set_style(style(match total {
-                Some(_) => "  {prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
-                None => "  {prefix} {decimal_bytes} {decimal_bytes_per_sec}",
+                Some(_) => KNOWN_SIZE,
+                None => UNKNOWN_SIZE,
             }));
             bar.set_prefix(super::escape(name));
             bar
@@ -120,5 +133,22 @@ impl View for Live {
 
     fn finish(&mut self) {
         let _ = self.bars.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_understood() {
+        for template in [
+            Live::new(true).running,
+            Live::new(false).running,
+            KNOWN_SIZE,
+            UNKNOWN_SIZE,
+        ] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }
