@@ -50,8 +50,12 @@ struct SourceArgs {
     /// The Containerfile; `-`: standard input [default: CONTEXT/Containerfile, CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Another source for FROM and COPY --from: a directory, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable
-    #[arg(long = "build-context", value_name = "NAME=SOURCE")]
+    /// `--build-context`, repeatable.
+    #[arg(
+        long = "build-context",
+        value_name = "NAME=SOURCE",
+        help = "Another source for FROM and COPY --from: a directory, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable"
+    )]
     build_contexts: Vec<String>,
 }
 
