@@ -9,6 +9,7 @@ extern crate rbuild_sandbox as sandbox;
 
 mod drill;
 mod host;
+mod isolation;
 mod setup;
 mod stage;
 mod trial;
@@ -20,5 +21,5 @@ fn main() -> ExitCode {
     if let Some(code) = diverted.or_else(drill::divert) {
         return code;
     }
-    trial::run(&[("setup", setup::TRIALS)])
+    trial::run(&[("setup", setup::TRIALS), ("isolation", isolation::TRIALS)])
 }

@@ -1,29 +1,51 @@
 //! The program inside the steps. The invariant: it is one static file that needs nothing of the image, and what it is to do
 //! is its first argument, a name in [`VERBS`].
 
+mod acts;
+pub(crate) mod canary;
 pub(crate) mod facts;
+pub(crate) mod probes;
+mod raw;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use sandbox::Errno;
 
 use crate::stage::{DRILL, send};
+use canary::Canary;
 
 /// What the drill can do, and with which arguments.
-const VERBS: [(&str, fn(&[String])); 4] = [
+const VERBS: [(&str, fn(&[String]) -> ExitCode); 9] = [
     ("facts", |_| {
-        send(std::io::stdout(), &facts::Facts::collect())
+        done(send(std::io::stdout(), &facts::Facts::collect()))
     }),
     ("make", |paths| {
-        paths.iter().for_each(|directory| make(directory))
+        done(paths.iter().for_each(|directory| make(directory)))
     }),
-    ("reopen", |_| reopen()),
+    ("reopen", |_| done(reopen())),
     ("write", |arguments| {
-        fs::write(&arguments[0], &arguments[1]).expect("the file is writable")
+        done(fs::write(&arguments[0], &arguments[1]).expect("the file is writable"))
     }),
+    ("sleep", |_| {
+        done(std::thread::sleep(Duration::from_secs(60)))
+    }),
+    ("canary", |arguments| canary::sing(&arguments[0])),
+    ("kill-all", |_| kill_all()),
+    ("probe", |arguments| {
+        done(probe(&arguments[0], &arguments[1..]))
+    }),
+    ("attempt", |arguments| attempt(&arguments[0], &arguments[1])),
 ];
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
 
 /// The drill, when the process was started as such.
 pub(crate) fn divert() -> Option<ExitCode> {
@@ -38,8 +60,14 @@ pub(crate) fn divert() -> Option<ExitCode> {
         .iter()
         .find(|(name, _)| name == verb)
         .expect("the verb is known");
-    act(rest);
-    Some(ExitCode::SUCCESS)
+    Some(act(rest))
+}
+
+/// A command that runs the drill outside of any step.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(DRILL).args(arguments);
+    command
 }
 
 /// Makes one of each kind of entry in a directory, and changes what is there.
@@ -49,14 +77,12 @@ fn make(directory: &str) {
     fs::write(at("file"), "text").expect("the directory is writable");
     fs::hard_link(at("file"), at("hard")).expect("the file is one's own");
     symlink("file", at("link")).expect("the directory is writable");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        at("fifo"),
+    let (fifo, mode) = (
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::from_raw_mode(0o644),
-        0,
-    )
-    .expect("anybody may make a fifo");
+    );
+    rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, mode, 0)
+        .expect("anybody may make a fifo");
     fs::rename(at("hard"), at("renamed")).expect("the directory is writable");
 }
 
@@ -67,14 +93,50 @@ fn reopen() {
         ("/dev/stderr", "err"),
         ("/proc/self/fd/1", "again"),
     ] {
-        let mut file = open_for_writing(path);
-        writeln!(file, "{word}").expect("the pipe is read");
+        let file = fs::OpenOptions::new().write(true).open(path);
+        writeln!(
+            file.unwrap_or_else(|error| panic!("{path}: {error}")),
+            "{word}"
+        )
+        .expect("the pipe is read");
     }
 }
 
-fn open_for_writing(path: &str) -> File {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .unwrap_or_else(|error| panic!("{path}: {error}"))
+/// Kills whatever can be seen. Only where the process is the first of a namespace.
+fn kill_all() -> ExitCode {
+    assert_eq!(std::process::id(), 1, "never outside of a step");
+    // ESRCH: there was nobody else.
+    match acts::signal(-1, libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Makes each attempt in a process of its own and prints one line about it: name and result.
+#[expect(clippy::print_stdout, reason = "that is what the drill is for")]
+fn probe(canary: &str, names: &[String]) {
+    for name in names {
+        let status = command(&["attempt", canary, name])
+            .status()
+            .expect("/proc is mounted");
+        println!("{name} {}", result(status));
+    }
+}
+
+/// The error number is the exit code, which has room for all of Linux's.
+fn attempt(canary: &str, name: &str) -> ExitCode {
+    let canary: Canary = serde_json::from_str(canary).expect("the tests send a canary");
+    match (probes::named(name).act)(&canary) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(errno) => ExitCode::from(u8::try_from(errno as i32).expect("error numbers are small")),
+    }
+}
+
+fn result(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "ok".to_owned(),
+        (Some(code), _) => format!("{:?}", Errno::from_raw(code)),
+        (None, Some(libc::SIGSYS)) => "SIGSYS".to_owned(),
+        (None, signal) => format!("signal {signal:?}"),
+    }
 }

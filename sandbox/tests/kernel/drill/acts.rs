@@ -1,0 +1,351 @@
+//! What the probes do. The invariant: an act that succeeds harms nothing, so that it can be tried on the host too; its error
+//! is the kernel's, or ENODATA where there was nothing to be had.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode};
+use sandbox::Errno;
+
+use super::canary::Canary;
+use super::raw::{self, Argument};
+
+type Attempt = Result<(), Errno>;
+
+fn kernels(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+fn rustixs(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
+
+pub(crate) fn call<const N: usize>(number: i64, arguments: [Argument<'_>; N]) -> Attempt {
+    raw::call(number, arguments).map(drop)
+}
+
+/// An error that the kernel gives only to those who may.
+pub(crate) fn reached(errno: Errno, attempt: Attempt) -> Attempt {
+    match attempt {
+        Err(found) if found == errno => Ok(()),
+        other => other,
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Attempt {
+    let bytes = fs::read(path).map_err(|error| kernels(&error))?;
+    if bytes.is_empty() {
+        Err(Errno::ENODATA)
+    } else {
+        Ok(())
+    }
+}
+
+pub(crate) fn exists(path: &Path) -> Attempt {
+    fs::symlink_metadata(path)
+        .map(drop)
+        .map_err(|error| kernels(&error))
+}
+
+pub(crate) fn open_for_writing(path: &Path) -> Attempt {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map(drop)
+        .map_err(|error| kernels(&error))
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Attempt {
+    fs::write(path, text).map_err(|error| kernels(&error))
+}
+
+/// A path that leaves `start` upwards as far as it goes, and then leads to `target`.
+pub(crate) fn up_and_to(start: &Path, target: &Path) -> PathBuf {
+    let target = target
+        .strip_prefix("/")
+        .expect("the canary's path is absolute");
+    start.join("../".repeat(40)).join(target)
+}
+
+pub(crate) fn read_through_descriptors(target: &Path) -> Attempt {
+    let descriptors = fs::read_dir("/proc/self/fd").map_err(|error| kernels(&error))?;
+    let attempts = descriptors
+        .flatten()
+        .map(|entry| read(&up_and_to(&entry.path(), target)));
+    attempts.reduce(Result::or).unwrap_or(Err(Errno::ENOENT))
+}
+
+pub(crate) fn signal(pid: i32, number: i32) -> Attempt {
+    call(libc::SYS_kill, [pid.into(), number.into()])
+}
+
+pub(crate) fn mount(
+    source: &CStr,
+    target: &CStr,
+    filesystem: &CStr,
+    flags: libc::c_ulong,
+) -> Attempt {
+    let flags = i32::try_from(flags).expect("the drill's flags are small");
+    call(
+        libc::SYS_mount,
+        [
+            source.into(),
+            target.into(),
+            filesystem.into(),
+            flags.into(),
+            0.into(),
+        ],
+    )
+}
+
+pub(crate) fn unmount(target: &CStr) -> Attempt {
+    call(libc::SYS_umount2, [target.into(), libc::MNT_DETACH.into()])
+}
+
+pub(crate) fn move_nothing() -> Attempt {
+    call(
+        libc::SYS_move_mount,
+        [
+            libc::AT_FDCWD.into(),
+            c"/nowhere".into(),
+            libc::AT_FDCWD.into(),
+            c"/nowhere".into(),
+            0.into(),
+        ],
+    )
+}
+
+/// Changes nothing, for those who may change something.
+pub(crate) fn set_no_attribute() -> Attempt {
+    let mut attributes = [0_u8; size_of::<libc::mount_attr>()];
+    let size = 32;
+    call(
+        libc::SYS_mount_setattr,
+        [
+            libc::AT_FDCWD.into(),
+            c"/".into(),
+            0.into(),
+            (&mut attributes[..]).into(),
+            size.into(),
+        ],
+    )
+}
+
+/// The classic: a directory above the new root stays open.
+pub(crate) fn escape_by_chroot(target: &Path) -> Attempt {
+    let outside = fs::File::open("/").map_err(|error| kernels(&error))?;
+    rustix::process::chroot("/tmp").map_err(rustixs)?;
+    rustix::process::fchdir(&outside).map_err(rustixs)?;
+    read(&up_and_to(Path::new("."), target))
+}
+
+pub(crate) fn unshare(flags: i32) -> Attempt {
+    call(libc::SYS_unshare, [flags.into()])
+}
+
+/// A child that ends at once would need care in a process with Rust's runtime; a stack of 0 makes it fork(2).
+pub(crate) fn clone(flags: i32) -> Attempt {
+    let child = raw::call(
+        libc::SYS_clone,
+        [
+            (flags | libc::SIGCHLD).into(),
+            0.into(),
+            0.into(),
+            0.into(),
+            0.into(),
+        ],
+    )?;
+    if child == 0 {
+        std::process::exit(0);
+    }
+    Ok(())
+}
+
+pub(crate) fn join_own_uts() -> Attempt {
+    let own = fs::File::open("/proc/self/ns/uts").map_err(|error| kernels(&error))?;
+    call(libc::SYS_setns, [own.as_raw_fd().into(), 0.into()])
+}
+
+/// What Podman masks, as far as it can be read without a mask by anybody.
+pub(crate) fn read_any_masked() -> Attempt {
+    let files = [
+        "acpi",
+        "interrupts",
+        "kcore",
+        "keys",
+        "latency_stats",
+        "sched_debug",
+        "scsi",
+        "timer_list",
+        "timer_stats",
+    ];
+    let files = files.map(|name| read(&Path::new("/proc").join(name)));
+    let directories = [
+        "dev/block",
+        "devices/virtual/powercap",
+        "firmware",
+        "fs/selinux",
+    ];
+    let directories = directories.map(|name| list(&Path::new("/sys").join(name)));
+    let attempts = files.into_iter().chain(directories);
+    if attempts.into_iter().any(|attempt| attempt.is_ok()) {
+        Ok(())
+    } else {
+        Err(Errno::ENODATA)
+    }
+}
+
+fn list(directory: &Path) -> Attempt {
+    let mut entries = fs::read_dir(directory).map_err(|error| kernels(&error))?;
+    if entries.next().is_some() {
+        Ok(())
+    } else {
+        Err(Errno::ENODATA)
+    }
+}
+
+/// Opens every file of a tree for writing, writes nothing, and reports the first success or the last error.
+pub(crate) fn open_any_for_writing(root: &str) -> Attempt {
+    let mut pending = vec![PathBuf::from(root)];
+    let mut last = Err(Errno::ENOENT);
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
+                Ok(kind) if kind.is_file() => last = open_for_writing(&entry.path()),
+                _ => {}
+            }
+            if last.is_ok() {
+                return last;
+            }
+        }
+    }
+    last
+}
+
+pub(crate) fn make_device(canary: &Canary, kind: FileType) -> Attempt {
+    // Beside the canary where there is one, else in the step's /tmp.
+    let place = canary
+        .file
+        .parent()
+        .filter(|place| place.is_dir())
+        .unwrap_or(Path::new("/tmp"));
+    let path = place.join(format!("device-{kind:?}"));
+    let device = rustix::fs::makedev(1, 7);
+    rustix::fs::mknodat(CWD, &path, kind, Mode::from_raw_mode(0o600), device).map_err(rustixs)?;
+    let _ = fs::remove_file(path);
+    Ok(())
+}
+
+pub(crate) fn chown_new_file(id: u32) -> Attempt {
+    let file = tempfile::tempfile_in("/tmp").map_err(|error| kernels(&error))?;
+    std::os::unix::fs::fchown(&file, Some(id), Some(id)).map_err(|error| kernels(&error))
+}
+
+pub(crate) fn trace(pid: i32) -> Attempt {
+    call(
+        libc::SYS_ptrace,
+        [
+            libc::PTRACE_SEIZE.cast_signed().into(),
+            pid.into(),
+            0.into(),
+            0.into(),
+        ],
+    )
+}
+
+pub(crate) fn io_uring() -> Attempt {
+    let mut parameters = [0_u8; 120];
+    call(
+        libc::SYS_io_uring_setup,
+        [1.into(), (&mut parameters[..]).into()],
+    )
+}
+
+/// Counts the own process's time, which is software and needs no hardware counter.
+pub(crate) fn perf_event() -> Attempt {
+    let mut attributes = [0_u8; 64];
+    attributes[..16].copy_from_slice(&[1, 0, 0, 0, 64, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    call(
+        libc::SYS_perf_event_open,
+        [
+            (&mut attributes[..]).into(),
+            0.into(),
+            (-1).into(),
+            (-1).into(),
+            0.into(),
+        ],
+    )
+}
+
+pub(crate) fn socket(family: i32, kind: i32, protocol: i32) -> Attempt {
+    call(
+        libc::SYS_socket,
+        [family.into(), kind.into(), protocol.into()],
+    )
+}
+
+pub(crate) fn connect_abstract(name: &str) -> Attempt {
+    let address = SocketAddr::from_abstract_name(name).map_err(|error| kernels(&error))?;
+    UnixStream::connect_addr(&address)
+        .map(drop)
+        .map_err(|error| kernels(&error))
+}
+
+pub(crate) fn connect_tcp(port: u16) -> Attempt {
+    TcpStream::connect(("127.0.0.1", port))
+        .map(drop)
+        .map_err(|error| kernels(&error))
+}
+
+pub(crate) fn open_queue(name: &str) -> Attempt {
+    let name = c_string(name);
+    call(
+        libc::SYS_mq_open,
+        [
+            name.as_c_str().into(),
+            libc::O_RDONLY.into(),
+            0.into(),
+            0.into(),
+        ],
+    )
+}
+
+/// The descriptor stays open until the process ends.
+pub(crate) fn make_queue(name: &str) -> Attempt {
+    let (name, flags) = (c_string(name), libc::O_CREAT | libc::O_RDWR);
+    call(
+        libc::SYS_mq_open,
+        [name.as_c_str().into(), flags.into(), 0o666.into(), 0.into()],
+    )
+}
+
+pub(crate) fn remove_queue(name: &str) -> Attempt {
+    call(libc::SYS_mq_unlink, [c_string(name).as_c_str().into()])
+}
+
+pub(crate) fn make_segment(key: i32) -> Attempt {
+    call(
+        libc::SYS_shmget,
+        [key.into(), 4096.into(), (libc::IPC_CREAT | 0o666).into()],
+    )
+}
+
+pub(crate) fn remove_segment(key: i32) -> Attempt {
+    let id = raw::call(libc::SYS_shmget, [key.into(), 0.into(), 0.into()])?;
+    let id = i32::try_from(id).expect("ids of segments are ints");
+    call(
+        libc::SYS_shmctl,
+        [id.into(), libc::IPC_RMID.into(), 0.into()],
+    )
+}
+
+fn c_string(text: &str) -> CString {
+    CString::new(text).expect("there is no NUL in it")
+}
