@@ -22,6 +22,23 @@ pub(crate) enum Execution {
 }
 
 impl Execution {
+    /// What a user with a single id should know before something is executed.
+    pub(crate) fn caution(&self) -> Option<String> {
+        let Self::Possible(plan, findings) = self else {
+            return None;
+        };
+        let missing: Vec<String> = findings
+            .iter()
+            .map(|finding| format!("{}: {}", finding.subject, finding.observed))
+            .collect();
+        plan.is_single_id().then(|| {
+            format!(
+                "there is only your own id inside, so that changing to other users fails ({}); `rbuild doctor` says how to mend it",
+                missing.join("; ")
+            )
+        })
+    }
+
     /// The plan, for commands that cannot do without.
     ///
     /// # Errors

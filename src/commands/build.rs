@@ -15,7 +15,7 @@ use crate::args::build::{BuildSettings, Results};
 use crate::args::output::is_stdout;
 use crate::credentials;
 use crate::failure::{Failure, Kind};
-use crate::host::{self, Execution, NetworkChoice};
+use crate::host::{self, NetworkChoice};
 use crate::show::{self, Display, Progress};
 use crate::signals::Interrupts;
 use crate::stdout::{human_size, print};
@@ -108,17 +108,8 @@ impl Build<'_> {
     /// The ids of the session, at the first step that needs one.
     fn session(&self) -> Result<sandbox::SessionPlan, Failure> {
         let found = host::execution(self.here, self.place)?;
-        if let Execution::Possible(plan, findings) = &found
-            && plan.is_single_id()
-        {
-            let missing: Vec<_> = findings
-                .iter()
-                .map(|finding| format!("{}: {}", finding.subject, finding.observed))
-                .collect();
-            self.notice(format!(
-                "RUN has your own id only, so that changing to other users fails there ({}); `rbuild doctor` says how to mend it",
-                missing.join("; ")
-            ));
+        if let Some(caution) = found.caution() {
+            self.notice(caution);
         }
         found.required()
     }

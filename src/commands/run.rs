@@ -9,7 +9,7 @@ use runner::{Network, RunControl, RunError, RunEvent, Stdin};
 
 use crate::args::run::RunSettings;
 use crate::failure::{Failure, Kind};
-use crate::host::{self, Execution, NetworkChoice};
+use crate::host::{self, NetworkChoice};
 use crate::show;
 use crate::signals;
 use crate::surroundings::Surroundings;
@@ -46,12 +46,8 @@ fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<E
         NetworkChoice::Pasta(program) => Network::Pasta { program },
     };
     let found = host::execution(here, place)?;
-    if let Execution::Possible(plan, findings) = &found
-        && plan.is_single_id()
-    {
-        findings
-            .iter()
-            .for_each(|finding| show::note(&format!("{}: {}", finding.subject, finding.observed)));
+    if let Some(caution) = found.caution() {
+        show::note(&caution);
     }
     let plan = found.required()?;
     let control: Arc<Mutex<Option<RunControl>>> = Arc::default();

@@ -30,13 +30,8 @@ pub(super) fn unshare(
 ) -> Result<ExitCode, Failure> {
     let store = image::Store::open(place)?;
     let found = host::execution(here, store.path())?;
-    if let host::Execution::Possible(_, findings) = &found {
-        for finding in findings {
-            show::note(&format!(
-                "only your own id is there: {}: {}",
-                finding.subject, finding.observed
-            ));
-        }
+    if let Some(caution) = found.caution() {
+        show::note(&caution);
     }
     let plan = found.required()?;
     let command = if args.command.is_empty() {

@@ -172,3 +172,31 @@ fn a_failing_step_shows_its_lines_its_exit_code_and_its_output() {
         assert!(stderr.contains(part), "{part} is missing in {stderr}");
     }
 }
+
+#[test]
+fn s65_a_caller_with_open_descriptors_may_build_and_shows_none_of_them() {
+    requires!(execution);
+    let busybox = requires!(base "busybox");
+    let place = place();
+    // The listing's own descriptor is 3.
+    place.write(
+        "Containerfile",
+        "FROM busybox\nRUN test \"$(ls /proc/self/fd | tr '\\n' ' ')\" = '0 1 2 3 '\nUSER 1:1\n",
+    );
+    let line = format!(
+        "exec {} build --network none --build-context busybox=oci-layout:{} . 3</etc/passwd 4</etc/passwd 9</etc/passwd",
+        crate::support::binary().display(),
+        busybox.display()
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(place.context())
+        .env("RBUILD_ROOT", place.store())
+        .output()
+        .expect("sh starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -109,3 +109,43 @@ fn f40_without_a_home_the_store_must_be_named() {
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--root"));
 }
+
+#[test]
+fn f45_a_build_goes_on_when_nobody_reads_its_progress() {
+    let place = Place::new();
+    place.write(
+        "Containerfile",
+        "FROM scratch\nCOPY Containerfile /\nUSER 1:1\n",
+    );
+    for progress in ["plain", "json"] {
+        let mut child = Command::new(binary())
+            .args(["build", "--no-cache", "--progress", progress, "."])
+            .current_dir(place.context())
+            .env("RBUILD_ROOT", place.store())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        drop(child.stderr.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{progress}: {:?}", output.status);
+        assert!(output.stdout.starts_with(b"sha256:"), "{progress}");
+    }
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_exit_code_4() {
+    let place = Place::new();
+    let (_, stderr) = place.expect(
+        4,
+        &[
+            "pull",
+            "--insecure-registry",
+            "127.0.0.1:1",
+            "127.0.0.1:1/x",
+        ],
+    );
+    assert!(stderr.contains("127.0.0.1:1"), "{stderr}");
+    place.write("Containerfile", "FROM 127.0.0.1:1/x\nUSER 1:1\n");
+    place.expect(4, &["build", "--insecure-registry", "127.0.0.1:1", "."]);
+}

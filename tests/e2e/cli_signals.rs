@@ -103,3 +103,36 @@ fn f01_a_killed_build_leaves_no_process() {
     }
     place.expect(0, &["images"]);
 }
+
+#[test]
+fn ctrl_c_in_unshare_is_the_commands_affair() {
+    requires!(execution);
+    requires!(program "script");
+    let place = Place::new();
+    let inside = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done";
+    let line = format!("{} unshare sh -c \"{inside}\"", binary().display());
+    let mut child = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("RBUILD_ROOT", place.store())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let mut terminal = child.stdout.take().expect("a pipe");
+    let mut shown = Vec::new();
+    let mut buffer = [0; 1024];
+    while !shown.windows(5).any(|part| part == b"ready") {
+        let read = std::io::Read::read(&mut terminal, &mut buffer).expect("its output");
+        assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&shown));
+        shown.extend(&buffer[..read]);
+    }
+    std::io::Write::write_all(child.stdin.as_mut().expect("a pipe"), b"\x03").expect("Ctrl-C");
+    let status = child.wait().expect("it ends");
+    std::io::Read::read_to_end(&mut terminal, &mut shown).expect("its output");
+    assert_eq!(
+        status.code(),
+        Some(5),
+        "{}",
+        String::from_utf8_lossy(&shown)
+    );
+}
