@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use nix::errno::Errno;
+use rustix::fs::{CWD, MemfdFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
 
 use crate::failure::{During, SetupFailure};
@@ -24,17 +25,22 @@ impl OwnExecutable {
     }
 
     fn read_only_mount() -> Result<Self, SetupFailure> {
-        let file = File::open("/proc/self/exe").during(|| "open /proc/self/exe".into())?;
+        // The process's own link leads to the mount namespace that it was started in, where nothing may be cloned from:
+        // the path leads to the same file in this one.
+        let link = "/proc/self/exe";
+        let path = std::fs::read_link(link).during(|| format!("read {link}"))?;
         let tree = rustix::mount::open_tree(
-            &file,
-            "",
-            OpenTreeFlags::AT_EMPTY_PATH
-                | OpenTreeFlags::OPEN_TREE_CLONE
-                | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+            CWD,
+            &path,
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
         )
-        .during(|| "clone the mount of /proc/self/exe".into())?;
+        .during(|| format!("clone the mount of {}", path.display()))?;
+        if file_id(&tree)? != file_id(&File::open(link).during(|| format!("open {link}"))?)? {
+            let operation = format!("find rbuild's program at {}", path.display());
+            return Err(SetupFailure::new(operation, Errno::ESTALE));
+        }
         sys::mount_setattr(&tree, false, libc::MOUNT_ATTR_RDONLY)
-            .during(|| "make the mount of /proc/self/exe read-only".into())?;
+            .during(|| format!("make the mount of {} read-only", path.display()))?;
         Ok(Self(tree))
     }
 
@@ -62,4 +68,9 @@ impl OwnExecutable {
     pub(crate) fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
     }
+}
+
+fn file_id(file: impl AsFd) -> Result<(u64, u64), SetupFailure> {
+    let stat = rustix::fs::fstat(file).during(|| "look at rbuild's program".into())?;
+    Ok((stat.st_dev, stat.st_ino))
 }

@@ -339,8 +339,10 @@ enum Role {
     Session(OwnExecutable),
 }
 
-/// The socket arrives as standard input; it moves away so that no child can inherit it there.
+/// The socket arrives as standard input; it moves away so that no child can inherit it there. What the caller left open by
+/// accident goes first: nobody in this process owns it.
 fn take_socket() -> io::Result<UnixStream> {
+    sys::close_from(3)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let null = fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;

@@ -118,12 +118,13 @@ pub(crate) fn take_terminal() -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Closes every descriptor from `first` upwards. Only for a process that executes a program or ends right after.
+/// Closes every descriptor from `first` upwards. Only for a process that has just started, that executes a program, or
+/// that ends right after.
 pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
     // JUSTIFICATION: the program's path must not be resolvable through an open descriptor (CVE-2024-21626), so closing at
     // execve(2) is too late.
-    // SAFETY: owners of the closed descriptors are never used nor dropped again: the caller's next act is execve(2), or
-    // `std::process::exit`, which runs no destructors of the caller's frames.
+    // SAFETY: no owner of a closed descriptor is used or dropped: at the start of `main` none exists, and later the
+    // caller's next act is execve(2), or `std::process::exit`, which runs no destructors of the caller's frames.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     Errno::result(result).map(drop)
 }
@@ -152,11 +153,26 @@ pub(crate) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(),
 /// Gives every signal its default action and unblocks all, so that a program starts as after a login: Rust's runtime ignores
 /// SIGPIPE, and a shell ignores SIGINT for what it starts in the background.
 pub(crate) fn reset_signals() -> Result<(), Errno> {
-    use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-    for each in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // JUSTIFICATION: only sigaction(2) changes what is ignored across execve(2).
-        // SAFETY: no handler function is installed, so none can run in a bad moment.
-        unsafe { signal(each, SigHandler::SigDfl) }?;
+    use nix::sys::signal::SigSet;
+    /// _NSIG of the kernel, asm-generic/signal.h.
+    const LAST: i32 = 64;
+    // The kernel's `struct sigaction`: a handler, flags, a restorer and a mask. Zeroes say SIG_DFL, and nothing else.
+    let default = [0_u64; 4];
+    for signal in (1..=LAST).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // JUSTIFICATION: only sigaction(2) changes what is ignored across execve(2), and libc's refuses the first two
+        // real-time signals, which a caller may ignore like any other.
+        // SAFETY: no handler function is installed, so none can run in a bad moment; the kernel reads at most the 32
+        // bytes of `default`, and 8 is the size of its signal mask.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                8,
+            )
+        };
+        Errno::result(result)?;
     }
     SigSet::all().thread_unblock()
 }
