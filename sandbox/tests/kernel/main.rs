@@ -9,7 +9,9 @@ extern crate rbuild_sandbox as sandbox;
 
 mod drill;
 mod host;
+mod images;
 mod isolation;
+mod processes;
 mod setup;
 mod stage;
 mod trial;
@@ -17,9 +19,18 @@ mod trial;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let diverted = sandbox::divert(&[(stage::ENTRY, stage::main)]);
+    let entries: [sandbox::Entry; 2] = [
+        (stage::ENTRY, stage::main),
+        (stage::DESCRIPTORS, stage::list_descriptors),
+    ];
+    let diverted = sandbox::divert(&entries);
     if let Some(code) = diverted.or_else(drill::divert) {
         return code;
     }
-    trial::run(&[("setup", setup::TRIALS), ("isolation", isolation::TRIALS)])
+    trial::run(&[
+        ("setup", setup::TRIALS),
+        ("images", images::TRIALS),
+        ("processes", processes::TRIALS),
+        ("isolation", isolation::TRIALS),
+    ])
 }

@@ -209,6 +209,28 @@ pub(crate) fn main(context: SessionContext) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The name of the entry that tells what the session has open.
+pub(crate) const DESCRIPTORS: &str = "descriptors";
+
+/// What each descriptor of a session leads to.
+pub(crate) fn descriptors(plan: &SessionPlan) -> Vec<String> {
+    let mut session = Session::start(DESCRIPTORS, plan, false).expect("the session starts");
+    let found = receive(session.socket());
+    session.wait().expect("the session is a child");
+    found
+}
+
+/// What happens in that session.
+pub(crate) fn list_descriptors(context: SessionContext) -> ExitCode {
+    let entries = fs::read_dir("/proc/self/fd")
+        .expect("/proc is mounted")
+        .flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let targets: Vec<String> = targets.map(|target| target.display().to_string()).collect();
+    send(&context.socket, &targets);
+    ExitCode::SUCCESS
+}
+
 /// The files of subordinate ids can be removed in a session only.
 fn empty(store: &Path) {
     for name in ["image", "changes"] {

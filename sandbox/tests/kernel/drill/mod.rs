@@ -9,6 +9,7 @@ mod raw;
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -20,8 +21,11 @@ use sandbox::Errno;
 use crate::stage::{DRILL, send};
 use canary::Canary;
 
+/// The interpreter of a script that wants to be run by whatever program executes it (CVE-2019-5736).
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
 /// What the drill can do, and with which arguments.
-const VERBS: [(&str, fn(&[String]) -> ExitCode); 9] = [
+const VERBS: [(&str, fn(&[String]) -> ExitCode); 11] = [
     ("facts", |_| {
         done(send(std::io::stdout(), &facts::Facts::collect()))
     }),
@@ -32,6 +36,8 @@ const VERBS: [(&str, fn(&[String]) -> ExitCode); 9] = [
     ("write", |arguments| {
         done(fs::write(&arguments[0], &arguments[1]).expect("the file is writable"))
     }),
+    ("reach-executable", |_| reach_executable()),
+    ("overwrite", |arguments| done(overwrite(&arguments[0]))),
     ("sleep", |_| {
         done(std::thread::sleep(Duration::from_secs(60)))
     }),
@@ -50,6 +56,9 @@ fn done((): ()) -> ExitCode {
 /// The drill, when the process was started as such.
 pub(crate) fn divert() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.first()? == OWN_EXECUTABLE {
+        return Some(reach_executable());
+    }
     if Path::new(arguments.first()?).file_name() != Path::new(DRILL).file_name() {
         return None;
     }
@@ -99,6 +108,31 @@ fn reopen() {
             "{word}"
         )
         .expect("the pipe is read");
+    }
+}
+
+/// Keeps a handle of the program that this process executes while it becomes another one.
+fn reach_executable() -> ExitCode {
+    let flags = rustix::fs::OFlags::PATH;
+    let handle = rustix::fs::open(OWN_EXECUTABLE, flags, rustix::fs::Mode::empty())
+        .expect("/proc is mounted");
+    let error = Command::new(DRILL)
+        .args(["overwrite", &handle.as_raw_fd().to_string()])
+        .exec();
+    panic!("{DRILL}: {error}");
+}
+
+/// Tries to write to what a handle refers to, and says how that went.
+#[expect(clippy::print_stdout, reason = "that is what the drill is for")]
+fn overwrite(handle: &str) {
+    let path = format!("/proc/self/fd/{handle}");
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(b"overwritten"));
+    match written {
+        Ok(()) => println!("ok"),
+        Err(error) => println!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }
 }
 
