@@ -62,7 +62,7 @@ pub(crate) fn execution(here: &Surroundings, store: &Path) -> Result<Execution, 
         Err(findings)
             if findings
                 .iter()
-                .any(|finding| loss(finding) == Loss::Execution) =>
+                .any(|finding| finding.loses == Loss::Execution) =>
         {
             Execution::Impossible(findings)
         }
@@ -117,12 +117,6 @@ fn may_write_maps(status: &str) -> bool {
         .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
         .unwrap_or(0);
     effective & NEEDED == NEEDED
-}
-
-fn loss(finding: &Finding) -> Loss {
-    preflight::checks()
-        .find(|check| check.id == finding.id)
-        .map_or(Loss::Nothing, |check| check.loses)
 }
 
 /// The network of RUN and of containers, chosen before work starts.

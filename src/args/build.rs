@@ -1,18 +1,26 @@
-//! `rbuild build`: raw arguments to settings. The invariant: a setting that reaches the builder is complete and valid; only the
+//! `rbuild build`: raw arguments ([`BuildArgs`]) to settings ([`BuildSettings`]). The invariant: a setting that reaches the builder is complete and valid; only the
 //! files themselves (Containerfile, context, ignore file) are still to be read, by [`crate::commands`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use builder::{NamedContext, Output, UserPolicy};
+use builder::{Output, UserPolicy};
 use clap::ValueEnum;
 use image::{Platform, Reference};
 
 use super::output::{OutputArg, is_stdout};
-use super::registry::{RegistryArgs, RegistrySettings};
+use super::registry::RegistryArgs;
 use crate::failure::Failure;
 use crate::show::Progress;
 use crate::surroundings::Surroundings;
+
+mod context;
+mod settings;
+
+use context::named_context;
+pub(crate) use settings::{
+    BuildSettings, ContainerfileSource, ContextSource, ImageSettings, Isolation, Results, Sources,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -178,101 +186,6 @@ enum Permission {
 enum SecurityOption {
     /// setuid programs gain nothing in RUN
     NoNewPrivileges,
-}
-
-/// Where the Containerfile is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ContainerfileSource {
-    /// `Containerfile` or `Dockerfile` in the context.
-    InContext,
-    /// This file.
-    File(PathBuf),
-    /// Standard input.
-    Stdin,
-}
-
-/// Where the files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ContextSource {
-    /// This directory.
-    Directory(PathBuf),
-    /// There are none.
-    Empty,
-}
-
-/// A build, validated.
-#[derive(Clone, Debug)]
-pub(crate) struct BuildSettings {
-    /// What is read before the build starts.
-    pub sources: Sources,
-    /// What is built of it.
-    pub image: ImageSettings,
-    /// What RUN may do.
-    pub isolation: Isolation,
-    /// Where results go and how progress is shown.
-    pub results: Results,
-    /// How registries are spoken to.
-    pub registry: RegistrySettings,
-    /// Whether only the plan is shown.
-    pub dry_run: bool,
-}
-
-/// What is read before the build starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sources {
-    /// The Containerfile.
-    pub containerfile: ContainerfileSource,
-    /// The files.
-    pub context: ContextSource,
-    /// `--build-context`.
-    pub named: BTreeMap<String, NamedContext>,
-}
-
-/// What is built.
-#[derive(Clone, Debug)]
-pub(crate) struct ImageSettings {
-    /// `--target`.
-    pub target: Option<String>,
-    /// `--build-arg`.
-    pub build_args: BTreeMap<String, String>,
-    /// `--platform`.
-    pub platform: Platform,
-    /// `--label`.
-    pub labels: Vec<(String, String)>,
-    /// `--annotation`.
-    pub annotations: Vec<(String, String)>,
-    /// `--no-cache`.
-    pub no_cache: bool,
-    /// `--jobs`.
-    pub jobs: usize,
-    /// `--user-policy`.
-    pub user_policy: UserPolicy,
-    /// `-t`.
-    pub tags: Vec<Reference>,
-    /// SOURCE_DATE_EPOCH.
-    pub source_date_epoch: Option<i64>,
-}
-
-/// What RUN may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Isolation {
-    /// `--network`.
-    pub network: NetworkArg,
-    /// `--network host` or `--allow network.host`.
-    pub allow_host_network: bool,
-    /// `--security-opt no-new-privileges`.
-    pub no_new_privileges: bool,
-}
-
-/// Where results go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Results {
-    /// `-o`, at least one.
-    pub outputs: Vec<Output>,
-    /// `--iidfile`.
-    pub iidfile: Option<PathBuf>,
-    /// `--progress` and `-q`.
-    pub progress: Progress,
 }
 
 impl BuildArgs {
@@ -447,53 +360,6 @@ fn pairs(flag: &str, texts: &[String]) -> Result<Vec<(String, String)>, Failure>
         ))),
     };
     texts.iter().map(pair).collect()
-}
-
-/// `NAME=PATH`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
-fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {
-    let wrong = |why: &str| Failure::usage(format!("--build-context {text}: {why}"));
-    let (name, source) = text
-        .split_once('=')
-        .ok_or_else(|| wrong("expected NAME=SOURCE"))?;
-    if name.is_empty() || source.is_empty() {
-        return Err(wrong("expected NAME=SOURCE"));
-    }
-    let context = if let Some(reference) = source.strip_prefix("docker-image://") {
-        NamedContext::Image(reference.parse()?)
-    } else if let Some(layout) = source.strip_prefix("oci-layout:") {
-        let layout = layout.strip_prefix("//").unwrap_or(layout);
-        let (directory, version) = split_version(layout).map_err(|why| wrong(&why))?;
-        if directory.is_empty() {
-            return Err(wrong("the layout's directory is missing"));
-        }
-        NamedContext::OciLayout {
-            directory: directory.into(),
-            version,
-        }
-    } else if let Some((scheme, _)) = source.split_once("://") {
-        return Err(wrong(&format!(
-            "{scheme}:// is not supported; there are directories, oci-layout: and docker-image://"
-        )));
-    } else {
-        NamedContext::Directory(source.into())
-    };
-    Ok((name.to_owned(), context))
-}
-
-/// `DIR@sha256:…` and `DIR:TAG`; a colon before the last slash is part of the directory.
-fn split_version(layout: &str) -> Result<(&str, Option<String>), String> {
-    if let Some((directory, digest)) = layout.rsplit_once('@') {
-        let digest: image::Digest = digest
-            .parse()
-            .map_err(|error: image::ParseDigestError| error.to_string())?;
-        return Ok((directory, Some(digest.to_string())));
-    }
-    match layout.rsplit_once(':') {
-        Some((directory, tag)) if !tag.contains('/') && !tag.is_empty() => {
-            Ok((directory, Some(tag.to_owned())))
-        }
-        _ => Ok((layout, None)),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use builder::NamedContext;
+
 use super::*;
 use crate::args::{Command, tests::parse};
 

@@ -1,0 +1,52 @@
+//! `--build-context`. The invariant: what a source is, is decided by its prefix alone; a path is never tried.
+
+use builder::NamedContext;
+
+use crate::failure::Failure;
+
+/// `NAME=PATH`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
+pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {
+    let wrong = |why: &str| Failure::usage(format!("--build-context {text}: {why}"));
+    let (name, source) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("expected NAME=SOURCE"))?;
+    if name.is_empty() || source.is_empty() {
+        return Err(wrong("expected NAME=SOURCE"));
+    }
+    let context = if let Some(reference) = source.strip_prefix("docker-image://") {
+        NamedContext::Image(reference.parse()?)
+    } else if let Some(layout) = source.strip_prefix("oci-layout:") {
+        let layout = layout.strip_prefix("//").unwrap_or(layout);
+        let (directory, version) = split_version(layout).map_err(|why| wrong(&why))?;
+        if directory.is_empty() {
+            return Err(wrong("the layout's directory is missing"));
+        }
+        NamedContext::OciLayout {
+            directory: directory.into(),
+            version,
+        }
+    } else if let Some((scheme, _)) = source.split_once("://") {
+        return Err(wrong(&format!(
+            "{scheme}:// is not supported; there are directories, oci-layout: and docker-image://"
+        )));
+    } else {
+        NamedContext::Directory(source.into())
+    };
+    Ok((name.to_owned(), context))
+}
+
+/// `DIR@sha256:…` and `DIR:TAG`; a colon before the last slash is part of the directory.
+fn split_version(layout: &str) -> Result<(&str, Option<String>), String> {
+    if let Some((directory, digest)) = layout.rsplit_once('@') {
+        let digest: image::Digest = digest
+            .parse()
+            .map_err(|error: image::ParseDigestError| error.to_string())?;
+        return Ok((directory, Some(digest.to_string())));
+    }
+    match layout.rsplit_once(':') {
+        Some((directory, tag)) if !tag.contains('/') && !tag.is_empty() => {
+            Ok((directory, Some(tag.to_owned())))
+        }
+        _ => Ok((layout, None)),
+    }
+}

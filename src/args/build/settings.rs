@@ -1,0 +1,106 @@
+//! A build, validated. The invariant: every value is complete; nothing here is read from the environment again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use builder::{NamedContext, Output, UserPolicy};
+use image::{Platform, Reference};
+
+use super::NetworkArg;
+use crate::args::registry::RegistrySettings;
+use crate::show::Progress;
+
+/// Where the Containerfile is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ContainerfileSource {
+    /// `Containerfile` or `Dockerfile` in the context.
+    InContext,
+    /// This file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// Where the files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ContextSource {
+    /// This directory.
+    Directory(PathBuf),
+    /// There are none.
+    Empty,
+}
+
+/// A build, validated.
+#[derive(Clone, Debug)]
+pub(crate) struct BuildSettings {
+    /// What is read before the build starts.
+    pub sources: Sources,
+    /// What is built of it.
+    pub image: ImageSettings,
+    /// What RUN may do.
+    pub isolation: Isolation,
+    /// Where results go and how progress is shown.
+    pub results: Results,
+    /// How registries are spoken to.
+    pub registry: RegistrySettings,
+    /// Whether only the plan is shown.
+    pub dry_run: bool,
+}
+
+/// What is read before the build starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sources {
+    /// The Containerfile.
+    pub containerfile: ContainerfileSource,
+    /// The files.
+    pub context: ContextSource,
+    /// `--build-context`.
+    pub named: BTreeMap<String, NamedContext>,
+}
+
+/// What is built.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageSettings {
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--platform`.
+    pub platform: Platform,
+    /// `--label`.
+    pub labels: Vec<(String, String)>,
+    /// `--annotation`.
+    pub annotations: Vec<(String, String)>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--jobs`.
+    pub jobs: usize,
+    /// `--user-policy`.
+    pub user_policy: UserPolicy,
+    /// `-t`.
+    pub tags: Vec<Reference>,
+    /// SOURCE_DATE_EPOCH.
+    pub source_date_epoch: Option<i64>,
+}
+
+/// What RUN may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Isolation {
+    /// `--network`.
+    pub network: NetworkArg,
+    /// `--network host` or `--allow network.host`.
+    pub allow_host_network: bool,
+    /// `--security-opt no-new-privileges`.
+    pub no_new_privileges: bool,
+}
+
+/// Where results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Results {
+    /// `-o`, at least one.
+    pub outputs: Vec<Output>,
+    /// `--iidfile`.
+    pub iidfile: Option<PathBuf>,
+    /// `--progress` and `-q`.
+    pub progress: Progress,
+}
