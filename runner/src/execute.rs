@@ -96,6 +96,9 @@ fn contain(
     orders: Receiver<'_>,
 ) -> Result<i32, ExecuteError> {
     let prepared = Prepared::new(context, job)?;
+    if !job.start {
+        return Ok(0);
+    }
     let mut handles = Handles::default();
     let spec = prepared.spec(job, &mut handles)?;
     let streams = Streams::new(

@@ -29,6 +29,8 @@ pub(crate) struct RunJob {
     pub(crate) config: ContainerConfig,
     /// What is asked for.
     pub(crate) request: RunRequest,
+    /// Whether the program starts; else everything is only made ready for a later start.
+    pub(crate) start: bool,
 }
 
 /// From the main process.

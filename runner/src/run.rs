@@ -97,12 +97,32 @@ pub fn run(
     plan: &SessionPlan,
     events: &dyn Fn(RunEvent),
 ) -> Result<i32, RunError> {
-    if let Some(volume) = request
-        .mounts
-        .volumes
-        .iter()
-        .find(|volume| !volume.source.is_absolute())
-    {
+    in_session(request, store, plan, events, true)
+}
+
+/// Makes ready what the request's first start would have to make: unpacked layers and re-owned files. Later starts, this
+/// request's first among them, take the same short time whatever the size of the image.
+///
+/// # Errors
+/// As [`run`].
+pub fn prepare(
+    request: &RunRequest,
+    store: &Store,
+    plan: &SessionPlan,
+    events: &dyn Fn(RunEvent),
+) -> Result<(), RunError> {
+    in_session(request, store, plan, events, false).map(drop)
+}
+
+fn in_session(
+    request: &RunRequest,
+    store: &Store,
+    plan: &SessionPlan,
+    events: &dyn Fn(RunEvent),
+    start: bool,
+) -> Result<i32, RunError> {
+    let mut volumes = request.mounts.volumes.iter();
+    if let Some(volume) = volumes.find(|volume| !volume.source.is_absolute()) {
         return Err(RunError::RelativeVolume(volume.source.clone()));
     }
     let image = store.image(&store.resolve(&request.image)?)?;
@@ -112,9 +132,10 @@ pub fn run(
         diff_ids: image.config().rootfs.diff_ids.clone(),
         config: image.config().config.clone(),
         request: request.clone(),
+        start,
     };
     // Only the terminal's foreground group may read it.
-    let foreground = request.stdin == Stdin::Caller { terminal: true };
+    let foreground = start && request.stdin == Stdin::Caller { terminal: true };
     let mut session = Session::start(ENTRY, plan, foreground)?;
     let result = follow(session.socket(), job, events);
     if result.is_err() {

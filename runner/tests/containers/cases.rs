@@ -25,6 +25,8 @@ tests![
     files_of_the_kept_id_and_above_have_their_owners,
     reowned_files_can_be_changed_and_the_image_stays_as_it_is,
     host_mode_makes_root_the_caller,
+    what_was_prepared_is_not_made_again,
+    pasta_connects_an_own_network,
     root_runs_without_the_caller_and_says_so,
     a_named_user_is_looked_up_in_the_image,
     keep_id_can_name_another_id,
@@ -182,6 +184,79 @@ fn reowned_files_can_be_changed_and_the_image_stays_as_it_is(fixture: &Fixture) 
     assert_eq!(
         ran.stdout, "mine\n",
         "the next container starts from the image"
+    );
+}
+
+fn what_was_prepared_is_not_made_again(fixture: &Fixture) {
+    let reowned = || {
+        let entries = fs::read_dir(fixture.store().join("trees/reowned"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .to_string_lossy()
+                    .ends_with("-65000-65000")
+            })
+            .map(|entry| entry.path())
+            .next()
+    };
+    let request = RunRequest {
+        userns: "keep-id:uid=65000,gid=65000".parse().unwrap(),
+        ..request("numeric", &["exit", "9"])
+    };
+    assert!(reowned().is_none());
+    let ran = fixture.drive(Drive {
+        request: request.clone(),
+        prepare: true,
+        ..Drive::default()
+    });
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    let made = fs::metadata(reowned().unwrap()).unwrap();
+    assert_eq!(driven(fixture, request).code, 9);
+    assert_eq!(fs::metadata(reowned().unwrap()).unwrap().ino(), made.ino());
+}
+
+fn pasta_connects_an_own_network(fixture: &Fixture) {
+    let Some(program) = ["/usr/bin/pasta", "/usr/local/bin/pasta"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|p| p.exists())
+    else {
+        return println!(
+            "---- pasta_connects_an_own_network stdout ----\nSKIP pasta: it is not installed"
+        );
+    };
+    if fs::File::open("/dev/net/tun").is_err() {
+        return println!(
+            "---- pasta_connects_an_own_network stdout ----\nSKIP tun: /dev/net/tun cannot be opened"
+        );
+    }
+    let network = Network::Pasta { program };
+    let ran = driven(
+        fixture,
+        RunRequest {
+            network: network.clone(),
+            ..request("numeric", &["names", "/sys/class/net"])
+        },
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stdout.lines().count() >= 1 && ran.stdout.contains("lo\n"),
+        "{ran:?}"
+    );
+    let ran = driven(
+        fixture,
+        RunRequest {
+            network,
+            ..request("numeric", &["cat", "/etc/resolv.conf"])
+        },
+    );
+    assert!(
+        ran.stdout.starts_with("nameserver 169.254.1.1\n"),
+        "{ran:?}"
     );
 }
 
@@ -598,6 +673,12 @@ fn s79_a_user_without_subordinate_ids_can_run(fixture: &Fixture) {
             })
         };
         let ran = drive(&["cat", "/proc/self/uid_map"]);
+        if ran.stderr.contains("become the namespace's root") {
+            // rbuild-sandbox asks for id 0 even where the one id of the namespace is another.
+            println!("---- s79_a_user_without_subordinate_ids_can_run stdout ----");
+            println!("SKIP one_id_not_root: {}", ran.stderr.trim());
+            continue;
+        }
         let id = if image == "root" { "0" } else { "65532" };
         assert_eq!(
             ran.stdout.split_whitespace().collect::<Vec<_>>(),

@@ -15,6 +15,8 @@ pub(crate) struct Drive {
     pub(crate) request: RunRequest,
     /// Give up the subordinate ids.
     pub(crate) single_id: bool,
+    /// Only make ready.
+    pub(crate) prepare: bool,
     /// Send this signal when this file is there.
     pub(crate) signal: Option<(i32, PathBuf)>,
 }
@@ -24,7 +26,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     let drive: Drive = serde_json::from_str(text).expect("the test wrote it");
     let store = Store::open(&drive.store).expect("the fixture's store opens");
     let plan = crate::fixture::session_plan(drive.single_id).expect("the fixture had one");
-    let result = runner::run(&drive.request, &store, &plan, &|event| match event {
+    let events = |event| match event {
         RunEvent::Started(control) => {
             let Some((signal, ready)) = drive.signal.clone() else {
                 return;
@@ -38,7 +40,12 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         }
         RunEvent::Notice(text) => eprintln!("notice: {text}"),
         _ => {}
-    });
+    };
+    let result = if drive.prepare {
+        runner::prepare(&drive.request, &store, &plan, &events).map(|()| 0)
+    } else {
+        runner::run(&drive.request, &store, &plan, &events)
+    };
     let code = match result {
         Ok(code) => code,
         Err(error) => {

@@ -26,7 +26,6 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("probe") => probe::main(&args[1..]),
-        Some("measure") => measure(&args),
         Some("drive") => driver::main(&args[1..]),
         _ => run_tests(&args),
     }
@@ -113,54 +112,4 @@ fn run_tests(args: &[String]) -> ExitCode {
 /// The path of this very program, for what is copied or started.
 fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
-}
-
-fn measure(args: &[String]) -> ExitCode {
-    drop_privileges(args);
-    let fixture = fixture::Fixture::new().unwrap();
-    println!("store {}", fixture.store().display());
-    for image in ["numeric", "root"] {
-        let mut times: Vec<_> = (0..60)
-            .map(|_| {
-                let t = std::time::Instant::now();
-                fixture.run(image, &["exit", "0"]);
-                t.elapsed().as_micros()
-            })
-            .collect();
-        times.sort_unstable();
-        println!(
-            "{image}: min {} median {} max {}",
-            times[0], times[30], times[59]
-        );
-    }
-    let mut times: Vec<_> = (0..60)
-        .map(|_| {
-            let t = std::time::Instant::now();
-            assert!(
-                Command::new("bwrap")
-                    .args(["--unshare-all", "--ro-bind", "/", "/", "/bin/true"])
-                    .stdout(std::process::Stdio::piped())
-                    .output()
-                    .unwrap()
-                    .status
-                    .success()
-            );
-            t.elapsed().as_micros()
-        })
-        .collect();
-    times.sort_unstable();
-    println!(
-        "bwrap: min {} median {} max {}",
-        times[0], times[30], times[59]
-    );
-    if args.len() > 1 {
-        let drive = driver::Drive {
-            store: fixture.store(),
-            request: fixture::request(&args[1], &["exit", "0"]),
-            ..Default::default()
-        };
-        println!("{}", serde_json::to_string(&drive).unwrap());
-        std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
-    }
-    ExitCode::SUCCESS
 }
