@@ -111,3 +111,44 @@ fn f35_a_changed_range_is_an_error_that_names_both() {
     fs::write(&record, text).expect("the old record");
     place.expect(0, &["unshare", "true"]);
 }
+
+/// Runs rbuild where /etc/subuid and /etc/subgid say `range`: a private mount namespace, which root may make.
+fn with_range(place: &Place, range: &str, words: &str) -> std::process::Output {
+    let file = place.path().join("ranges");
+    fs::write(&file, format!("root:{range}\n")).expect("the ranges");
+    let binary = crate::support::binary();
+    let script = format!(
+        "mount --bind {file} /etc/subuid && mount --bind {file} /etc/subgid && exec {binary} {words}",
+        file = file.display(),
+        binary = binary.display()
+    );
+    std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .env("RBUILD_ROOT", place.store())
+        .output()
+        .expect("unshare starts")
+}
+
+#[test]
+fn a_new_range_counts_at_the_next_command_and_a_changed_one_is_an_error() {
+    requires!(degree Degree::Root);
+    requires!(execution);
+    let place = Place::new();
+    let first = with_range(&place, "3000000:65536", "unshare cat /proc/self/uid_map");
+    let text = String::from_utf8_lossy(&first.stdout);
+    assert!(
+        text.contains("3000000"),
+        "{text}{}",
+        String::from_utf8_lossy(&first.stderr)
+    );
+    let changed = with_range(&place, "4000000:65536", "unshare true");
+    let text = String::from_utf8_lossy(&changed.stderr);
+    assert_eq!(changed.status.code(), Some(3), "{text}");
+    assert!(
+        text.contains("3000000:65536") && text.contains("4000000:65536"),
+        "{text}"
+    );
+    let other = Place::new();
+    let next = with_range(&other, "4000000:65536", "unshare cat /proc/self/uid_map");
+    assert!(String::from_utf8_lossy(&next.stdout).contains("4000000"));
+}
