@@ -12,7 +12,7 @@ use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{Workshop, needs_session, run_all, view_of};
 use crate::graph::{BuildPlan, PlannedStage};
 use crate::host::Host;
-use crate::job::{Executed, Job, JobImage, JobNetwork};
+use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, proxy_environment};
 use crate::request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
@@ -119,7 +119,7 @@ pub fn build(
         stages: plan.stages.iter().map(summary).collect(),
     });
     let job = job_of(request, host, &plan);
-    let executed = execute(&job, host, events)?;
+    let executed = execute(job, host, events)?;
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
     }
@@ -195,6 +195,7 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
         ignore: request.ignore.clone(),
         no_cache: request.no_cache,
         jobs: request.jobs,
+        single_id: false,
         network: match &request.network {
             Network::None => JobNetwork::None,
             Network::Host => JobNetwork::Host,
@@ -209,26 +210,31 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
 
 /// Does the steps: here if no stage needs a session or all is cached, else in a session.
 fn execute(
-    job: &Job,
+    mut job: Job,
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Executed, BuildError> {
-    let workshop = Workshop {
-        job,
-        store: host.store,
-        cache: Cache::new(&host.store.subdir(Area::Cache)),
-        cancel: host.cancel,
-        events,
-        session: None,
+    let here = |job: &Job, act: &dyn Fn(&Workshop<'_>) -> Result<Option<Executed>, StepFailure>| {
+        act(&Workshop {
+            job,
+            store: host.store,
+            cache: Cache::new(&host.store.subdir(Area::Cache)),
+            cancel: host.cancel,
+            events,
+            session: None,
+        })
     };
-    if !needs_session(job) {
-        return Ok(run_all(&workshop)?);
+    if !needs_session(&job) {
+        let executed = here(&job, &|workshop| run_all(workshop).map(Some))?;
+        return executed.ok_or(BuildError::Cancelled);
     }
-    if let Some(executed) = workshop.all_cached()? {
+    let session = (host.session)();
+    job.single_id = session.as_ref().is_ok_and(|plan| plan.image_ids().0 == 0);
+    if let Some(executed) = here(&job, &|workshop| workshop.all_cached())? {
         return Ok(executed);
     }
-    let plan = (host.session)().map_err(BuildError::Session)?;
-    Ok(run_remotely(job, &plan, host.cancel, events)?)
+    let plan = session.map_err(BuildError::Session)?;
+    Ok(run_remotely(&job, &plan, host.cancel, events)?)
 }
 
 /// What the policy makes of a user that is known to be wrong.

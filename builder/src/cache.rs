@@ -144,7 +144,7 @@ mod tests {
     fn records_of_other_inputs_stay() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path());
-        let key = CacheKey::of_base(None);
+        let key = CacheKey::of_base(None, crate::key::Owners::True);
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"a")).unwrap();
         cache.publish(&key, &record(b"b")).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     fn f14_a_damaged_record_is_a_miss_and_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path());
-        let key = CacheKey::of_base(None);
+        let key = CacheKey::of_base(None, crate::key::Owners::True);
         cache.publish(&key, &record(b"a")).unwrap();
         fs::write(directory.path().join("steps").join(key.hex()), b"[{").unwrap();
         assert!(cache.candidates(&key).is_empty());

@@ -26,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) no_cache: bool,
     /// How many stages run at once; 0 is as many as there are.
     pub(crate) jobs: usize,
+    /// Whether the session has one id, so that RUN loses owners.
+    pub(crate) single_id: bool,
     pub(crate) network: JobNetwork,
     pub(crate) no_new_privileges: bool,
     /// Visible to RUN without being part of a step: the proxy settings of the caller.

@@ -12,16 +12,30 @@ use crate::step::Step;
 /// Changes whenever the meaning of a step or of its stored result does.
 const VERSION: &[u8] = b"rbuild step 1";
 
+/// What becomes of the owners that a step asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// The image has them.
+    True,
+    /// RUN in a session of one id: everything that it makes belongs to root.
+    Squashed,
+}
+
 /// Identifies a file system state: everything that led to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct CacheKey(Digest);
 
 impl CacheKey {
-    /// The state of a stage that starts from nothing, or from an image with these layers.
-    pub(crate) fn of_base(chain: Option<&ChainId>) -> Self {
+    /// The state of a stage that starts from nothing, or from an image with these layers. `owners` tells how the stage's
+    /// steps store owners: results that differ in that are different results.
+    pub(crate) fn of_base(chain: Option<&ChainId>, owners: Owners) -> Self {
+        let owners: &[u8] = match owners {
+            Owners::True => b"true",
+            Owners::Squashed => b"squashed",
+        };
         match chain {
-            Some(chain) => Self(hash(&[b"image", chain.to_string().as_bytes()])),
-            None => Self(hash(&[b"scratch"])),
+            Some(chain) => Self(hash(&[b"image", owners, chain.to_string().as_bytes()])),
+            None => Self(hash(&[b"scratch", owners])),
         }
     }
 
@@ -88,7 +102,7 @@ mod tests {
     #[test]
     fn parts_cannot_run_into_each_other() {
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
-        let base = CacheKey::of_base(None);
+        let base = CacheKey::of_base(None, Owners::True);
         assert_ne!(
             base.after(&run(&["a b"]), None),
             base.after(&run(&["a", "b"]), None)
@@ -97,7 +111,7 @@ mod tests {
 
     #[test]
     fn environment_user_and_build_arguments_are_part_of_the_key() {
-        let base = CacheKey::of_base(None);
+        let base = CacheKey::of_base(None, Owners::True);
         let plain = base.after(&run(&["a"]), None);
         let mut other = run(&["a"]);
         other.env.push(("A".into(), "1".into()));
@@ -113,9 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn a_result_with_squashed_owners_is_another_result() {
+        assert_ne!(
+            CacheKey::of_base(None, Owners::True),
+            CacheKey::of_base(None, Owners::Squashed)
+        );
+    }
+
+    #[test]
     fn a_key_depends_on_the_parent_and_on_the_inputs() {
         let step = run(&["a"]);
-        let base = CacheKey::of_base(None);
+        let base = CacheKey::of_base(None, Owners::True);
         let digest = Digest::of(b"x");
         assert_ne!(
             base.after(&step, None),

@@ -15,6 +15,7 @@ use super::layers::{finish, view_of};
 use super::lookup::{Done, Place};
 use super::mounted::Lowest;
 use super::{StageState, Workshop, needs_trees};
+use crate::cache::StepLayer;
 use crate::event::BuildEvent;
 use crate::graph::StageId;
 use crate::job::StepFailure;
@@ -179,13 +180,9 @@ impl Workshop<'_> {
             // The contents are hashed for the cache while they stream into the layer, on another core.
             let inputs = scope.spawn(|| self.input_digest(place, copy));
             let layer = self.with_plan(place, copy, &origin, &destination, |plan| {
-                let blob = self.store.blob_writer().map_err(|error| fail(&error))?;
-                let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
-                let notes = plan
-                    .write_layer(&mut writer)
-                    .map_err(|error| fail(&error))?;
-                self.tell_notes(&notes);
-                finish(self.store, writer)
+                let layer = self.write_layer(plan)?;
+                self.tell_notes(plan.notes());
+                Ok(layer)
             });
             let inputs = inputs.join().map_err(|_| StepFailure::cancelled())?;
             let layer = layer?;
@@ -195,6 +192,14 @@ impl Workshop<'_> {
                 inputs: inputs?,
             })
         })
+    }
+
+    fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<StepLayer, StepFailure> {
+        let blob = self.store.blob_writer().map_err(|error| fail(&error))?;
+        let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+        plan.write_layer(&mut writer)
+            .map_err(|error| fail(&error))?;
+        finish(self.store, writer)
     }
 
     /// COPY into a mounted overlay.
@@ -215,12 +220,16 @@ impl Workshop<'_> {
                 .write_tree(&root, session.trees.ownership())
                 .map_err(|error| fail(&error))?;
             self.tell_notes(&notes);
-            Ok(())
+            match session.trees.ownership() {
+                // The tree lost the owners that one id cannot store; the layer is made while they are still known.
+                Ownership::Squashed => self.write_layer(plan).map(Some),
+                Ownership::Mapped { .. } | Ownership::Recorded => Ok(None),
+            }
         });
         drop((destination, root));
         match written {
-            Ok(()) => Ok(Done {
-                layer: None,
+            Ok(layer) => Ok(Done {
+                layer,
                 tree: Some(mounted.finish()),
                 inputs,
             }),

@@ -23,7 +23,7 @@ use crate::cancel::Cancel;
 use crate::event::BuildEvent;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
-use crate::key::CacheKey;
+use crate::key::{CacheKey, Owners};
 use crate::step::StepKind;
 
 use lookup::Place;
@@ -77,29 +77,30 @@ pub(crate) struct StepResult {
 impl StageState {
     fn of_base(
         job: &Job,
-        base: &Base,
+        stage: &PlannedStage,
         finished: &dyn Fn(StageId) -> Option<Self>,
     ) -> Result<Self, StepFailure> {
-        match base {
-            Base::Scratch => Ok(Self {
-                key: CacheKey::of_base(None),
-                image: None,
-                results: Vec::new(),
-            }),
+        let owners = if job.single_id && needs_trees(job, stage) {
+            Owners::Squashed
+        } else {
+            Owners::True
+        };
+        let (chain, image) = match &stage.base {
+            Base::Scratch => (None, None),
             Base::Image(index) => {
                 let layers = job
                     .images
                     .get(*index)
                     .map_or(&[][..], |image| &image.layers);
-                let key = CacheKey::of_base(image::ChainId::of(layers).as_ref());
-                Ok(Self {
-                    key,
-                    image: Some(*index),
-                    results: Vec::new(),
-                })
+                (image::ChainId::of(layers), Some(*index))
             }
-            Base::Stage(id) => finished(*id).ok_or_else(StepFailure::cancelled),
-        }
+            Base::Stage(id) => return finished(*id).ok_or_else(StepFailure::cancelled),
+        };
+        Ok(Self {
+            key: CacheKey::of_base(chain.as_ref(), owners),
+            image,
+            results: Vec::new(),
+        })
     }
 }
 
@@ -158,8 +159,7 @@ impl Workshop<'_> {
         let mut finished: BTreeMap<StageId, StageState> = BTreeMap::new();
         let mut found = Vec::new();
         for stage in &self.job.stages {
-            let mut state =
-                StageState::of_base(self.job, &stage.base, &|id| finished.get(&id).cloned())?;
+            let mut state = StageState::of_base(self.job, stage, &|id| finished.get(&id).cloned())?;
             for (index, planned) in stage.steps.iter().enumerate() {
                 let place = Place {
                     stage,

@@ -133,7 +133,7 @@ fn run_stage(
         return (Err(StepFailure::cancelled()), None);
     };
     workshop.tell(crate::event::BuildEvent::StageStarted { stage: id });
-    let base = StageState::of_base(workshop.job, &stage.base, &|id| finished.get(&id).cloned());
+    let base = StageState::of_base(workshop.job, stage, &|id| finished.get(&id).cloned());
     let mut state = match base {
         Ok(state) => state,
         Err(failure) => return (Err(failure.at(stage, Some(&stage.from_label))), None),
