@@ -78,6 +78,8 @@ enum FromStep {
     Unshared {
         proc_pid: String,
     },
+    /// The program's process exists; a pidfd of it travels along.
+    Forked,
     Failed(SetupFailure),
     CannotExecute(SetupFailure),
     Ended(Outcome),
@@ -166,8 +168,17 @@ impl Step {
     /// # Errors
     /// What failed in the set-up, or that the program could not be executed.
     pub fn wait(mut self) -> Result<Outcome, StepError> {
-        let last = wire::receive::<FromStep>(&self.socket);
+        let mut program = None;
+        let last = loop {
+            match wire::receive::<FromStep>(&self.socket) {
+                Ok(Some((FromStep::Forked, fds))) => program = fds.into_iter().next(),
+                other => break other,
+            }
+        };
         let _ = self.child.wait();
+        if let (Ok(None) | Err(_), Some(program)) = (&last, program) {
+            end(&program);
+        }
         match last.map_err(StepError::Lost)? {
             Some((FromStep::Ended(outcome), _)) => Ok(outcome),
             Some((FromStep::Failed(failure), _)) => Err(StepError::Setup(failure)),
@@ -176,6 +187,15 @@ impl Step {
             None => Err(StepError::Lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }
+}
+
+/// Ends a program whose supervising process is gone. The death signal does not: executing a set-user-ID program clears it,
+/// PR_SET_PDEATHSIG(2const).
+fn end(program: &OwnedFd) {
+    // Errors mean that it has ended, or that another process reaped it.
+    let _ = rustix::process::pidfd_send_signal(program, rustix::process::Signal::KILL);
+    let options = rustix::process::WaitIdOptions::EXITED;
+    let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(program.as_fd()), options);
 }
 
 fn write_maps(proc_pid: &str, ids: &IdMap) -> io::Result<()> {
@@ -220,13 +240,21 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
         }
         sys::Forked::Parent(child) => {
             drop((failure_in, handles));
+            let program = pidfd(child).during(|| "watch the program".into())?;
+            wire::send(socket, &FromStep::Forked, &[program.as_fd()])
+                .during(|| "report to the session".into())?;
             if let Some(message) = early_failure(failure_out)? {
                 let _ = waitpid(child, None);
                 return Ok(message);
             }
-            supervise(child, socket)
+            supervise(child, &program, socket)
         }
     }
+}
+
+fn pidfd(child: Pid) -> Result<OwnedFd, rustix::io::Errno> {
+    let pid = rustix::process::Pid::from_raw(child.as_raw()).ok_or(rustix::io::Errno::SRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
 }
 
 /// The pipe's write end is descriptor 3, which [`sys::close_from`] spares; it is made before anything else is received.
@@ -319,14 +347,10 @@ fn early_failure(failure_out: OwnedFd) -> Result<Option<FromStep>, SetupFailure>
 }
 
 /// Waits for the program, passes signals on, and kills it when the session hangs up.
-fn supervise(child: Pid, socket: &UnixStream) -> Result<FromStep, SetupFailure> {
-    let pid = rustix::process::Pid::from_raw(child.as_raw())
-        .ok_or_else(|| SetupFailure::new("watch the program", Errno::ESRCH))?;
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-        .during(|| "watch the program".into())?;
+fn supervise(child: Pid, program: &OwnedFd, socket: &UnixStream) -> Result<FromStep, SetupFailure> {
     let mut listening = true;
     loop {
-        let mut watched = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        let mut watched = vec![PollFd::new(program, PollFlags::IN)];
         if listening {
             watched.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
         }
