@@ -7,6 +7,7 @@
 // As the rest of the workspace calls it.
 extern crate rbuild_sandbox as sandbox;
 
+mod death;
 mod drill;
 mod host;
 mod images;
@@ -19,9 +20,10 @@ mod trial;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let entries: [sandbox::Entry; 2] = [
+    let entries: [sandbox::Entry; 3] = [
         (stage::ENTRY, stage::main),
         (stage::DESCRIPTORS, stage::list_descriptors),
+        (stage::CLEANING, stage::clean_up),
     ];
     let diverted = sandbox::divert(&entries);
     if let Some(code) = diverted.or_else(drill::divert) {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ("setup", setup::TRIALS),
         ("images", images::TRIALS),
         ("processes", processes::TRIALS),
+        ("death", death::TRIALS),
         ("isolation", isolation::TRIALS),
     ])
 }

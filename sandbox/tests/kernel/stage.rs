@@ -231,6 +231,25 @@ pub(crate) fn list_descriptors(context: SessionContext) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The name of the entry that removes what a killed session left.
+pub(crate) const CLEANING: &str = "cleaning";
+
+/// Removes everything below a directory, whoever owns it.
+pub(crate) fn clean(directory: &Path, plan: &SessionPlan) {
+    let mut session = Session::start(CLEANING, plan, false).expect("the session starts");
+    send(session.socket(), &directory);
+    session.wait().expect("the session is a child");
+}
+
+/// What happens in that session.
+pub(crate) fn clean_up(context: SessionContext) -> ExitCode {
+    let directory: PathBuf = receive(&context.socket);
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    ExitCode::SUCCESS
+}
+
 /// The files of subordinate ids can be removed in a session only.
 fn empty(store: &Path) {
     for name in ["image", "changes"] {

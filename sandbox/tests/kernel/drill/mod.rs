@@ -18,14 +18,15 @@ use std::time::Duration;
 
 use sandbox::Errno;
 
-use crate::stage::{DRILL, send};
+use crate::host;
+use crate::stage::{DRILL, Job, send};
 use canary::Canary;
 
 /// The interpreter of a script that wants to be run by whatever program executes it (CVE-2019-5736).
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// What the drill can do, and with which arguments.
-const VERBS: [(&str, fn(&[String]) -> ExitCode); 11] = [
+const VERBS: [(&str, fn(&[String]) -> ExitCode); 14] = [
     ("facts", |_| {
         done(send(std::io::stdout(), &facts::Facts::collect()))
     }),
@@ -42,6 +43,9 @@ const VERBS: [(&str, fn(&[String]) -> ExitCode); 11] = [
         done(std::thread::sleep(Duration::from_secs(60)))
     }),
     ("canary", |arguments| canary::sing(&arguments[0])),
+    ("caller", |arguments| caller(&arguments[0])),
+    ("daemon", |arguments| done(daemon(&arguments[0]))),
+    ("abort", |_| std::process::abort()),
     ("kill-all", |_| kill_all()),
     ("probe", |arguments| {
         done(probe(&arguments[0], &arguments[1..]))
@@ -134,6 +138,28 @@ fn overwrite(handle: &str) {
         Ok(()) => println!("ok"),
         Err(error) => println!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }
+}
+
+/// Runs a job as rbuild would, to be killed.
+fn caller(job: &str) -> ExitCode {
+    let job: Job = serde_json::from_str(job).expect("the tests send a job");
+    let plan = host::ranged().unwrap_or_else(|_| host::single());
+    done(drop(job.run(&plan)))
+}
+
+/// Starts a process that nobody waits for, in a session of its own, and ends.
+#[expect(clippy::print_stdout, reason = "that is what the drill is for")]
+#[expect(clippy::zombie_processes, reason = "that is what the drill is for")]
+fn daemon(marker: &str) {
+    let nothing = std::process::Stdio::null;
+    let mut child = command(&["sleep", marker]);
+    child
+        .process_group(0)
+        .stdin(nothing())
+        .stdout(nothing())
+        .stderr(nothing());
+    child.spawn().expect("/proc is mounted");
+    println!("started");
 }
 
 /// Kills whatever can be seen. Only where the process is the first of a namespace.
