@@ -25,7 +25,7 @@ pub enum BuildError {
     },
     /// A step failed.
     #[error("build stage {}", .0.stage)]
-    Step(Box<StepFailure>),
+    Step(StepFailure),
     /// RUN is needed and the host cannot give it a session.
     #[error("start a session for RUN")]
     Session(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -54,7 +54,7 @@ impl From<StepFailure> for BuildError {
         if failure.cancelled {
             Self::Cancelled
         } else {
-            Self::Step(Box::new(failure))
+            Self::Step(failure)
         }
     }
 }
@@ -62,7 +62,7 @@ impl From<StepFailure> for BuildError {
 impl From<RemoteError> for BuildError {
     fn from(error: RemoteError) -> Self {
         match error {
-            RemoteError::Step(failure) => (*failure).into(),
+            RemoteError::Step(failure) => failure.into(),
             other => Self::Session(Box::new(other)),
         }
     }

@@ -115,7 +115,7 @@ fn files(
     write: impl FnOnce(&CopyPlan<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let layers: Vec<DiffId> = image.layers().iter().map(|layer| layer.diff_id).collect();
-    let view = view_of(store, &layers).map_err(|failure| Failure::from(failure.message))?;
+    let view = view_of(store, &layers).map_err(|failure| Failure::from(failure.message.clone()))?;
     let request = CopyRequest {
         sources: &[CopySource::Path("/")],
         destination: "/",

@@ -73,7 +73,11 @@ pub(crate) struct StageSteps {
 
 /// Why a step failed, in a form that crosses from the session to the caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StepFailure {
+pub struct StepFailure(Box<FailureDetails>);
+
+/// What is known of a failure.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FailureDetails {
     /// The stage's name.
     pub stage: String,
     /// The instruction; `None` where the failure is not one of an instruction.
@@ -90,23 +94,41 @@ pub struct StepFailure {
     pub cancelled: bool,
 }
 
+impl From<FailureDetails> for StepFailure {
+    fn from(details: FailureDetails) -> Self {
+        Self(Box::new(details))
+    }
+}
+
+impl std::ops::Deref for StepFailure {
+    type Target = FailureDetails;
+    fn deref(&self) -> &FailureDetails {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for StepFailure {
+    fn deref_mut(&mut self) -> &mut FailureDetails {
+        &mut self.0
+    }
+}
+
 impl StepFailure {
     /// The failure of no particular instruction.
     pub(crate) fn of_build(error: &dyn std::error::Error) -> Self {
-        Self {
-            stage: String::new(),
-            label: None,
-            message: chain(error),
-            hint: None,
-            exit_code: None,
-            tail: Vec::new(),
-            cancelled: false,
-        }
+        Self::saying(chain(error))
+    }
+
+    /// A failure whose whole story is in its text.
+    pub(crate) fn saying(message: impl Into<String>) -> Self {
+        Self(Box::new(FailureDetails {
+            message: message.into(),
+            ..FailureDetails::default()
+        }))
     }
 
     pub(crate) fn cancelled() -> Self {
-        let mut failure = Self::of_build(&std::io::Error::from(std::io::ErrorKind::Interrupted));
-        failure.message = "finish: the build was cancelled".to_owned();
+        let mut failure = Self::saying("finish: the build was cancelled");
         failure.cancelled = true;
         failure
     }

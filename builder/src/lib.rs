@@ -27,7 +27,7 @@ pub use error::BuildError;
 pub use event::{BuildEvent, StageSummary};
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
 pub use host::{FindCredentials, FindSession, Host};
-pub use job::StepFailure;
+pub use job::{FailureDetails, StepFailure};
 pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
 pub use request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
 pub use resolve::pull;

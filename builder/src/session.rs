@@ -38,7 +38,7 @@ pub enum RemoteError {
     Lost(#[source] std::io::Error),
     /// A step failed.
     #[error("build")]
-    Step(Box<StepFailure>),
+    Step(StepFailure),
 }
 
 /// Runs a job in a new session.
@@ -74,7 +74,7 @@ pub(crate) fn run_remotely(
     let _ = session.wait();
     match result {
         Some(Ok(executed)) => Ok(executed),
-        Some(Err(failure)) => Err(RemoteError::Step(Box::new(failure))),
+        Some(Err(failure)) => Err(RemoteError::Step(failure)),
         None => Err(RemoteError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
     }
 }

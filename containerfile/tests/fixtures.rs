@@ -22,7 +22,10 @@ fn fixtures(test: &str) -> Option<PathBuf> {
     if directory.is_dir() {
         return Some(directory);
     }
-    eprintln!("SKIPPED {test}: {} does not exist", directory.display());
+    eprintln!(
+        "SKIP fixtures: {test}, {} does not exist",
+        directory.display()
+    );
     None
 }
 

@@ -169,7 +169,7 @@ fn s30_mutated_files_never_panic() {
                 .filter_map(|case| fs::read_to_string(case.path().join("Containerfile")).ok()),
         ),
         Err(_) => eprintln!(
-            "SKIPPED a part of s30_mutated_files_never_panic: {} does not exist",
+            "SKIP fixtures: a part of s30_mutated_files_never_panic, {} does not exist",
             fixtures.display()
         ),
     }

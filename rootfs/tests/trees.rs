@@ -78,7 +78,7 @@ impl Overlay {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(merged));
         }
-        eprintln!("SKIPPED: overlayfs cannot be mounted here");
+        eprintln!("SKIP overlay: it cannot be mounted here");
         None
     }
 
@@ -343,7 +343,7 @@ fn f29_an_attribute_that_cannot_be_stored_says_so() {
         .file("f", b"")
         .end();
     match fixture.unpack(&tar, &View::new()) {
-        Ok(_) => eprintln!("SKIPPED: this file system stores 60 KB attributes"),
+        Ok(_) => eprintln!("SKIP small-xattrs: this file system stores 60 KB attributes"),
         Err(UnpackError::Tree(TreeError::Root(RootError::XattrTooLarge {
             size: 60_000, ..
         }))) => {}

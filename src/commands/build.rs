@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     fn failure(span: Option<(usize, usize)>) -> StepFailure {
-        StepFailure {
+        builder::FailureDetails {
             stage: "builder".into(),
             label: Some(Label {
                 text: "RUN make".into(),
@@ -323,6 +323,7 @@ mod tests {
             tail: vec!["sh: make: not found \u{1b}[0m".into()],
             cancelled: false,
         }
+        .into()
     }
 
     #[test]
@@ -365,6 +366,6 @@ mod tests {
         assert_eq!(code(image(false)), 1);
         assert_eq!(code(BuildError::Session("no".into())), 3);
         assert_eq!(code(BuildError::Plan(Vec::new())), 1);
-        assert_eq!(code(BuildError::Step(Box::new(failure(None)))), 1);
+        assert_eq!(code(BuildError::Step(failure(None))), 1);
     }
 }

@@ -149,9 +149,9 @@ impl Workshop<'_> {
     }
 
     pub(crate) fn session(&self) -> Result<&SessionTools<'_>, StepFailure> {
-        self.session.as_ref().ok_or_else(|| {
-            StepFailure::of_build(&std::io::Error::other("run a step outside a session"))
-        })
+        self.session
+            .as_ref()
+            .ok_or_else(|| StepFailure::saying("run a step outside a session"))
     }
 
     /// The result of the whole build, if every step of every stage is cached.

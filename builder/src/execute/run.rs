@@ -257,7 +257,7 @@ impl Workshop<'_> {
             Outcome::Exited(code) => format!("run the command: it ended with exit code {code}"),
             Outcome::Signaled(signal) => format!("run the command: signal {signal} ended it"),
         };
-        let mut failure = StepFailure::of_build(&std::io::Error::other(what));
+        let mut failure = StepFailure::saying(what);
         failure.exit_code = Some(outcome.code());
         failure.tail = tail.into();
         Err(failure)
