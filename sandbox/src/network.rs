@@ -16,6 +16,9 @@ use crate::sys;
 /// Where the step's resolver sends its queries; pasta forwards them to the host's own resolver, passt(1) `--dns-forward`.
 pub const DNS_FORWARD: &str = "169.254.1.1";
 
+/// The device through which pasta exchanges packets with a namespace.
+const TUN: &str = "/dev/net/tun";
+
 /// Why there is no network.
 #[derive(Debug, Error)]
 pub enum NetworkError {
@@ -26,6 +29,15 @@ pub enum NetworkError {
     #[error("start {program}")]
     Start {
         /// Its path.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// pasta failed, and the device that it needs cannot be opened.
+    #[error("open {TUN}, which {program} needs")]
+    Device {
+        /// Path of pasta.
         program: String,
         /// Why.
         #[source]
@@ -96,8 +108,23 @@ fn connect(pasta: &Path, namespace: &Path, extra: &[String]) -> Result<(), Netwo
     let program = pasta.display().to_string();
     // pasta goes to the background once the namespace is connected.
     let output = Command::new(pasta)
-        .args(["--config-net", "--quiet", "--no-map-gw", "--dns-forward", DNS_FORWARD])
-        .args(["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"])
+        .args([
+            "--config-net",
+            "--quiet",
+            "--no-map-gw",
+            "--dns-forward",
+            DNS_FORWARD,
+        ])
+        .args([
+            "--tcp-ports",
+            "none",
+            "--udp-ports",
+            "none",
+            "--tcp-ns",
+            "none",
+            "--udp-ns",
+            "none",
+        ])
         .args(extra)
         .arg("--netns")
         .arg(namespace)
@@ -105,11 +132,22 @@ fn connect(pasta: &Path, namespace: &Path, extra: &[String]) -> Result<(), Netwo
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
-        .map_err(|source| NetworkError::Start { program: program.clone(), source })?;
+        .map_err(|source| NetworkError::Start {
+            program: program.clone(),
+            source,
+        })?;
     if output.status.success() {
         return Ok(());
     }
+    // pasta's own message does not say which file it could not open.
+    if let Err(source) = File::options().read(true).write(true).open(TUN) {
+        return Err(NetworkError::Device { program, source });
+    }
     let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let message = if printed.is_empty() { output.status.to_string() } else { printed };
+    let message = if printed.is_empty() {
+        output.status.to_string()
+    } else {
+        printed
+    };
     Err(NetworkError::Connect { program, message })
 }
