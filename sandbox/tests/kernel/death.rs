@@ -73,9 +73,6 @@ impl Scene {
     /// The processes of a step's program.
     fn alive(&self, step: &str) -> Vec<i32> {
         running(&format!("{}-{step}", self.marker))
-            .into_iter()
-            .filter(|pid| *pid != self.pid())
-            .collect()
     }
 
     fn pid(&self) -> i32 {
@@ -97,7 +94,7 @@ impl Scene {
             assert!(
                 start.elapsed() < PATIENCE,
                 "{what} took too long; running: {:?}",
-                running(&self.marker)
+                [self.alive("first"), self.alive("second")]
             );
             thread::sleep(Duration::from_millis(5));
         }
@@ -137,16 +134,14 @@ impl Drop for Scene {
     }
 }
 
-/// The processes with a word in their command line.
-fn running(word: &str) -> Vec<i32> {
-    let has_word = |pid: &i32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| contains(&line, word.as_bytes()))
+/// The processes with an argument.
+fn running(argument: &str) -> Vec<i32> {
+    let has_argument = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .any(|word| word == argument.as_bytes())
     };
-    pids().filter(has_word).collect()
-}
-
-fn contains(line: &[u8], word: &[u8]) -> bool {
-    line.windows(word.len()).any(|part| part == word)
+    pids().filter(has_argument).collect()
 }
 
 fn pids() -> impl Iterator<Item = i32> {

@@ -12,6 +12,7 @@ mod drill;
 mod host;
 mod images;
 mod isolation;
+mod network;
 mod processes;
 mod setup;
 mod stage;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         ("images", images::TRIALS),
         ("processes", processes::TRIALS),
         ("death", death::TRIALS),
+        ("network", network::TRIALS),
         ("isolation", isolation::TRIALS),
     ])
 }

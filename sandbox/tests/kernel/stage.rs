@@ -70,6 +70,8 @@ pub(crate) enum Network {
     Host,
     /// Through one pasta for all, the program at this path.
     Pasta(PathBuf),
+    /// As before, where there is no tun device.
+    PastaWithoutTun(PathBuf),
 }
 
 /// What became of a job; the error is the network's.
@@ -283,19 +285,28 @@ impl<'a> Stage<'a> {
     fn perform(&self) -> Report {
         let image = self.store.join("image");
         image::lay_out(&image, &self.job.image, |id| self.session_id(id));
-        let network = match &self.job.network {
-            Network::Pasta(program) => Some(
-                SharedNetwork::start(program, &self.store.join("netns"), &[])
-                    .map_err(|error| chain(&error))?,
-            ),
-            _ => None,
-        };
+        let network = self.network()?;
         let steps = self
             .job
             .programs
             .iter()
             .map(|program| self.step(program, network.as_ref()));
         Ok(steps.collect())
+    }
+
+    fn network(&self) -> Result<Option<SharedNetwork>, String> {
+        let program = match &self.job.network {
+            Network::None | Network::Host => return Ok(None),
+            Network::Pasta(program) => program,
+            Network::PastaWithoutTun(program) => {
+                let (place, flags) = ("/dev/net", rustix::mount::MountFlags::empty());
+                rustix::mount::mount("none", place, "tmpfs", flags, None)
+                    .expect("the session's mounts are its own");
+                program
+            }
+        };
+        let started = SharedNetwork::start(program, &self.store.join("netns"), &[]);
+        started.map(Some).map_err(|error| chain(&error))
     }
 
     /// The session's id for an id of the image; a session of one id has only that.
@@ -402,7 +413,9 @@ impl<'a> Stage<'a> {
             network: match self.job.network {
                 Network::None => NetworkSpec::None,
                 Network::Host => NetworkSpec::Host,
-                Network::Pasta(_) => NetworkSpec::Shared(Handle(next_handle)),
+                Network::Pasta(_) | Network::PastaWithoutTun(_) => {
+                    NetworkSpec::Shared(Handle(next_handle))
+                }
             },
             hostname: "stage".to_owned(),
             confinement: self.job.confinement.clone(),

@@ -4,11 +4,12 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode};
 use sandbox::Errno;
@@ -19,7 +20,10 @@ use super::raw::{self, Argument};
 type Attempt = Result<(), Errno>;
 
 fn kernels(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+    // Only a connection that takes too long fails without the kernel.
+    error
+        .raw_os_error()
+        .map_or(Errno::ETIMEDOUT, Errno::from_raw)
 }
 
 fn rustixs(error: rustix::io::Errno) -> Errno {
@@ -298,10 +302,25 @@ pub(crate) fn connect_abstract(name: &str) -> Attempt {
         .map_err(|error| kernels(&error))
 }
 
-pub(crate) fn connect_tcp(port: u16) -> Attempt {
-    TcpStream::connect(("127.0.0.1", port))
-        .map(drop)
-        .map_err(|error| kernels(&error))
+pub(crate) fn connect_tcp(address: Ipv4Addr, port: u16) -> Attempt {
+    let address = SocketAddrV4::new(address, port).into();
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    stream.map(drop).map_err(|error| kernels(&error))
+}
+
+/// The default gateway in /proc/net/route, whose numbers are in the machine's byte order.
+pub(crate) fn gateway() -> Result<Ipv4Addr, Errno> {
+    let routes = fs::read_to_string("/proc/net/route").map_err(|error| kernels(&error))?;
+    let fields = routes
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let default = fields.into_iter().find_map(|fields| match fields[..] {
+        [_, "00000000", gateway, ..] => u32::from_str_radix(gateway, 16).ok(),
+        _ => None,
+    });
+    default
+        .map(|gateway| Ipv4Addr::from(gateway.to_ne_bytes()))
+        .ok_or(Errno::ENETUNREACH)
 }
 
 pub(crate) fn open_queue(name: &str) -> Attempt {

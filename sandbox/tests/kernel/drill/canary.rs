@@ -23,7 +23,7 @@ pub(crate) struct Canary {
     pub(crate) pid: i32,
     /// The name of an abstract socket that listens, and of a POSIX message queue.
     pub(crate) name: String,
-    /// A port of 127.0.0.1 that listens.
+    /// A port that listens on every address.
     pub(crate) port: u16,
 }
 
@@ -50,7 +50,7 @@ impl Cage {
             .into_owned();
         let address = SocketAddr::from_abstract_name(&name).expect("the name is short");
         let socket = UnixListener::bind_addr(&address).expect("the name is new");
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("loopback is up");
+        let tcp = TcpListener::bind("0.0.0.0:0").expect("loopback is up");
         let port = tcp.local_addr().expect("it is bound").port();
         let process = start(&name);
         let pid = process.id().cast_signed();

@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     pub maps: [String; 3],
     /// The network interfaces in /proc/net/dev.
     pub interfaces: Vec<String>,
+    /// The network namespace, by its number.
+    pub network: String,
     /// The process ids in /proc.
     pub processes: Vec<u32>,
     /// The file mode mask.
@@ -78,6 +80,10 @@ impl Facts {
             maps: ["uid_map", "gid_map", "setgroups"]
                 .map(|name| words(&text(&format!("/proc/self/{name}")))),
             interfaces: interfaces(),
+            network: fs::read_link("/proc/self/ns/net")
+                .expect("/proc is mounted")
+                .display()
+                .to_string(),
             processes: names("/proc")
                 .iter()
                 .filter_map(|name| name.parse().ok())

@@ -9,6 +9,7 @@ mod raw;
 
 use std::fs;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -26,7 +27,7 @@ use canary::Canary;
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// What the drill can do, and with which arguments.
-const VERBS: [(&str, fn(&[String]) -> ExitCode); 14] = [
+const VERBS: [(&str, fn(&[String]) -> ExitCode); 15] = [
     ("facts", |_| {
         done(send(std::io::stdout(), &facts::Facts::collect()))
     }),
@@ -44,6 +45,7 @@ const VERBS: [(&str, fn(&[String]) -> ExitCode); 14] = [
     }),
     ("canary", |arguments| canary::sing(&arguments[0])),
     ("caller", |arguments| caller(&arguments[0])),
+    ("listen", |arguments| done(listen(&arguments[0]))),
     ("daemon", |arguments| done(daemon(&arguments[0]))),
     ("abort", |_| std::process::abort()),
     ("kill-all", |_| kill_all()),
@@ -145,6 +147,17 @@ fn caller(job: &str) -> ExitCode {
     let job: Job = serde_json::from_str(job).expect("the tests send a job");
     let plan = host::ranged().unwrap_or_else(|_| host::single());
     done(drop(job.run(&plan)))
+}
+
+/// Binds a port of every address.
+#[expect(clippy::print_stdout, reason = "that is what the drill is for")]
+fn listen(port: &str) {
+    let port = port.parse().expect("the tests send a number");
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    println!(
+        "{}",
+        listener.map_or_else(|error| error.to_string(), |_| "listening".to_owned())
+    );
 }
 
 /// Starts a process that nobody waits for, in a session of its own, and ends.

@@ -1,6 +1,7 @@
 //! The probes of the isolation drill. The invariant: each is one row with what it must come to inside a step, and with a
 //! place where it must come to something else, so that a probe which can only fail is noticed.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use sandbox::Errno;
@@ -123,7 +124,8 @@ pub(crate) const PROBES: &[Probe] = probes! {
     D22 "x32" "ENOSYS" Nowhere, |_| acts::call(0x4000_0000 | libc::SYS_getpid, []);
     D23 "controlling-terminal" "ENXIO" Nowhere, |_| acts::open_for_writing(Path::new("/dev/tty"));
     D26 "host-abstract-socket" "ECONNREFUSED" Host, |c| acts::connect_abstract(&c.name);
-    D27 "host-loopback" "ECONNREFUSED" Host, |c| acts::connect_tcp(c.port);
+    D27 "host-loopback" "ECONNREFUSED" Host, |c| acts::connect_tcp(Ipv4Addr::LOCALHOST, c.port);
+    D27 "host-gateway" "ENETUNREACH" Nowhere, |c| acts::connect_tcp(acts::gateway()?, c.port);
     D28 "raw-socket" "EPERM" CAPABILITIES, |_| acts::socket(libc::AF_INET, libc::SOCK_RAW, 1);
     D28 "packet-socket" "EPERM" CAPABILITIES, |_| acts::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
     D30 "af-vsock" "EPERM" FILTER, |_| acts::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0);
