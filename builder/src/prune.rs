@@ -111,15 +111,17 @@ fn remove_unheld(store: &Store) -> bool {
     };
     let trees = store.subdir(Area::Trees);
     let mut complete = true;
-    for kind in ["layers", "steps"] {
+    for kind in ["layers", "steps", "reowned"] {
         let Ok(entries) = fs::read_dir(trees.join(kind)) else {
             continue;
         };
         for entry in entries.flatten() {
-            let held = entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| sweep.is_held(Area::Trees, name));
+            let name = entry.file_name();
+            // Re-owned files are held by a name that says so; layers and steps by theirs alone.
+            let held = name.to_str().is_some_and(|name| match kind {
+                "reowned" => sweep.is_held(Area::Trees, &format!("{kind}/{name}")),
+                _ => sweep.is_held(Area::Trees, name),
+            });
             complete &= held || remove_tree(&entry.path()).is_ok();
         }
     }

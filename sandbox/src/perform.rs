@@ -185,10 +185,13 @@ impl Performer {
     ) -> Result<(), SetupFailure> {
         let place = self.root()?.mount_point(path, directory)?;
         let tree = self.handle(tree)?;
+        // As Podman's volumes: programs in them gain nothing, and devices in them are none.
+        let mut attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
         if read_only {
-            sys::mount_setattr(tree, true, libc::MOUNT_ATTR_RDONLY)
-                .during(|| format!("make what is attached at {path} read-only"))?;
+            attributes |= libc::MOUNT_ATTR_RDONLY;
         }
+        sys::mount_setattr(tree, true, attributes)
+            .during(|| format!("confine what is attached at {path}"))?;
         move_onto(tree, &place).during(|| format!("attach a tree at {path}"))
     }
 

@@ -209,7 +209,10 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     ops.push(SetupOp::Namespaces {
         network: spec.network == NetworkSpec::None,
     });
-    ops.push(SetupOp::BecomeRoot { groups });
+    // In a namespace of one id the process is that id already, be it root or not.
+    if spec.ids.uids.outside(0).is_some() && spec.ids.gids.outside(0).is_some() {
+        ops.push(SetupOp::BecomeRoot { groups });
+    }
     if spec.network == NetworkSpec::None {
         ops.push(SetupOp::Loopback);
     }

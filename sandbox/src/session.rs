@@ -313,7 +313,7 @@ pub(crate) fn main(entries: &[Entry]) -> ExitCode {
         return ExitCode::from(125);
     };
     match become_session(&socket, &hello) {
-        Ok(Role::Waiter(child)) => wait_as_parent(child),
+        Ok(Role::Waiter(child)) => wait_as_parent(child, hello.foreground),
         Ok(Role::Session(executable)) => {
             let Some((_, run)) = entries.iter().find(|(name, _)| *name == hello.entry) else {
                 return ExitCode::from(125);
@@ -405,8 +405,12 @@ fn write_own_maps(uid: u32, gid: u32) -> Result<(), SetupFailure> {
     Ok(())
 }
 
-/// The waiting process does nothing but keep the namespace's first process its child and hand its status on.
-fn wait_as_parent(child: Pid) -> ExitCode {
+/// The waiting process does nothing but keep the namespace's first process its child and hand its status on. In the
+/// foreground a Ctrl-C is for what runs in the session: if this process died of it, the whole session would.
+fn wait_as_parent(child: Pid, foreground: bool) -> ExitCode {
+    if foreground && sys::ignore_terminal_signals().is_err() {
+        return ExitCode::from(125);
+    }
     loop {
         match waitpid(child, None) {
             Ok(WaitStatus::Exited(_, code)) => {

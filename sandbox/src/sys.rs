@@ -176,3 +176,14 @@ pub(crate) fn reset_signals() -> Result<(), Errno> {
     }
     SigSet::all().thread_unblock()
 }
+
+/// Ignores what a terminal sends to its foreground processes, signal(7).
+pub(crate) fn ignore_terminal_signals() -> Result<(), Errno> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for each in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP] {
+        // JUSTIFICATION: nix marks every change of a signal's action as unsafe.
+        // SAFETY: no handler function is installed, so none can run in a bad moment.
+        unsafe { signal(each, SigHandler::SigIgn) }?;
+    }
+    Ok(())
+}
