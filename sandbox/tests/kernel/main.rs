@@ -14,6 +14,7 @@ mod images;
 mod isolation;
 mod network;
 mod processes;
+mod sessions;
 mod setup;
 mod stage;
 mod trial;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         return code;
     }
     trial::run(&[
+        ("sessions", sessions::TRIALS),
         ("setup", setup::TRIALS),
         ("images", images::TRIALS),
         ("processes", processes::TRIALS),

@@ -365,6 +365,52 @@ pub(crate) fn remove_segment(key: i32) -> Attempt {
     )
 }
 
+/// KEY_SPEC_SESSION_KEYRING, keyctl(2).
+const SESSION_KEYRING: i32 = -3;
+
+/// Looks for a key in the keyring of the session, which a child inherits.
+pub(crate) fn find_key(name: &str) -> Attempt {
+    search_key(name).map(drop)
+}
+
+fn search_key(name: &str) -> Result<i64, Errno> {
+    const SEARCH: i32 = 10;
+    let name = c_string(name);
+    raw::call(
+        libc::SYS_keyctl,
+        [
+            SEARCH.into(),
+            SESSION_KEYRING.into(),
+            c"user".into(),
+            name.as_c_str().into(),
+            0.into(),
+        ],
+    )
+}
+
+pub(crate) fn make_key(name: &str) -> Attempt {
+    let name = c_string(name);
+    call(
+        libc::SYS_add_key,
+        [
+            c"user".into(),
+            name.as_c_str().into(),
+            c"x".into(),
+            1.into(),
+            SESSION_KEYRING.into(),
+        ],
+    )
+}
+
+pub(crate) fn remove_key(name: &str) -> Attempt {
+    const UNLINK: i32 = 9;
+    let key = i32::try_from(search_key(name)?).expect("ids of keys are ints");
+    call(
+        libc::SYS_keyctl,
+        [UNLINK.into(), key.into(), SESSION_KEYRING.into()],
+    )
+}
+
 fn c_string(text: &str) -> CString {
     CString::new(text).expect("there is no NUL in it")
 }

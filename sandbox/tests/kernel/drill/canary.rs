@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub(crate) struct Canary {
     pub(crate) file: PathBuf,
     /// A process of the caller, which is also the key of a System V shared memory segment.
     pub(crate) pid: i32,
-    /// The name of an abstract socket that listens, and of a POSIX message queue.
+    /// The name of an abstract socket that listens, of a POSIX message queue, and of a key in the session's keyring.
     pub(crate) name: String,
     /// A port that listens on every address.
     pub(crate) port: u16,
@@ -52,6 +52,7 @@ impl Cage {
         let socket = UnixListener::bind_addr(&address).expect("the name is new");
         let tcp = TcpListener::bind("0.0.0.0:0").expect("loopback is up");
         let port = tcp.local_addr().expect("it is bound").port();
+        acts::make_key(&name).expect("the host allows keys");
         let process = start(&name);
         let pid = process.id().cast_signed();
         Self {
@@ -80,6 +81,7 @@ impl Drop for Cage {
         let _ = self.process.wait();
         let _ = acts::remove_queue(&self.canary.name);
         let _ = acts::remove_segment(self.canary.pid);
+        let _ = acts::remove_key(&self.canary.name);
     }
 }
 
@@ -100,12 +102,11 @@ fn start(name: &str) -> Child {
 
 /// What the host's process does: it holds the things that belong to a process.
 #[expect(clippy::print_stdout, reason = "the cage waits for it")]
-pub(super) fn sing(name: &str) -> ExitCode {
+pub(super) fn sing(name: &str) {
     let pid = std::process::id().cast_signed();
     acts::make_queue(name)
         .and_then(|()| acts::make_segment(pid))
         .expect("the host allows queues and shared memory");
     println!("ready");
     std::thread::sleep(Duration::from_secs(60));
-    ExitCode::SUCCESS
 }

@@ -20,50 +20,46 @@ use std::time::Duration;
 use sandbox::Errno;
 
 use crate::host;
-use crate::stage::{DRILL, Job, send};
+use crate::stage::{self, DRILL, Job, send};
 use canary::Canary;
 
 /// The interpreter of a script that wants to be run by whatever program executes it (CVE-2019-5736).
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
+/// Something that the drill can do.
+type Verb = fn(&[String]);
+
 /// What the drill can do, and with which arguments.
-const VERBS: [(&str, fn(&[String]) -> ExitCode); 15] = [
+const VERBS: [(&str, Verb); 16] = [
     ("facts", |_| {
-        done(send(std::io::stdout(), &facts::Facts::collect()))
+        send(std::io::stdout(), &facts::Facts::collect())
     }),
-    ("make", |paths| {
-        done(paths.iter().for_each(|directory| make(directory)))
+    ("make", |directories| {
+        directories.iter().for_each(|directory| make(directory))
     }),
-    ("reopen", |_| done(reopen())),
+    ("reopen", |_| reopen()),
     ("write", |arguments| {
-        done(fs::write(&arguments[0], &arguments[1]).expect("the file is writable"))
+        fs::write(&arguments[0], &arguments[1]).expect("the file is writable")
     }),
     ("reach-executable", |_| reach_executable()),
-    ("overwrite", |arguments| done(overwrite(&arguments[0]))),
-    ("sleep", |_| {
-        done(std::thread::sleep(Duration::from_secs(60)))
-    }),
-    ("canary", |arguments| canary::sing(&arguments[0])),
+    ("overwrite", |arguments| overwrite(&arguments[0])),
+    ("sleep", |_| std::thread::sleep(Duration::from_secs(60))),
     ("caller", |arguments| caller(&arguments[0])),
-    ("listen", |arguments| done(listen(&arguments[0]))),
-    ("daemon", |arguments| done(daemon(&arguments[0]))),
+    ("nest", |_| nest()),
+    ("listen", |arguments| listen(&arguments[0])),
+    ("daemon", |arguments| daemon(&arguments[0])),
     ("abort", |_| std::process::abort()),
+    ("canary", |arguments| canary::sing(&arguments[0])),
     ("kill-all", |_| kill_all()),
-    ("probe", |arguments| {
-        done(probe(&arguments[0], &arguments[1..]))
-    }),
+    ("probe", |arguments| probe(&arguments[0], &arguments[1..])),
     ("attempt", |arguments| attempt(&arguments[0], &arguments[1])),
 ];
-
-fn done((): ()) -> ExitCode {
-    ExitCode::SUCCESS
-}
 
 /// The drill, when the process was started as such.
 pub(crate) fn divert() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.first()? == OWN_EXECUTABLE {
-        return Some(reach_executable());
+        reach_executable();
     }
     if Path::new(arguments.first()?).file_name() != Path::new(DRILL).file_name() {
         return None;
@@ -75,7 +71,8 @@ pub(crate) fn divert() -> Option<ExitCode> {
         .iter()
         .find(|(name, _)| name == verb)
         .expect("the verb is known");
-    Some(act(rest))
+    act(rest);
+    Some(ExitCode::SUCCESS)
 }
 
 /// A command that runs the drill outside of any step.
@@ -118,7 +115,7 @@ fn reopen() {
 }
 
 /// Keeps a handle of the program that this process executes while it becomes another one.
-fn reach_executable() -> ExitCode {
+fn reach_executable() -> ! {
     let flags = rustix::fs::OFlags::PATH;
     let handle = rustix::fs::open(OWN_EXECUTABLE, flags, rustix::fs::Mode::empty())
         .expect("/proc is mounted");
@@ -143,10 +140,16 @@ fn overwrite(handle: &str) {
 }
 
 /// Runs a job as rbuild would, to be killed.
-fn caller(job: &str) -> ExitCode {
+fn caller(job: &str) {
     let job: Job = serde_json::from_str(job).expect("the tests send a job");
     let plan = host::ranged().unwrap_or_else(|_| host::single());
-    done(drop(job.run(&plan)))
+    drop(job.run(&plan));
+}
+
+/// Tries to start a session, and says how that went.
+#[expect(clippy::print_stdout, reason = "that is what the drill is for")]
+fn nest() {
+    println!("{}", stage::failure_to_start(&host::single()));
 }
 
 /// Binds a port of every address.
@@ -176,13 +179,11 @@ fn daemon(marker: &str) {
 }
 
 /// Kills whatever can be seen. Only where the process is the first of a namespace.
-fn kill_all() -> ExitCode {
+fn kill_all() {
     assert_eq!(std::process::id(), 1, "never outside of a step");
     // ESRCH: there was nobody else.
-    match acts::signal(-1, libc::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    let attempt = acts::signal(-1, libc::SIGKILL);
+    assert!(matches!(attempt, Ok(()) | Err(Errno::ESRCH)), "{attempt:?}");
 }
 
 /// Makes each attempt in a process of its own and prints one line about it: name and result.
@@ -197,11 +198,10 @@ fn probe(canary: &str, names: &[String]) {
 }
 
 /// The error number is the exit code, which has room for all of Linux's.
-fn attempt(canary: &str, name: &str) -> ExitCode {
+fn attempt(canary: &str, name: &str) {
     let canary: Canary = serde_json::from_str(canary).expect("the tests send a canary");
-    match (probes::named(name).act)(&canary) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(errno) => ExitCode::from(u8::try_from(errno as i32).expect("error numbers are small")),
+    if let Err(errno) = (probes::named(name).act)(&canary) {
+        std::process::exit(errno as i32);
     }
 }
 

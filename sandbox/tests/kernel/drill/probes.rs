@@ -105,6 +105,7 @@ pub(crate) const PROBES: &[Probe] = probes! {
     D16 "trace-host-process" "ESRCH" Root, |c| acts::trace(c.pid);
     D16 "read-host-process" "ENOENT" Host, |c| acts::read(Path::new(&format!("/proc/{}/cmdline", c.pid)));
     D18 "session-keyring" "ENOSYS" FILTER, |_| acts::call(libc::SYS_keyctl, [0.into(), (-3).into(), 1.into()]);
+    D18 "host-key" "ENOSYS" Host, |c| acts::find_key(&c.name);
     D18 "add-key" "ENOSYS" FILTER, |_| acts::call(libc::SYS_add_key, [c"user".into(), c"rbuild".into(), c"x".into(), 1.into(), (-2).into()]);
     D19 "io-uring" "ENOSYS" FILTER, |_| acts::io_uring();
     D20 "userfaultfd" "EPERM" FILTER, |_| acts::call(libc::SYS_userfaultfd, [1.into()]);
