@@ -7,7 +7,7 @@ use sandbox::{CapabilitySet, Confinement, SessionPlan, UserSpec};
 
 use crate::drill;
 use crate::drill::canary::{Cage, Canary};
-use crate::drill::probes::{Control, PROBES, Probe, Protection};
+use crate::drill::probes::{self, Control, PROBES, Probe, Protection};
 use crate::host;
 use crate::stage::{DRILL, Job, container, nonroot, run_step};
 use crate::trial::{Skip, Verdict, trials};
@@ -23,6 +23,7 @@ trials![
     on_the_host_the_probes_succeed,
     for_the_hosts_root_the_probes_of_privilege_succeed,
     nested_user_namespaces_are_refused_by_the_count_and_by_the_filter_each_alone,
+    a_key_of_the_host_is_not_found_even_without_the_filter,
     killing_everything_in_a_step_leaves_the_host_alone,
 ];
 
@@ -239,5 +240,18 @@ fn killing_everything_in_a_step_leaves_the_host_alone() -> Verdict {
     let mut cage = Cage::new();
     Job::drill(&["kill-all"]).run_one(&host::single()).printed();
     assert!(cage.is_unharmed());
+    Ok(())
+}
+
+fn a_key_of_the_host_is_not_found_even_without_the_filter() -> Verdict {
+    // Possession outlives a user namespace: only a session keyring of its own keeps a step from the caller's.
+    let probes = [probes::named("host-key")];
+    let found = run_inside(
+        &probes,
+        without(&[Protection::Filter]),
+        UserSpec::default(),
+        &host::single(),
+    );
+    assert_eq!(found["host-key"], "ENOKEY");
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -125,18 +125,22 @@ fn reach_executable() -> ! {
     panic!("{DRILL}: {error}");
 }
 
-/// Tries to write to what a handle refers to, and says how that went.
+/// Tries to write to what a handle refers to, and to change its mode, and says how that went.
 #[expect(clippy::print_stdout, reason = "that is what the drill is for")]
 fn overwrite(handle: &str) {
     let path = format!("/proc/self/fd/{handle}");
+    let write = |mut file: fs::File| file.write_all(b"overwritten");
     let written = fs::OpenOptions::new()
         .write(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(b"overwritten"));
-    match written {
-        Ok(()) => println!("ok"),
-        Err(error) => println!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
-    }
+        .open(&path)
+        .and_then(write);
+    // The kernel refuses to write to a program that runs, but lets its owner change its mode.
+    let changed = fs::set_permissions(&path, fs::Permissions::from_mode(0o755));
+    let name = |result: std::io::Result<()>| match result {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+    };
+    println!("{} {}", name(written), name(changed));
 }
 
 /// Runs a job as rbuild would, to be killed.
