@@ -2,7 +2,7 @@
 //! each phase takes what the one before made; nothing is written into the store's records before all steps succeeded.
 
 use containerfile::{Diagnostic, Parsed, Severity};
-use image::{Area, Image};
+use image::Image;
 use rootfs::accounts::Accounts;
 
 use crate::cache::Cache;
@@ -48,6 +48,7 @@ pub fn plan(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Planned, BuildError> {
+    let _stops = host.stop_when_cancelled();
     let parsed = containerfile::parse(&request.containerfile);
     let options = PlanOptions::from(request);
     let draft = Draft::of(&parsed, &options).map_err(|error| refuse(&parsed, error))?;
@@ -102,6 +103,19 @@ fn refuse(parsed: &Parsed, error: PlanError) -> BuildError {
 /// # Errors
 /// See [`BuildError`].
 pub fn build(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Built, BuildError> {
+    let _stops = host.stop_when_cancelled();
+    build_in_order(request, host, events).map_err(|error| match error {
+        // What fails because it was stopped is not the reason.
+        _ if host.cancel.is_cancelled() => BuildError::Cancelled,
+        error => error,
+    })
+}
+
+fn build_in_order(
     request: &BuildRequest,
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
@@ -218,7 +232,7 @@ fn execute(
         act(&Workshop {
             job,
             store: host.store,
-            cache: Cache::new(&host.store.subdir(Area::Cache)),
+            cache: Cache::new(host.store),
             cancel: host.cancel,
             events,
             session: None,

@@ -5,12 +5,9 @@
 //! COPY are worth hashing before it runs. It lists one record for each input digest seen.
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
-use image::{DiffId, Digest};
+use image::{Area, DiffId, Digest, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::key::CacheKey;
 
@@ -44,37 +41,21 @@ pub(crate) enum StepLayer {
     },
 }
 
-/// Why the cache could not be used.
-#[derive(Debug, Error)]
-pub(crate) enum CacheError {
-    /// A record or its directory could not be written.
-    #[error("write {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
 /// The records of one store.
-#[derive(Clone, Debug)]
-pub(crate) struct Cache {
-    directory: PathBuf,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cache<'s> {
+    store: &'s Store,
 }
 
-impl Cache {
+impl<'s> Cache<'s> {
     /// The records below a store's cache directory.
-    pub(crate) fn new(cache: &Path) -> Self {
-        Self {
-            directory: cache.join("steps"),
-        }
+    pub(crate) fn new(store: &'s Store) -> Self {
+        Self { store }
     }
 
     /// The records of a step, newest first. A damaged file counts as none: the step runs again and replaces it.
     pub(crate) fn candidates(&self, step: &CacheKey) -> Vec<Record> {
-        fs::read(self.directory.join(step.hex()))
+        fs::read(self.store.subdir(Area::Cache).join(name(step)))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default()
@@ -82,49 +63,22 @@ impl Cache {
 
     /// Adds a record, in place of one for the same inputs. It is the caller's to have synced the store before.
     ///
+    /// Two builds may write the same file: each renames one of its own, and either result is right.
+    ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn publish(&self, step: &CacheKey, record: &Record) -> Result<(), CacheError> {
-        let path = self.directory.join(step.hex());
+    pub(crate) fn publish(&self, step: &CacheKey, record: &Record) -> Result<(), StoreError> {
         let mut records = self.candidates(step);
         records.retain(|old| old.inputs != record.inputs);
         records.insert(0, record.clone());
         records.truncate(RECORDS);
         let text = serde_json::to_vec(&records).expect("a record is plain data");
-        replace(&path, &text).map_err(|source| CacheError::Write { path, source })
+        self.store.write_derived(Area::Cache, &name(step), &text)
     }
 }
 
-/// Two builds may write the same record: each renames a file of its own, and either result is right.
-pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let unique = format!(
-        ".{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
-    let temporary = directory.join(unique);
-    let write = || {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)?;
-        file.write_all(text)?;
-        fs::rename(&temporary, path)
-    };
-    match write() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(directory)?;
-            write()
-        }
-        other => other,
-    }
-    .inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+fn name(step: &CacheKey) -> String {
+    format!("steps/{}", step.hex())
 }
 
 #[cfg(test)]
@@ -143,7 +97,8 @@ mod tests {
     #[test]
     fn records_of_other_inputs_stay() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::new(directory.path());
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let cache = Cache::new(&store);
         let key = CacheKey::of_base(None, crate::key::Owners::True);
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"a")).unwrap();
@@ -155,10 +110,11 @@ mod tests {
     #[test]
     fn f14_a_damaged_record_is_a_miss_and_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::new(directory.path());
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let cache = Cache::new(&store);
         let key = CacheKey::of_base(None, crate::key::Owners::True);
         cache.publish(&key, &record(b"a")).unwrap();
-        fs::write(directory.path().join("steps").join(key.hex()), b"[{").unwrap();
+        fs::write(store.subdir(Area::Cache).join(name(&key)), b"[{").unwrap();
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"b")).unwrap();
         assert_eq!(cache.candidates(&key), [record(b"b")]);

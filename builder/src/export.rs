@@ -131,7 +131,7 @@ fn files(
         ignore: &keep,
         exclude: &keep,
     };
-    write(&plan(&request, &view, None, &rules)?)
+    write(&plan(&request, &view, None, &rules)?.heeding(store.stop()))
 }
 
 /// Writes to standard output, or to a file that gets its name at the end.

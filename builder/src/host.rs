@@ -4,7 +4,7 @@
 use image::{Credentials, Reference, Store};
 use sandbox::SessionPlan;
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Watched};
 
 /// Finds the credentials for an image.
 pub type FindCredentials<'h> =
@@ -28,4 +28,12 @@ pub struct Host<'h> {
     pub cancel: &'h Cancel,
     /// The caller's proxy settings, visible to RUN without being part of a step.
     pub proxy_env: Vec<(String, String)>,
+}
+
+impl Host<'_> {
+    /// Has a cancellation end what goes into and out of the store, and what comes from a registry.
+    pub(crate) fn stop_when_cancelled(&self) -> Watched<'_> {
+        let stop = self.store.stop().clone();
+        self.cancel.watch(move || stop.ask())
+    }
 }

@@ -81,9 +81,11 @@ pub fn pull(
     platform: &Platform,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, Source> {
+    let _stops = host.stop_when_cancelled();
     let credentials: Credentials = (host.credentials)(reference)?;
     let options = PullOptions {
         insecure: host.insecure_registries.to_vec(),
+        stop: host.store.stop().clone(),
         ..PullOptions::default()
     };
     let sizes = std::sync::Mutex::new(std::collections::BTreeMap::new());

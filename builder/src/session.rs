@@ -153,6 +153,8 @@ fn execute(
             ids,
         )
     };
+    let stop = store.stop().clone();
+    let _stops = cancel.watch(move || stop.ask());
     let work = WorkArea::create(&store).map_err(|error| StepFailure::of_build(&error))?;
     let session = SessionTools {
         trees: Trees::of(&store, ownership),
@@ -164,7 +166,7 @@ fn execute(
     let workshop = Workshop {
         job,
         store: &store,
-        cache: Cache::new(&store.subdir(image::Area::Cache)),
+        cache: Cache::new(&store),
         cancel,
         events,
         session: Some(session),

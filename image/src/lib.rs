@@ -18,6 +18,7 @@ pub mod media_type;
 pub mod platform;
 pub mod reference;
 pub mod registry;
+mod stop;
 pub mod store;
 mod tarball;
 
@@ -35,5 +36,6 @@ pub use media_type::{Compression, MediaType};
 pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference, Tag, Version};
 pub use registry::{Pull, PullError, PullEvent, PullOptions};
+pub use stop::{Stop, Stopped};
 pub use store::{Area, Store, StoreError};
 pub use tarball::ArchiveError;

@@ -12,6 +12,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use image::Stop;
 use thiserror::Error;
 
 use crate::digests::{DigestError, Input};
@@ -24,6 +25,7 @@ use crate::root::RootError;
 use crate::tree::{Meta, Tree, TreeError};
 
 pub use plan::plan;
+pub(crate) use write::Heeding;
 
 /// Who owns what is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +205,7 @@ pub struct CopyPlan<'t> {
     entries: BTreeMap<TreePath, Planned>,
     archives: Vec<(TreePath, archive::Format)>,
     notes: Vec<Note>,
+    pub(crate) stop: Stop,
 }
 
 /// One destination.

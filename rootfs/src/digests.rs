@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Mutex;
 
-use image::{Digest, Hasher};
+use image::{Digest, Hasher, Stop};
 use thiserror::Error;
 
-use crate::copy::CopyPlan;
+use crate::copy::{CopyPlan, Heeding};
 use crate::entry::{Entry, Kind, Time, Xattrs};
 use crate::path::TreePath;
 use crate::tree::{Meta, OpenFile, Tree, TreeError};
@@ -145,6 +145,7 @@ impl FileDigests {
         path: &TreePath,
         meta: &Meta,
         now: Time,
+        stop: &Stop,
     ) -> Result<[u8; 32], DigestError> {
         let key = Key {
             device: meta.inode.0,
@@ -163,7 +164,14 @@ impl FileDigests {
         let OpenFile {
             content, xattrs, ..
         } = tree.open(path)?;
-        let digest = hash(content, &xattrs).map_err(|source| DigestError::Read {
+        let digest = hash(
+            Heeding {
+                stop,
+                input: content,
+            },
+            &xattrs,
+        )
+        .map_err(|source| DigestError::Read {
             path: path.clone(),
             source,
         })?;
@@ -226,9 +234,10 @@ impl CopyPlan<'_> {
             match input {
                 Input::None => {}
                 Input::Bytes(bytes) => part(&mut hasher, Digest::of(bytes).as_bytes()),
-                Input::File(tree, path, meta) => {
-                    part(&mut hasher, &memo.digest(tree, path, meta, now)?)
-                }
+                Input::File(tree, path, meta) => part(
+                    &mut hasher,
+                    &memo.digest(tree, path, meta, now, &self.stop)?,
+                ),
             }
             Ok(())
         })?;

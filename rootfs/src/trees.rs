@@ -94,8 +94,24 @@ fn at(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreesError {
 pub struct UnpackedLayer {
     /// The overlay lower directory.
     pub directory: PathBuf,
-    /// What is in it.
-    pub index: LayerIndex,
+    /// Which; [`layer_index`] tells what is in it.
+    pub diff_id: DiffId,
+}
+
+/// The merged view of a stack of layers in the store.
+///
+/// # Errors
+/// When a layer is missing, is none, or does not fit on those below.
+pub fn view_of(store: &Store, diff_ids: &[DiffId]) -> Result<View, TreesError> {
+    let mut view = View::new();
+    for diff_id in diff_ids {
+        view.push(&layer_index(store, diff_id)?)
+            .map_err(|source| TreesError::Stack {
+                diff_id: *diff_id,
+                source,
+            })?;
+    }
+    Ok(view)
 }
 
 /// The index of a layer in the store: as stored, else made by reading the layer once.
@@ -139,11 +155,8 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
 /// # Errors
 /// When it cannot be written.
 pub fn save_index(store: &Store, index: &LayerIndex) -> Result<(), TreesError> {
-    let directory = store.subdir(Area::Index);
-    let path = directory.join(index.diff_id.digest().hex());
-    let temporary = directory.join(format!(".{}", unique()));
-    fs::write(&temporary, index.encode()).map_err(at("write", &temporary))?;
-    fs::rename(&temporary, &path).map_err(at("publish", &path))
+    let name = index.diff_id.digest().hex();
+    Ok(store.write_derived(Area::Index, &name, &index.encode())?)
 }
 
 fn unique() -> String {
@@ -234,32 +247,25 @@ impl Trees {
         store: &Store,
         diff_ids: &[DiffId],
     ) -> Result<Vec<UnpackedLayer>, TreesError> {
-        let mut lower = View::new();
         let mut layers = Vec::with_capacity(diff_ids.len());
+        let mut chain: Option<ChainId> = None;
         for (number, diff_id) in diff_ids.iter().enumerate() {
-            let Some(chain) = ChainId::of(&diff_ids[..=number]) else {
-                continue;
-            };
-            let name = format!("{}-{}", self.tag(), chain.digest().hex());
+            let id = chain.map_or_else(|| ChainId::base(diff_id), |below| below.child(diff_id));
+            chain = Some(id);
+            let name = format!("{}-{}", self.tag(), id.digest().hex());
             store.hold_entry(Area::Trees, &name)?;
             let home = self.directory.join("layers").join(&name);
             if !is_complete(&home) {
                 // One process unpacks, the others wait for it.
-                let _claim = store.claim(chain.digest())?;
+                let _claim = store.claim(id.digest())?;
                 if !is_complete(&home) {
+                    let lower = view_of(store, &diff_ids[..number])?;
                     self.unpack(store, diff_id, &lower, &home)?;
                 }
             }
-            let index = layer_index(store, diff_id)?;
-            if number + 1 < diff_ids.len() {
-                lower.push(&index).map_err(|source| TreesError::Stack {
-                    diff_id: *diff_id,
-                    source,
-                })?;
-            }
             layers.push(UnpackedLayer {
                 directory: home.join("tree"),
-                index,
+                diff_id: *diff_id,
             });
         }
         Ok(layers)
@@ -412,7 +418,7 @@ pub fn remove_tree(path: &Path) -> Result<(), TreesError> {
 #[derive(Debug)]
 pub struct WorkArea {
     home: PathBuf,
-    /// The lock says that the area is in use; the kernel drops it with the process.
+    /// The locked directory itself: it is in use, and the kernel drops the lock with the process.
     _lock: File,
 }
 
@@ -424,15 +430,13 @@ impl WorkArea {
     pub fn create(store: &Store) -> Result<Self, TreesError> {
         let all = store.subdir(Area::Trees).join("work");
         private(&all)?;
-        let name = unique();
-        let lock_path = all.join(format!("{name}.lock"));
-        let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
-        lock.lock().map_err(at("lock", &lock_path))?;
-        let area = Self {
-            home: all.join(&name),
-            _lock: lock,
+        let area = loop {
+            let home = all.join(unique());
+            private(&home)?;
+            if let Some(lock) = locked(&home)? {
+                break Self { home, _lock: lock };
+            }
         };
-        private(&area.home)?;
         sweep(&all);
         Ok(area)
     }
@@ -452,30 +456,32 @@ impl Drop for WorkArea {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next process that makes an area.
         let _ = remove_tree(&self.home);
-        let _ = fs::remove_file(self.home.with_extension("lock"));
     }
 }
 
-/// Removes areas whose lock nobody holds. An area that is being made has its lock before its directory.
+/// Locks an area that was just made; `None` when another process swept it away before it was locked.
+fn locked(home: &Path) -> Result<Option<File>, TreesError> {
+    let lock = match File::open(home) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(at("open", home))?,
+    };
+    // Waits for a process that is about to remove it.
+    lock.lock().map_err(at("lock", home))?;
+    Ok(home.exists().then_some(lock))
+}
+
+/// Removes areas that nobody has locked.
 fn sweep(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else {
         return;
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "lock")
+        if let Ok(lock) = File::open(&path)
+            && lock.try_lock().is_ok()
         {
-            continue;
-        }
-        let lock_path = path.with_extension("lock");
-        let dead = match File::open(&lock_path) {
-            Ok(lock) => lock.try_lock().is_ok(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        if dead && remove_tree(&path).is_ok() {
-            let _ = fs::remove_file(&lock_path);
+            // What cannot be removed is tried again by the next process.
+            let _ = remove_tree(&path);
         }
     }
 }

@@ -13,8 +13,9 @@ use rootfs::accounts::{Account, AccountError, Accounts};
 use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea};
 use rootfs::{DirTree, Ownership, Root, RootError};
 use sandbox::{
-    Confinement, Handle, MountSource, MountSpec, NetworkError, NetworkSpec, Overlay, ProcessSpec,
-    SandboxSpec, SessionContext, SetupFailure, SharedNetwork, Step, StepControl, StepError, Upper,
+    Confinement, Handle, IdleStep, MountSource, MountSpec, NetworkError, NetworkSpec, Overlay,
+    ProcessSpec, SandboxSpec, SessionContext, SetupFailure, SharedNetwork, StepControl, StepError,
+    Upper,
 };
 use thiserror::Error;
 
@@ -95,10 +96,12 @@ fn contain(
     job: &RunJob,
     orders: Receiver<'_>,
 ) -> Result<i32, ExecuteError> {
-    let prepared = Prepared::new(context, job)?;
     if !job.start {
-        return Ok(0);
+        return Prepared::new(context, job).map(|_| 0);
     }
+    // Its process starts on another core while this one mounts the image.
+    let idle = IdleStep::spawn(&context.executable)?;
+    let prepared = Prepared::new(context, job)?;
     let mut handles = Handles::default();
     let spec = prepared.spec(job, &mut handles)?;
     let streams = Streams::new(
@@ -113,7 +116,7 @@ fn contain(
         .chain(&handles.0)
         .map(AsFd::as_fd)
         .collect();
-    let step = Step::start(&context.executable, &spec, &fds)?;
+    let step = idle.start(&spec, &fds)?;
     drop(fds);
     drop(handles);
     let control = step.control().map_err(ExecuteError::Thread)?;
@@ -381,7 +384,7 @@ fn reowned(
     kept: Ids,
     notice: &dyn Fn(String),
 ) -> Result<Option<Reowned>, ExecuteError> {
-    let Some(chain) = ChainId::of(&job.diff_ids).filter(|_| reown::is_needed(layers, kept)) else {
+    let Some(chain) = ChainId::of(&job.diff_ids) else {
         return Ok(None);
     };
     let wanted = Wanted {
@@ -389,5 +392,5 @@ fn reowned(
         chain,
         kept,
     };
-    Ok(Some(reown::prepare(store, work, &wanted, notice)?))
+    Ok(reown::prepare(store, work, &wanted, notice)?)
 }

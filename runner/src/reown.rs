@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use image::{Area, ChainId, Store, StoreError};
 use rootfs::tree::TreeError;
-use rootfs::trees::{TreesError, UnpackedLayer, WorkArea, remove_tree};
-use rootfs::{RootError, View};
+use rootfs::trees::{TreesError, UnpackedLayer, WorkArea, layer_index, remove_tree};
+use rootfs::{LayerIndex, RootError, View};
 use sandbox::{Overlay, SetupFailure};
 use thiserror::Error;
 
@@ -100,9 +100,9 @@ impl Reowned {
 }
 
 /// Whether any file of the layers has an owner that the container must see under another one. Looked up, never scanned.
-pub(crate) fn is_needed(layers: &[UnpackedLayer], kept: Ids) -> bool {
+fn is_needed(layers: &[LayerIndex], kept: Ids) -> bool {
     layers.iter().any(|layer| {
-        let owners = &layer.index.owners;
+        let owners = &layer.owners;
         owners.uids.last().is_some_and(|uid| *uid >= kept.uid)
             || owners.gids.last().is_some_and(|gid| *gid >= kept.gid)
     })
@@ -119,14 +119,14 @@ pub(crate) struct Wanted<'w> {
     pub(crate) kept: Ids,
 }
 
-/// Gives the re-owned files of an image, made at the first start with these ids. `notice` tells the user when content had
-/// to be copied.
+/// Gives the re-owned files of an image, made at the first start with these ids; `None` where no file needs it, which is
+/// remembered too. `notice` tells the user when content had to be copied.
 pub(crate) fn prepare(
     store: &Store,
     work: &WorkArea,
     wanted: &Wanted<'_>,
     notice: &dyn Fn(String),
-) -> Result<Reowned, ReownError> {
+) -> Result<Option<Reowned>, ReownError> {
     let Ids { uid, gid } = wanted.kept;
     let name = format!("{}-{uid}-{gid}", wanted.chain.digest().hex());
     store.hold_entry(Area::Trees, &format!("reowned/{name}"))?;
@@ -138,19 +138,22 @@ pub(crate) fn prepare(
             .mode(0o700)
             .create(&parent)
             .map_err(at("create", &parent))?;
-        let fresh = make(work, wanted, notice)?;
+        let fresh = make(store, work, wanted, notice)?;
         publish(&fresh, &home)?;
     }
     open(&home)
 }
 
-fn open(home: &Path) -> Result<Reowned, ReownError> {
+fn open(home: &Path) -> Result<Option<Reowned>, ReownError> {
     let copies = home.join("tree");
     if copies.exists() {
-        return Ok(Reowned::Copied(copies));
+        return Ok(Some(Reowned::Copied(copies)));
+    }
+    if !home.join("meta").exists() {
+        return Ok(None);
     }
     let mount = overlay(home).mount().map_err(ReownError::Mount)?;
-    Ok(Reowned::Mounted(mount))
+    Ok(Some(Reowned::Mounted(mount)))
 }
 
 fn overlay(home: &Path) -> Overlay {
@@ -189,28 +192,36 @@ fn boot_id() -> String {
 }
 
 fn make(
+    store: &Store,
     work: &WorkArea,
     wanted: &Wanted<'_>,
     notice: &dyn Fn(String),
 ) -> Result<PathBuf, ReownError> {
     let fresh = work.directory("reowned")?;
-    let form = if kernel_redirects(work)? {
-        Form::Redirects
-    } else {
-        Form::Copies
-    };
-    let mut view = View::new();
-    for UnpackedLayer { index, .. } in wanted.layers {
-        let diff_id = index.diff_id;
-        view.push(index)
-            .map_err(|source| TreesError::Stack { diff_id, source })?;
-    }
-    let copied = Builder::new(&fresh, form, wanted, &view)?.build()?;
-    if copied > 0 {
-        notice(format!(
-            "copied {copied} bytes of files that keep-id {} gives another owner: Linux before 6.16 cannot show them without",
-            wanted.kept
-        ));
+    let indexes: Vec<LayerIndex> = wanted
+        .layers
+        .iter()
+        .map(|layer| layer_index(store, &layer.diff_id))
+        .collect::<Result<_, _>>()?;
+    if is_needed(&indexes, wanted.kept) {
+        let form = if kernel_redirects(work)? {
+            Form::Redirects
+        } else {
+            Form::Copies
+        };
+        let mut view = View::new();
+        for index in &indexes {
+            let diff_id = index.diff_id;
+            view.push(index)
+                .map_err(|source| TreesError::Stack { diff_id, source })?;
+        }
+        let copied = Builder::new(&fresh, form, wanted, &view)?.build()?;
+        if copied > 0 {
+            notice(format!(
+                "copied {copied} bytes of files that keep-id {} gives another owner: Linux before 6.16 cannot show them without",
+                wanted.kept
+            ));
+        }
     }
     let marker = fresh.join("boot");
     fs::write(&marker, boot_id()).map_err(at("write", &marker))?;
@@ -231,11 +242,11 @@ fn kernel_redirects(work: &WorkArea) -> Result<bool, ReownError> {
 mod tests {
     use super::*;
     use image::{DiffId, Digest};
+    use rootfs::TreePath;
     use rootfs::entry::{Entry, Kind};
     use rootfs::layer::{Record, Stored};
-    use rootfs::{LayerIndex, TreePath};
 
-    fn layer(uid: u32, gid: u32) -> UnpackedLayer {
+    fn layer(uid: u32, gid: u32) -> LayerIndex {
         let entry = Entry {
             uid,
             gid,
@@ -245,11 +256,7 @@ mod tests {
             entry,
             stored: Stored::Nothing,
         }];
-        let index = LayerIndex::new(DiffId::new(Digest::of("x")), 0, records);
-        UnpackedLayer {
-            directory: PathBuf::new(),
-            index,
-        }
+        LayerIndex::new(DiffId::new(Digest::of("x")), 0, records)
     }
 
     #[test]

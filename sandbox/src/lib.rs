@@ -38,7 +38,7 @@ pub use session::{Entry, MapWriter, Session, SessionContext, SessionError, Sessi
 pub use spec::{
     Confinement, Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec,
 };
-pub use step::{Outcome, Step, StepControl, StepError};
+pub use step::{IdleStep, Outcome, Step, StepControl, StepError};
 pub use tree::detached_tree;
 
 /// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the

@@ -109,16 +109,18 @@ impl StepControl {
     }
 }
 
-impl Step {
-    /// Starts a step in the session that the caller runs in. `handles` are the descriptors that the spec refers to.
+/// The process of a step that has no plan yet. Starting a process costs as much as all of a step's mounts, so it may be done
+/// ahead; dropped, the process ends.
+#[derive(Debug)]
+pub struct IdleStep(Option<Step>);
+
+impl IdleStep {
+    /// Starts the process. The calling thread must live as long as the step: the kernel kills a step whose parent thread
+    /// died, PR_SET_PDEATHSIG(2const).
     ///
     /// # Errors
-    /// See [`StepError`]; errors of the plan itself come from [`Step::wait`].
-    pub fn start(
-        executable: &OwnExecutable,
-        spec: &SandboxSpec,
-        handles: &[BorrowedFd<'_>],
-    ) -> Result<Self, StepError> {
+    /// [`StepError::Spawn`].
+    pub fn spawn(executable: &OwnExecutable) -> Result<Self, StepError> {
         let (socket, theirs) = UnixStream::pair().map_err(StepError::Spawn)?;
         let child = Command::new(executable.path())
             .arg0(ARGV0)
@@ -127,15 +129,53 @@ impl Step {
             .env_clear()
             .spawn()
             .map_err(StepError::Spawn)?;
-        let mut step = Self { child, socket };
+        Ok(Self(Some(Step { child, socket })))
+    }
+
+    /// Gives the process its plan. `handles` are the descriptors that the spec refers to.
+    ///
+    /// # Errors
+    /// See [`StepError`]; errors of the plan itself come from [`Step::wait`].
+    pub fn start(
+        mut self,
+        spec: &SandboxSpec,
+        handles: &[BorrowedFd<'_>],
+    ) -> Result<Step, StepError> {
+        let mut step = self.0.take().expect("only taken here");
         match step.introduce(spec, handles) {
             Ok(()) => Ok(step),
             Err(error) => {
-                let _ = step.child.kill();
-                let _ = step.child.wait();
+                step.end();
                 Err(error)
             }
         }
+    }
+}
+
+impl Drop for IdleStep {
+    fn drop(&mut self) {
+        if let Some(step) = &mut self.0 {
+            step.end();
+        }
+    }
+}
+
+impl Step {
+    /// Starts a step in the session that the caller runs in: [`IdleStep::spawn`] and [`IdleStep::start`] in one.
+    ///
+    /// # Errors
+    /// See [`StepError`]; errors of the plan itself come from [`Step::wait`].
+    pub fn start(
+        executable: &OwnExecutable,
+        spec: &SandboxSpec,
+        handles: &[BorrowedFd<'_>],
+    ) -> Result<Self, StepError> {
+        IdleStep::spawn(executable)?.start(spec, handles)
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn introduce(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use containerfile::mode::Mode;
-use image::Digest;
+use image::{Area, Digest, Store};
 use rootfs::accounts::Accounts;
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::digests::FileDigests;
@@ -40,7 +40,7 @@ impl Workshop<'_> {
     /// image are known by their keys.
     pub(crate) fn input_digest(
         &self,
-        place: &Place<'_>,
+        finished: &BTreeMap<StageId, StageState>,
         copy: &CopyStep,
     ) -> Result<Option<Digest>, StepFailure> {
         if copy.sources.is_empty() {
@@ -48,7 +48,7 @@ impl Workshop<'_> {
         }
         match &copy.from {
             CopyFrom::Stage(id) => {
-                let state = place.finished.get(id).ok_or_else(StepFailure::cancelled)?;
+                let state = finished.get(id).ok_or_else(StepFailure::cancelled)?;
                 Ok(Some(key::hash(&[
                     b"stage",
                     state.key.to_string().as_bytes(),
@@ -66,7 +66,7 @@ impl Workshop<'_> {
                 Ok(Some(key::hash(&[b"image", chain.as_bytes()])))
             }
             CopyFrom::Context | CopyFrom::NamedContext(_) => {
-                let origin = self.origin(&copy.from, place.finished)?;
+                let origin = self.origin(&copy.from, finished)?;
                 self.content_of(&origin, copy).map(Some)
             }
         }
@@ -92,7 +92,8 @@ impl Workshop<'_> {
         };
         let rules = rules(&origin.ignore, &excludes);
         let selected = plan(&request, origin.tree.as_ref(), None, &rules.borrow())
-            .map_err(|error| fail(&error))?;
+            .map_err(|error| fail(&error))?
+            .heeding(self.store.stop());
         let memo = Memo::of(self.store, origin.directory.as_deref());
         let digests = memo.load();
         let now = Time {
@@ -178,7 +179,8 @@ impl Workshop<'_> {
         let destination = view_of(self.store, &self.layers_of(state))?;
         std::thread::scope(|scope| {
             // The contents are hashed for the cache while they stream into the layer, on another core.
-            let inputs = scope.spawn(|| self.input_digest(place, copy));
+            let finished = place.finished;
+            let inputs = scope.spawn(move || self.input_digest(finished, copy));
             let layer = self.with_plan(place, copy, &origin, &destination, |plan| {
                 let layer = self.write_layer(plan)?;
                 self.tell_notes(plan.notes());
@@ -214,7 +216,7 @@ impl Workshop<'_> {
         let mounted = self.mount(state, Lowest::Plain)?;
         let destination = mounted.tree(session)?;
         let root = mounted.root()?;
-        let inputs = self.input_digest(place, copy)?;
+        let inputs = self.input_digest(place.finished, copy)?;
         let written = self.with_plan(place, copy, &origin, &destination, |plan| {
             let notes = plan
                 .write_tree(&root, session.trees.ownership())
@@ -285,7 +287,8 @@ impl Workshop<'_> {
         let rules = rules(&origin.ignore, &excludes);
         let destination = (!copy.link).then_some(destination);
         let plan = plan(&request, origin.tree.as_ref(), destination, &rules.borrow())
-            .map_err(|error| fail(&error))?;
+            .map_err(|error| fail(&error))?
+            .heeding(self.store.stop());
         write(&plan)
     }
 
@@ -323,28 +326,27 @@ fn directory_origin(directory: &Path, ignore: Patterns) -> Result<Origin, StepFa
 }
 
 /// Remembered digests of the files of one directory of the host.
-struct Memo(PathBuf);
+struct Memo<'s> {
+    store: &'s Store,
+    name: String,
+}
 
-impl Memo {
-    fn of(store: &image::Store, directory: Option<&Path>) -> Self {
+impl<'s> Memo<'s> {
+    fn of(store: &'s Store, directory: Option<&Path>) -> Self {
         let path = directory.map_or(&[][..], |path| path.as_os_str().as_encoded_bytes());
-        Self(
-            store
-                .subdir(image::Area::Cache)
-                .join("digests")
-                .join(key::hash(&[path]).hex()),
-        )
+        let name = format!("digests/{}", key::hash(&[path]).hex());
+        Self { store, name }
     }
 
     fn load(&self) -> FileDigests {
-        std::fs::read(&self.0)
+        std::fs::read(self.store.subdir(Area::Cache).join(&self.name))
             .map_or_else(|_| FileDigests::new(), |data| FileDigests::decode(&data))
     }
 
     fn save(&self, digests: &FileDigests) {
         if let Some(data) = digests.encode() {
             // Failing to remember costs time, not correctness.
-            let _ = crate::cache::replace(&self.0, &data);
+            let _ = self.store.write_derived(Area::Cache, &self.name, &data);
         }
     }
 }

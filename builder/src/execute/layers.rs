@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::store::BlobWriter;
 use image::{DiffId, Store};
-use rootfs::trees::{layer_index, save_index};
+use rootfs::trees::{self, save_index};
 use rootfs::{LayerContents, LayerWriter, Root, View, changeset};
 
 use super::{StageState, StepResult, Workshop};
@@ -29,12 +29,7 @@ impl LayerContents for Blobs {
 
 /// The merged view of layers in the store, able to open files.
 pub(crate) fn view_of(store: &Store, layers: &[DiffId]) -> Result<View, StepFailure> {
-    let mut view = View::new();
-    for diff_id in layers {
-        let index = layer_index(store, diff_id).map_err(|error| StepFailure::of_build(&error))?;
-        view.push(&index)
-            .map_err(|error| StepFailure::of_build(&error))?;
-    }
+    let view = trees::view_of(store, layers).map_err(|error| StepFailure::of_build(&error))?;
     let paths = layers
         .iter()
         .map(|diff_id| store.blob_path(diff_id.digest()))

@@ -1,10 +1,12 @@
 //! One step: looked up, then done. The invariant: a step without a record for (parent, typed step) is a miss whatever its
 //! inputs are, so nothing is read only to be looked up in vain.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use image::Digest;
+use sandbox::IdleStep;
 
 use super::{StageState, StepResult, Workshop, needs_trees};
 use crate::cache::{Record, StepLayer};
@@ -20,6 +22,18 @@ pub(crate) struct Place<'p> {
     pub(crate) index: usize,
     pub(crate) planned: &'p PlannedStep,
     pub(crate) finished: &'p BTreeMap<StageId, StageState>,
+    /// A process for the stage's next RUN, started ahead by the thread that works on the stage.
+    pub(crate) spare: &'p Cell<Option<IdleStep>>,
+}
+
+impl Place<'_> {
+    /// Whether the stage has another RUN after this step.
+    pub(crate) fn runs_later(&self) -> bool {
+        let later = self.stage.steps.iter().skip(self.index + 1);
+        later
+            .into_iter()
+            .any(|planned| matches!(planned.step.kind, StepKind::Run(_)))
+    }
 }
 
 /// What doing a step gave.
@@ -91,7 +105,7 @@ impl Workshop<'_> {
             return Ok(None);
         }
         let inputs = match &place.planned.step.kind {
-            StepKind::Copy(copy) => self.input_digest(place, copy)?,
+            StepKind::Copy(copy) => self.input_digest(place.finished, copy)?,
             StepKind::Run(_) | StepKind::Workdir => None,
         };
         let key = key_of(state, place, inputs.as_ref());

@@ -35,7 +35,7 @@ pub(crate) use schedule::run_all;
 pub(crate) struct Workshop<'w> {
     pub(crate) job: &'w Job,
     pub(crate) store: &'w Store,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Cache<'w>,
     pub(crate) cancel: &'w Cancel,
     pub(crate) events: &'w (dyn Fn(BuildEvent) + Sync),
     /// What only a session has.
@@ -166,6 +166,7 @@ impl Workshop<'_> {
                     index,
                     planned,
                     finished: &finished,
+                    spare: &std::cell::Cell::new(None),
                 };
                 let Some(result) = self.find(&place, &state)? else {
                     return Ok(None);

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rootfs::accounts::{Account, Accounts};
 use rustix::event::{PollFd, PollFlags};
 use sandbox::{
-    CapabilitySet, Confinement, DNS_FORWARD, Handle, MountSource, MountSpec, NetworkSpec, Outcome,
-    ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec, detached_tree,
+    CapabilitySet, Confinement, DNS_FORWARD, Handle, IdleStep, MountSource, MountSpec, NetworkSpec,
+    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec, detached_tree,
 };
 
 use super::lookup::{Done, Place};
@@ -92,8 +92,17 @@ impl Workshop<'_> {
             }
         };
         let spec = self.spec(session, place, run, &account, mounts, network);
-        let step =
-            Step::start(session.executable, &spec, &handles).map_err(|error| explain(&error))?;
+        let idle = match place.spare.take() {
+            Some(idle) => idle,
+            None => IdleStep::spawn(session.executable).map_err(|error| explain(&error))?,
+        };
+        let step = idle
+            .start(&spec, &handles)
+            .map_err(|error| explain(&error))?;
+        if place.runs_later() {
+            // The next one's process starts while this one works. Without it, it starts when it is needed.
+            place.spare.set(IdleStep::spawn(session.executable).ok());
+        }
         drop(handles);
         self.follow(place, step, output)
     }

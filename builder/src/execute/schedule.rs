@@ -138,6 +138,7 @@ fn run_stage(
         Ok(state) => state,
         Err(failure) => return (Err(failure.at(stage, Some(&stage.from_label))), None),
     };
+    let spare = std::cell::Cell::new(None);
     for (index, planned) in stage.steps.iter().enumerate() {
         if workshop.cancel.is_cancelled() {
             return (
@@ -150,6 +151,7 @@ fn run_stage(
             index,
             planned,
             finished,
+            spare: &spare,
         };
         match workshop.step(&place, &state) {
             Ok(result) => {

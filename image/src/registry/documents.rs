@@ -148,7 +148,7 @@ impl<'p> Session<'p> {
                 Pass::Basic { username, password } => request.basic_auth(username, Some(password)),
                 Pass::Bearer(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
             };
-            let response = self.runtime.block_on(self.send(subject, request))?;
+            let response = self.wait(self.send(subject, request))?;
             if response.status() == StatusCode::UNAUTHORIZED && may_log_in {
                 self.log_in(response.headers())?;
                 continue;
@@ -156,11 +156,19 @@ impl<'p> Session<'p> {
             let headers = response.headers().clone();
             return Ok((
                 headers,
-                self.runtime
-                    .block_on(self.body(subject, response, DOCUMENT_MAX))?,
+                self.wait(self.body(subject, response, DOCUMENT_MAX))?,
             ));
         }
         unreachable!("the second round returns")
+    }
+
+    /// Waits for an answer, or for the end of the pull.
+    pub(super) fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, PullError>>,
+    ) -> Result<T, PullError> {
+        self.runtime
+            .block_on(super::unless_stopped(&self.pull.options.stop, answer))
     }
 
     pub(super) async fn send(

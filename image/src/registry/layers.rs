@@ -120,12 +120,13 @@ fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Res
         told: 0,
         error: None,
     };
-    let result = runtime()?.block_on(async {
+    let transferred = async {
         let client = client(pull)?;
         show(&client, &name, pass).await;
         let transfer = client.pull_blob(&name, &blob, &mut sink);
         watch(pull, layer, &arrived, pin!(transfer)).await
-    });
+    };
+    let result = runtime()?.block_on(super::unless_stopped(&pull.options.stop, transferred));
     if let Some(source) = sink.error {
         return Err(LayerError::Stream {
             diff_id: layer.diff_id,

@@ -41,9 +41,7 @@ impl Session<'_> {
         self.pass = Pass::None;
         let subject = "access";
         let url = self.base.join("v2/").unwrap_or_else(|_| self.base.clone());
-        let response = self
-            .runtime
-            .block_on(self.send(subject, self.client.get(url)))?;
+        let response = self.wait(self.send(subject, self.client.get(url)))?;
         if response.status() == StatusCode::UNAUTHORIZED {
             self.log_in(response.headers())?;
         }
@@ -94,10 +92,8 @@ impl Session<'_> {
         }
         let subject = "token";
         let request = self.token_request(realm.url, service);
-        let response = self.runtime.block_on(self.send(subject, request))?;
-        let bytes = self
-            .runtime
-            .block_on(self.body(subject, response, TOKEN_MAX))?;
+        let response = self.wait(self.send(subject, request))?;
+        let bytes = self.wait(self.body(subject, response, TOKEN_MAX))?;
         let malformed = || PullError::Login {
             host: self.host(),
             reason: "the token is malformed".to_owned(),

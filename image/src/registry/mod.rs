@@ -14,6 +14,7 @@ mod login;
 mod retry;
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use crate::auth::Credentials;
@@ -24,6 +25,7 @@ use crate::json::DocumentError;
 use crate::manifest::{Descriptor, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::stop::{Stop, Stopped};
 use crate::store::{Store, StoreError};
 
 use documents::Session;
@@ -45,6 +47,8 @@ pub struct PullOptions {
     pub stall_timeout: Duration,
     /// How many layers are fetched at the same time.
     pub parallel: usize,
+    /// Ends the pull early.
+    pub stop: Stop,
 }
 
 impl Default for PullOptions {
@@ -57,6 +61,7 @@ impl Default for PullOptions {
             connect_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             parallel: 3,
+            stop: Stop::default(),
         }
     }
 }
@@ -107,6 +112,9 @@ pub enum PullEvent {
 /// Why an image cannot be pulled.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
+    /// It was asked to end early.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// TLS or the runtime cannot be set up.
     #[error("set up the registry client")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -300,4 +308,37 @@ fn runtime() -> Result<tokio::runtime::Runtime, PullError> {
         .enable_all()
         .build();
     built.map_err(|error: io::Error| PullError::Setup(error.into()))
+}
+
+/// The result of `work`, or the end as soon as it is asked for.
+async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, PullError>>,
+) -> Result<T, PullError> {
+    const LOOK: Duration = Duration::from_millis(50);
+    let mut work = pin!(work);
+    loop {
+        if stop.is_asked() {
+            return Err(Stopped.into());
+        }
+        if let Ok(done) = tokio::time::timeout(LOOK, work.as_mut()).await {
+            return done;
+        }
+    }
+}
+
+/// Sleeps, but not on when the end is asked for.
+fn sleep(stop: &Stop, wait: Duration) -> Result<(), PullError> {
+    const LOOK: Duration = Duration::from_millis(50);
+    let until = std::time::Instant::now() + wait;
+    loop {
+        if stop.is_asked() {
+            return Err(Stopped.into());
+        }
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
 }

@@ -73,7 +73,7 @@ pub(super) fn retry<T>(
             reason,
             wait,
         });
-        std::thread::sleep(wait);
+        super::sleep(&pull.options.stop, wait)?;
     }
     unreachable!("the loop ends by returning")
 }

@@ -11,6 +11,7 @@ use super::error::At;
 use super::{Store, StoreError, StoreErrorKind};
 use crate::digest::{Digest, Hasher};
 use crate::image::{BlobError, BlobSource, read_document};
+use crate::stop::Stop;
 
 /// A blob that is being written; dropped unfinished, it leaves nothing.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub struct VerifiedBlob {
     path: PathBuf,
     digest: Digest,
     hasher: Option<Hasher>,
+    stop: Stop,
 }
 
 impl Store {
@@ -137,6 +139,7 @@ impl Store {
                 path,
                 digest: *digest,
                 hasher: Some(Hasher::new()),
+                stop: self.stop.clone(),
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::Missing(*digest)),
             Err(source) => Err(BlobError::Read {
@@ -229,6 +232,7 @@ impl BlobWriter<'_> {
 
 impl Write for BlobWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.store.stop.check()?;
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         Ok(written)
@@ -250,6 +254,7 @@ impl Drop for BlobWriter<'_> {
 
 impl Read for VerifiedBlob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
         let len = self.file.read(buffer)?;
         if len > 0 || buffer.is_empty() {
             if let Some(hasher) = &mut self.hasher {

@@ -35,6 +35,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use prune::{Dangling, Pruned, Sweep};
 pub use records::StoredImage;
 
+use crate::stop::Stop;
 use error::At;
 use lease::Lease;
 
@@ -73,6 +74,7 @@ pub struct Store {
     lease: Mutex<Option<Lease>>,
     /// Whether something was put or reused since the last [`Store::sync`].
     unsynced: AtomicBool,
+    stop: Stop,
 }
 
 impl Store {
@@ -88,6 +90,7 @@ impl Store {
             root,
             lease: Mutex::new(None),
             unsynced: AtomicBool::new(false),
+            stop: Stop::default(),
         };
         if store.read_format()? {
             store.sweep_dead();
@@ -100,6 +103,11 @@ impl Store {
     /// The store's directory.
     pub fn path(&self) -> &Path {
         &self.root
+    }
+
+    /// The switch that ends every transfer of blobs into and out of this open store.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// A directory for other crates, private to the user.

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::At;
-use super::{Store, StoreError, StoreErrorKind};
+use super::{Area, Store, StoreError, StoreErrorKind, make_private};
 use crate::digest::{Digest, ImageId};
 use crate::image::{Image, ImageError};
 use crate::reference::Reference;
@@ -252,6 +252,28 @@ impl Store {
         File::open(parent)
             .and_then(|directory| directory.sync_all())
             .at("bring to the disk", parent)
+    }
+
+    /// Writes a file of derived data below [`Store::subdir`], whole or not at all. Unlike images and names it is not brought to
+    /// the disk, see [`Store::sync`].
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_derived(&self, area: Area, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let tmp = self.tmp_path()?;
+        let path = self.subdir(area).join(name);
+        let publish = || {
+            fs::write(&tmp, bytes).at("write", &tmp)?;
+            if fs::rename(&tmp, &path).is_ok() {
+                return Ok(());
+            }
+            make_private(path.parent().unwrap_or(&self.root))?;
+            fs::rename(&tmp, &path).at("publish", &path)
+        };
+        publish().inspect_err(|_| {
+            // The error that came first is the one to report.
+            let _ = fs::remove_file(&tmp);
+        })
     }
 
     fn list(&self, name: &str) -> Result<Vec<PathBuf>, StoreError> {

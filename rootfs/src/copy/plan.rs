@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use image::Stop;
+
 use crate::copy::archive::{self, Format};
 use crate::copy::place::Place;
 use crate::copy::select::{Selected, select};
@@ -28,6 +30,7 @@ pub fn plan<'t>(
         entries: BTreeMap::new(),
         archives: Vec::new(),
         notes: Vec::new(),
+        stop: Stop::default(),
     };
     let mut planner = Planner {
         request,

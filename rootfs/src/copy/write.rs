@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use image::Stop;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
@@ -20,6 +21,13 @@ use crate::root::{self, Call, Root, RootError};
 use crate::tree::{Content, OpenFile};
 
 impl CopyPlan<'_> {
+    /// Has hashing and writing end early, with an error, when `stop` asks for it.
+    #[must_use]
+    pub fn heeding(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
     /// Streams everything into a layer; the destination's own directories are repeated there as they are.
     pub fn write_layer<W: Write>(
         &self,
@@ -36,6 +44,7 @@ impl CopyPlan<'_> {
             ownership,
             recent: None,
             notes: self.notes.clone(),
+            stop: &self.stop,
         };
         self.perform(&mut tree)?;
         for planned in self
@@ -110,9 +119,13 @@ impl CopyPlan<'_> {
             };
             &described
         };
+        let stop = &self.stop;
         match &mut content {
-            Content::File(file) => target.file(entry, Some(file), &mut Descriptor(file.as_fd())),
-            Content::Stream(stream) => target.file(entry, None, stream),
+            Content::File(file) => {
+                let input = Descriptor(file.as_fd());
+                target.file(entry, Some(file), &mut Heeding { stop, input })
+            }
+            Content::Stream(input) => target.file(entry, None, &mut Heeding { stop, input }),
         }
     }
 
@@ -140,6 +153,19 @@ impl CopyPlan<'_> {
             ordinal += 1;
         }
         Ok(())
+    }
+}
+
+/// A stream that fails when it is time to stop.
+pub(crate) struct Heeding<'s, R> {
+    pub(crate) stop: &'s Stop,
+    pub(crate) input: R,
+}
+
+impl<R: Read> Read for Heeding<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.input.read(buffer)
     }
 }
 
@@ -227,6 +253,7 @@ struct IntoTree<'r> {
     ownership: Ownership,
     recent: Option<(TreePath, OwnedFd)>,
     notes: Vec<Note>,
+    stop: &'r Stop,
 }
 
 impl IntoTree<'_> {
@@ -378,7 +405,7 @@ impl Target for IntoTree<'_> {
             path: path.clone(),
             source,
         };
-        let copied = copy_content(source, content, &file, entry.size()).map_err(fail)?;
+        let copied = copy_content(source, content, &file, entry.size(), self.stop).map_err(fail)?;
         if copied != entry.size() {
             return Err(CopyError::Changed { path: path.clone() });
         }
@@ -403,12 +430,16 @@ fn copy_content(
     content: &mut dyn Read,
     file: &OwnedFd,
     size: u64,
+    stop: &Stop,
 ) -> io::Result<u64> {
+    /// The kernel does not come back before the piece is copied.
+    const PIECE: usize = 256 << 20;
     let mut copied = 0;
     while let Some(source) = source.filter(|_| copied < size) {
+        stop.check()?;
         let wanted = usize::try_from(size - copied)
             .unwrap_or(usize::MAX)
-            .min(1 << 30);
+            .min(PIECE);
         match rustix::fs::copy_file_range(source, None, file, None, wanted) {
             Ok(0) => break,
             Ok(length) => copied += length as u64,
