@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
@@ -328,15 +328,9 @@ fn forbid_user_namespaces() -> std::io::Result<()> {
 /// A path like /proc/self/fd/7 must not lead out through one of rbuild's own descriptors (CVE-2024-21626).
 fn enter(path: &str) -> Result<(), SetupFailure> {
     let here = || format!("enter the working directory {path}");
-    let root = rustix::fs::open(
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .during(here)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let directory = rustix::fs::openat2(&root, path, flags, Mode::empty(), how).during(here)?;
+    let root = rustix::fs::open("/", flags, Mode::empty()).during(here)?;
+    let directory = TargetRoot::new(root).directory(path).during(here)?;
     rustix::process::fchdir(&directory).during(here)
 }
 

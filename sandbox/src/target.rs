@@ -40,6 +40,11 @@ impl TargetRoot {
         }
     }
 
+    /// The directory that `path` leads to.
+    pub(crate) fn directory(&self, path: &str) -> Result<OwnedFd, RErrno> {
+        self.resolve(path, OFlags::DIRECTORY, ResolveFlags::empty())
+    }
+
     /// A directory that a kernel file system is mounted on. It must be a real one all the way: a symbolic link at /proc
     /// would send every later write elsewhere (CVE-2025-52881).
     pub(crate) fn real_directory(&self, path: &str) -> Result<OwnedFd, SetupFailure> {
