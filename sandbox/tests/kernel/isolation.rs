@@ -9,7 +9,7 @@ use crate::drill;
 use crate::drill::canary::{Cage, Canary};
 use crate::drill::probes::{self, Control, PROBES, Probe, Protection};
 use crate::host;
-use crate::stage::{DRILL, Job, container, nonroot, run_step};
+use crate::stage::{DRILL, Job, Volume, container, nonroot, run_step};
 use crate::trial::{Skip, Verdict, trials};
 
 trials![
@@ -24,6 +24,7 @@ trials![
     for_the_hosts_root_the_probes_of_privilege_succeed,
     nested_user_namespaces_are_refused_by_the_count_and_by_the_filter_each_alone,
     a_key_of_the_host_is_not_found_even_without_the_filter,
+    d41_what_a_step_mounts_is_seen_nowhere_else,
     killing_everything_in_a_step_leaves_the_host_alone,
 ];
 
@@ -253,5 +254,35 @@ fn a_key_of_the_host_is_not_found_even_without_the_filter() -> Verdict {
         &host::single(),
     );
     assert_eq!(found["host-key"], "ENOKEY");
+    Ok(())
+}
+
+fn d41_what_a_step_mounts_is_seen_nowhere_else() -> Verdict {
+    let volume = tempfile::tempdir().expect("the temporary directory is writable");
+    let target = "/tmp".to_owned();
+    let cage = Cage::new();
+    let program = [
+        vec![DRILL.to_owned()],
+        arguments(&cage.canary, &[probes::named("mount-tmpfs")]),
+    ]
+    .concat();
+    let confinement = without(&[Protection::Filter, Protection::Capabilities]);
+    let volumes = vec![Volume {
+        source: volume.path().to_owned(),
+        target,
+    }];
+    let report = Job {
+        confinement,
+        volumes,
+        programs: vec![program],
+        ..Job::drill(&[])
+    }
+    .run_one(&host::single());
+    assert_eq!(results(report.printed())["mount-tmpfs"], "ok");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    assert!(
+        !mounts.contains(&volume.path().display().to_string()),
+        "{mounts}"
+    );
     Ok(())
 }

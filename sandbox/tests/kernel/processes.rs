@@ -17,6 +17,7 @@ trials![
     s64_the_program_that_starts_a_step_cannot_be_overwritten_from_it,
     s64_a_program_of_the_image_can_be_overwritten_in_the_same_way,
     s65_a_step_has_three_descriptors_whatever_the_caller_left_open,
+    s65_a_program_is_never_reached_through_a_descriptor,
     s65_the_session_has_none_of_the_callers_descriptors,
     set_user_id_programs_work_in_a_build_step_and_not_under_no_new_privileges,
     signals_start_with_their_defaults_in_a_session_of_the_programs_own,
@@ -153,6 +154,28 @@ fn s65_a_step_has_three_descriptors_whatever_the_caller_left_open() -> Verdict {
         assert_eq!(facts.fds[&0], "/dev/null");
     }
     drop(leaked);
+    Ok(())
+}
+
+fn s65_a_program_is_never_reached_through_a_descriptor() -> Verdict {
+    // One of them is the drill's own file, which the set-up holds while it attaches it.
+    let programs = (3..24)
+        .map(|fd| vec![format!("/proc/self/fd/{fd}"), "facts".to_owned()])
+        .collect();
+    let job = Job {
+        programs,
+        ..Job::drill(&[])
+    };
+    for step in job
+        .run(&host::single())
+        .expect("there is no network to start")
+    {
+        assert!(
+            step.refused().contains("execute /proc/self/fd/"),
+            "{}",
+            step.refused()
+        );
+    }
     Ok(())
 }
 
