@@ -1,6 +1,7 @@
 //! A stage for one test: a store with one image, and a session that runs steps on it. The invariant: a test describes a
 //! [`Job`] and judges a [`Report`], both data; whatever a job made is removed by the session that made it.
 
+mod bare;
 mod image;
 mod upper;
 
@@ -20,6 +21,9 @@ use sandbox::{
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use bare::{
+    CLEANING, DESCRIPTORS, clean, clean_up, descriptors, failure_to_start, list_descriptors,
+};
 pub(crate) use image::Node;
 pub(crate) use upper::{Entry, entries};
 
@@ -183,17 +187,6 @@ impl Job {
     }
 }
 
-/// Why a session does not start with these ids.
-pub(crate) fn failure_to_start(plan: &SessionPlan) -> String {
-    match Session::start(DESCRIPTORS, plan, false) {
-        Ok(mut session) => {
-            session.kill();
-            "it starts".to_owned()
-        }
-        Err(error) => chain(&error),
-    }
-}
-
 /// Sends one value as a line of JSON.
 pub(crate) fn send(mut to: impl Write, value: &impl Serialize) {
     let line = serde_json::to_string(value).expect("the tests' values are JSON");
@@ -222,47 +215,6 @@ pub(crate) fn main(context: SessionContext) -> ExitCode {
     let report = Stage::new(&context, &store, &job).perform();
     empty(&store);
     send(&context.socket, &report);
-    ExitCode::SUCCESS
-}
-
-/// The name of the entry that tells what the session has open.
-pub(crate) const DESCRIPTORS: &str = "descriptors";
-
-/// What each descriptor of a session leads to.
-pub(crate) fn descriptors(plan: &SessionPlan) -> Vec<String> {
-    let mut session = Session::start(DESCRIPTORS, plan, false).expect("the session starts");
-    let found = receive(session.socket());
-    session.wait().expect("the session is a child");
-    found
-}
-
-/// What happens in that session.
-pub(crate) fn list_descriptors(context: SessionContext) -> ExitCode {
-    let entries = fs::read_dir("/proc/self/fd")
-        .expect("/proc is mounted")
-        .flatten();
-    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
-    let targets: Vec<String> = targets.map(|target| target.display().to_string()).collect();
-    send(&context.socket, &targets);
-    ExitCode::SUCCESS
-}
-
-/// The name of the entry that removes what a killed session left.
-pub(crate) const CLEANING: &str = "cleaning";
-
-/// Removes everything below a directory, whoever owns it.
-pub(crate) fn clean(directory: &Path, plan: &SessionPlan) {
-    let mut session = Session::start(CLEANING, plan, false).expect("the session starts");
-    send(session.socket(), &directory);
-    session.wait().expect("the session is a child");
-}
-
-/// What happens in that session.
-pub(crate) fn clean_up(context: SessionContext) -> ExitCode {
-    let directory: PathBuf = receive(&context.socket);
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let _ = fs::remove_dir_all(entry.path());
-    }
     ExitCode::SUCCESS
 }
 

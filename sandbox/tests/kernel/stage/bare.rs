@@ -1,0 +1,61 @@
+//! Sessions that run no step: to look at, to clean up in, or to fail. The invariant: each ends before its function returns.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sandbox::{Session, SessionContext, SessionPlan};
+
+use super::{chain, receive, send};
+
+/// Why a session does not start with these ids.
+pub(crate) fn failure_to_start(plan: &SessionPlan) -> String {
+    match Session::start(DESCRIPTORS, plan, false) {
+        Ok(mut session) => {
+            session.kill();
+            "it starts".to_owned()
+        }
+        Err(error) => chain(&error),
+    }
+}
+
+/// The name of the entry that tells what the session has open.
+pub(crate) const DESCRIPTORS: &str = "descriptors";
+
+/// What each descriptor of a session leads to.
+pub(crate) fn descriptors(plan: &SessionPlan) -> Vec<String> {
+    let mut session = Session::start(DESCRIPTORS, plan, false).expect("the session starts");
+    let found = receive(session.socket());
+    session.wait().expect("the session is a child");
+    found
+}
+
+/// What happens in that session.
+pub(crate) fn list_descriptors(context: SessionContext) -> ExitCode {
+    let entries = fs::read_dir("/proc/self/fd")
+        .expect("/proc is mounted")
+        .flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let targets: Vec<String> = targets.map(|target| target.display().to_string()).collect();
+    send(&context.socket, &targets);
+    ExitCode::SUCCESS
+}
+
+/// The name of the entry that removes what a killed session left.
+pub(crate) const CLEANING: &str = "cleaning";
+
+/// Removes everything below a directory, whoever owns it.
+pub(crate) fn clean(directory: &Path, plan: &SessionPlan) {
+    let mut session = Session::start(CLEANING, plan, false).expect("the session starts");
+    send(session.socket(), &directory);
+    session.wait().expect("the session is a child");
+}
+
+/// What happens in that session.
+pub(crate) fn clean_up(context: SessionContext) -> ExitCode {
+    let directory: PathBuf = receive(&context.socket);
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    ExitCode::SUCCESS
+}
