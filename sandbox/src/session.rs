@@ -245,14 +245,15 @@ fn write_maps(pid: u32, plan: &SessionPlan) -> Result<(), SessionError> {
                             .spawn();
                     (program.display().to_string(), child)
                 });
-            for (program, child) in running {
+            // Both are waited for, whatever became of the first.
+            let ended = running
+                .map(|(program, child)| (program, child.and_then(Child::wait_with_output)));
+            for (program, output) in ended {
                 let helper = |message| SessionError::Helper {
                     program: program.clone(),
                     message,
                 };
-                let output = child
-                    .and_then(Child::wait_with_output)
-                    .map_err(|error| helper(error.to_string()))?;
+                let output = output.map_err(|error| helper(error.to_string()))?;
                 if !output.status.success() {
                     let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                     return Err(helper(if printed.is_empty() {
