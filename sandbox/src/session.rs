@@ -246,8 +246,8 @@ fn write_maps(pid: u32, plan: &SessionPlan) -> Result<(), SessionError> {
                     (program.display().to_string(), child)
                 });
             // Both are waited for, whatever became of the first.
-            let ended = running
-                .map(|(program, child)| (program, child.and_then(Child::wait_with_output)));
+            let ended =
+                running.map(|(program, child)| (program, child.and_then(Child::wait_with_output)));
             for (program, output) in ended {
                 let helper = |message| SessionError::Helper {
                     program: program.clone(),
