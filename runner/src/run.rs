@@ -141,8 +141,7 @@ fn in_session(
     if result.is_err() {
         session.kill();
     }
-    // The session ends by itself after its last message; its work area is gone then.
-    session.wait().map_err(RunError::Lost)?;
+    // After its last message the session has only to end, its work area is gone: nobody waits for that.
     result
 }
 

@@ -63,7 +63,7 @@ def main():
             # One test may name several needs; it is one skipped test all the same.
             here = {skip.test: skip for skip in skips_of(degree, suite, log)}
             skips.extend(here.values())
-            for test in re.findall(r"^test (\S+) \.\.\. ok$", log, re.M):
+            for test in re.findall(r"^test (\S+) +\.\.\. ok$", log, re.M):
                 ran[suite, test].append(here.get(test))
             total.update(passed=passed - len(here), failed=failed, skipped=len(here) + ignored)
             print(f"{degree:<8} {suite:<28} {passed - len(here):>6} {failed:>6} {len(here):>7} {ignored:>7}")
