@@ -19,9 +19,19 @@ mod surroundings;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    tighten_umask();
     // Before anything else: this may be a process that rbuild started inside a namespace.
     if let Some(code) = sandbox::divert(commands::SESSION_ENTRIES) {
         return code;
     }
     commands::main()
+}
+
+/// Whatever the caller's umask allows, nothing that rbuild makes is writable for others. A step's program has its own umask.
+fn tighten_umask() {
+    use rustix::fs::Mode;
+    use rustix::process::umask;
+    let others = Mode::WGRP | Mode::WOTH;
+    let callers = umask(others);
+    umask(callers | others);
 }

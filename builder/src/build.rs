@@ -1,11 +1,14 @@
 //! One build from the request to the outputs, in one direction: parse, plan, resolve, execute, commit, export. The invariant:
 //! each phase takes what the one before made; nothing is written into the store's records before all steps succeeded.
 
+use std::sync::Arc;
+
 use containerfile::{Diagnostic, Parsed, Severity};
 use image::Image;
 use rootfs::accounts::Accounts;
 
 use crate::cache::Cache;
+use crate::cancel::Cancel;
 use crate::commit::{self, Settings};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
@@ -228,12 +231,16 @@ fn execute(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Executed, BuildError> {
+    // A stage that fails stops the others, which is not the caller's cancellation: that one is only passed on.
+    let stop = Arc::new(Cancel::default());
+    let stopped = Arc::clone(&stop);
+    let _passed_on = host.cancel.watch(move || stopped.cancel());
     let here = |job: &Job, act: &dyn Fn(&Workshop<'_>) -> Result<Option<Executed>, StepFailure>| {
         act(&Workshop {
             job,
             store: host.store,
             cache: Cache::new(host.store),
-            cancel: host.cancel,
+            cancel: &stop,
             events,
             session: None,
         })
