@@ -6,7 +6,19 @@
 
 #[macro_use]
 mod support;
+#[macro_use]
+mod build_oracle;
 
+mod build_add;
+mod build_cache;
+mod build_config;
+mod build_copy;
+mod build_degrees;
+mod build_layers;
+mod build_outputs;
+mod build_run;
+mod build_sandbox;
+mod build_stages;
 mod cli_build;
 mod cli_debug;
 mod cli_exit_codes;

@@ -1,0 +1,256 @@
+//! ADD, files given as heredocs, and what is refused.
+
+use std::fs;
+
+use crate::build_oracle::{Site, python};
+
+/// Writes an archive with Python: `(name, kind, mode, uid, gid, content or link target)`.
+fn archive(site: &Site, name: &str, mode: &str, members: &[(&str, &str, u32, u32, u32, &str)]) {
+    let script = r#"
+import io, json, sys, tarfile
+path, mode, members = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+kinds = {"f": tarfile.REGTYPE, "d": tarfile.DIRTYPE, "l": tarfile.SYMTYPE, "h": tarfile.LNKTYPE, "p": tarfile.FIFOTYPE}
+with tarfile.open(path, mode, pax_headers={"comment": "global"}) as out:
+    for name, kind, bits, uid, gid, text in members:
+        info = tarfile.TarInfo(name)
+        info.type, info.mode, info.uid, info.gid, info.mtime = kinds[kind], bits, uid, gid, 1000000000
+        if kind in "lh":
+            info.linkname = text
+        data = text.encode() if kind == "f" else b""
+        info.size = len(data)
+        out.addfile(info, io.BytesIO(data))
+"#;
+    let json = serde_json::to_string(members).expect("JSON");
+    python(
+        script,
+        &[
+            site.place.context().join(name).into(),
+            mode.into(),
+            json.into(),
+        ],
+    );
+}
+
+const MEMBERS: [(&str, &str, u32, u32, u32, &str); 5] = [
+    ("deep/er/file", "f", 0o640, 10, 20, "x"),
+    ("deep/er/hard", "h", 0o640, 10, 20, "deep/er/file"),
+    ("link", "l", 0o777, 30, 40, "/etc/passwd"),
+    ("dir", "d", 0o700, 50, 60, ""),
+    ("fifo", "p", 0o600, 0, 0, ""),
+];
+
+#[track_caller]
+fn has(lines: &[String], wanted: &[&str]) {
+    for line in wanted {
+        assert!(lines.iter().any(|l| l == line), "{line} in {lines:#?}");
+    }
+}
+
+#[test]
+fn archives_are_known_by_their_content_and_keep_their_owners() {
+    let site = site!();
+    archive(&site, "plain", "w", &MEMBERS);
+    archive(&site, "gz", "w:gz", &MEMBERS);
+    fs::copy(
+        site.place.context().join("plain"),
+        site.place.context().join("z"),
+    )
+    .expect("a copy");
+    let mut sources = vec!["plain", "gz"];
+    if crate::support::in_path("zstd") {
+        let status = std::process::Command::new("zstd")
+            .args(["-q", "--rm", "z"])
+            .current_dir(site.place.context())
+            .status();
+        assert!(status.expect("zstd starts").success());
+        sources.push("z.zst");
+    }
+    for source in sources {
+        let lines = site
+            .build(&format!("FROM scratch\nADD {source} /x/\n"), &[])
+            .scratch();
+        has(
+            &lines,
+            &[
+                "d 0755 0:0 x",
+                r#"f 0640 10:20 x/deep/er/file = "x""#,
+                "h 0640 10:20 x/deep/er/hard => x/deep/er/file",
+                "l 0777 30:40 x/link -> /etc/passwd",
+                "d 0700 50:60 x/dir",
+                "p 0600 0:0 x/fifo",
+            ],
+        );
+        assert!(!lines.iter().any(|line| line.contains("pax")), "{lines:#?}");
+    }
+}
+
+#[test]
+fn compressions_that_are_not_read_are_refused_by_name() {
+    let site = site!();
+    for (mode, name) in [("w:bz2", "bzip2"), ("w:xz", "xz")] {
+        archive(&site, "packed", mode, &MEMBERS);
+        let output = site
+            .command("FROM scratch\nADD packed /x/\n", &[])
+            .output()
+            .expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // Either it is extracted, or it is a clear error: never a silent copy of the archive.
+        if output.status.success() {
+            let lines = site.build("FROM scratch\nADD packed /x/\n", &[]).scratch();
+            has(&lines, &[r#"f 0640 10:20 x/deep/er/file = "x""#]);
+        } else {
+            assert!(
+                stderr.contains(name) && stderr.contains("packed"),
+                "{stderr}"
+            );
+        }
+    }
+}
+
+#[test]
+fn chown_and_unpack_change_what_add_does() {
+    let site = site!();
+    archive(&site, "a.tar", "w", &MEMBERS);
+    site.place.write("fake.tar.gz", "no archive");
+    let lines = site
+        .build("FROM scratch\nADD --chown=7:8 a.tar /x/\n", &[])
+        .scratch();
+    has(
+        &lines,
+        &[r#"f 0640 7:8 x/deep/er/file = "x""#, "d 0700 7:8 x/dir"],
+    );
+    let lines = site
+        .build(
+            "FROM scratch\nADD --unpack=false a.tar fake.tar.gz /x/\n",
+            &[],
+        )
+        .scratch();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("f 0644 0:0 x/a.tar = ")),
+        "{lines:#?}"
+    );
+    let lines = site
+        .build("FROM scratch\nADD fake.tar.gz /x/\nCOPY a.tar /y/\n", &[])
+        .scratch();
+    has(&lines, &[r#"f 0644 0:0 x/fake.tar.gz = "no archive""#]);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("f 0644 0:0 y/a.tar = ")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn archives_of_hostile_names_stay_inside_the_destination() {
+    let site = site!();
+    let canary = site.place.path().join("canary");
+    fs::write(&canary, "canary").expect("the canary");
+    let path = canary.display().to_string();
+    let hostile: [&[(&str, &str, u32, u32, u32, &str)]; 5] = [
+        &[("../../up", "f", 0o644, 0, 0, "bad")],
+        &[(&path, "f", 0o644, 0, 0, "bad")],
+        &[
+            ("l", "l", 0o777, 0, 0, &path),
+            ("l", "f", 0o644, 0, 0, "bad"),
+        ],
+        &[
+            ("l", "l", 0o777, 0, 0, "/"),
+            ("l/etc/made", "f", 0o644, 0, 0, "bad"),
+        ],
+        &[("h", "h", 0o644, 0, 0, &path)],
+    ];
+    for members in hostile {
+        archive(&site, "hostile", "w", members);
+        for base in ["FROM scratch\n", "FROM busybox\nRUN true\n"] {
+            if base.contains("RUN") && !crate::support::can_execute() {
+                continue;
+            }
+            let output = site
+                .command(&format!("{base}ADD hostile /x/\n"), &[])
+                .output()
+                .expect("it starts");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success() || output.status.code() == Some(1),
+                "{members:?}: {stderr}"
+            );
+            assert_eq!(fs::read_to_string(&canary).expect("the canary"), "canary");
+            assert!(
+                !site.place.path().join("up").exists() && !site.place.context().join("up").exists()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_owner_outside_the_range_is_named_or_kept() {
+    let site = site!();
+    archive(
+        &site,
+        "far.tar",
+        "w",
+        &[("far/away", "f", 0o644, 70_000, 70_001, "x")],
+    );
+    // Without RUN owners are data: kept.
+    let lines = site.build("FROM scratch\nADD far.tar /\n", &[]).scratch();
+    has(&lines, &[r#"f 0644 70000:70001 far/away = "x""#]);
+    requires!(sub_ids);
+    requires!(execution);
+    let stderr = site.fails("FROM busybox\nRUN true\nADD far.tar /\n", &[]);
+    for part in ["far/away", "70000", "Containerfile:3:"] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+}
+
+#[test]
+fn heredocs_are_files() {
+    let site = site!();
+    let file = r#"FROM scratch
+ARG NAME=value
+COPY <<one <<"two" /x/
+plain $NAME ${NAME}
+one
+quoted $NAME
+two
+COPY --chmod=0755 --chown=3:4 <<-EOF /y
+	tabs go
+	EOF
+"#;
+    let lines = site.build(file, &[]).scratch();
+    has(
+        &lines,
+        &[
+            r#"f 0644 0:0 x/one = "plain value value\n""#,
+            r#"f 0644 0:0 x/two = "quoted $NAME\n""#,
+            r#"f 0755 3:4 y = "tabs go\n""#,
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_implemented_is_refused_before_anything_runs() {
+    let site = site!();
+    for (line, part) in [
+        ("ADD https://example.org/x /", "URL"),
+        ("ADD https://github.com/a/b.git /", "git"),
+        ("ADD git@github.com:a/b.git#main:sub /", "git"),
+        ("RUN --mount=type=cache,target=/c true", "--mount"),
+        ("RUN --mount=type=secret,id=s true", "--mount"),
+        ("RUN --security=insecure true", "--security"),
+        ("COPY --frob one /", "--frob"),
+        (
+            "ADD --checksum=sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa one /",
+            "--checksum",
+        ),
+    ] {
+        let stderr = site.fails(&format!("FROM busybox\nRUN echo ran >&2\n{line}\n"), &[]);
+        assert!(
+            stderr.contains(part) && stderr.contains("Containerfile:3:"),
+            "{line}: {stderr}"
+        );
+        assert!(!stderr.contains("| ran"), "{stderr}");
+    }
+}
