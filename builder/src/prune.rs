@@ -2,6 +2,7 @@
 //! process holds is removed, and trees go before their records do not matter: a record without its tree is a miss.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ pub fn clear_cache(store: &Store, plan: &SessionPlan) -> Result<(), PruneError> 
     }
 }
 
+/// Directories stay: a build may be about to rename a record into one.
 fn clear(directory: &Path) -> Result<(), (String, std::io::Error)> {
     let at = |path: &Path| {
         let path = path.display().to_string();
@@ -78,12 +80,11 @@ fn clear(directory: &Path) -> Result<(), (String, std::io::Error)> {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        removed.map_err(at(&path))?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::IsADirectory => clear(&path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => other.map_err(at(&path))?,
+        }
     }
     Ok(())
 }

@@ -227,7 +227,14 @@ impl Trees {
     ///
     /// # Errors
     /// When the rename fails.
-    pub fn publish_step(&self, tree: &Path, hex: &str) -> Result<PathBuf, TreesError> {
+    pub fn publish_step(
+        &self,
+        store: &Store,
+        tree: &Path,
+        hex: &str,
+    ) -> Result<PathBuf, TreesError> {
+        // Held first: a prune that is about to remove a tree of that name is waited for, and the next one lets it be.
+        self.reuse_step(store, hex)?;
         let target = self.step(hex);
         let parent = self.directory.join("steps");
         private(&parent)?;
@@ -236,6 +243,45 @@ impl Trees {
             Err(error) => Err(at("publish", &target)(error)),
             Ok(()) => Ok(target),
         }
+    }
+
+    /// Makes a finished step's tree the unpacked form of the layer that was made of it, the last of `chain`: the two hold the
+    /// same changes, so the image need not be unpacked to run.
+    ///
+    /// # Errors
+    /// When it cannot be made known.
+    pub fn adopt_step(&self, hex: &str, chain: &[DiffId]) -> Result<(), TreesError> {
+        let Some(id) = ChainId::of(chain) else {
+            return Ok(());
+        };
+        let home = self.layer_home(&id);
+        if is_complete(&home) {
+            return Ok(());
+        }
+        private(&home)?;
+        let link = home.join("tree");
+        let target = Path::new("../../steps").join(format!("{}-{hex}", self.tag()));
+        match std::os::unix::fs::symlink(&target, &link) {
+            // Another build made it, or it leads to a step that was pruned: then the layer is unpacked when it is needed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(at("create", &link)),
+        }
+    }
+
+    fn layer_home(&self, chain: &ChainId) -> PathBuf {
+        let name = format!("{}-{}", self.tag(), chain.digest().hex());
+        self.directory.join("layers").join(name)
+    }
+
+    /// Keeps a layer's tree, and the step's that it may be.
+    fn hold_layer(&self, store: &Store, home: &Path) -> Result<(), TreesError> {
+        let target = fs::read_link(home.join("tree")).ok();
+        for path in [Some(home), target.as_deref()].into_iter().flatten() {
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                store.hold_entry(Area::Trees, name)?;
+            }
+        }
+        Ok(())
     }
 
     /// The layers' directories, lowest first; what is missing is unpacked.
@@ -252,9 +298,8 @@ impl Trees {
         for (number, diff_id) in diff_ids.iter().enumerate() {
             let id = chain.map_or_else(|| ChainId::base(diff_id), |below| below.child(diff_id));
             chain = Some(id);
-            let name = format!("{}-{}", self.tag(), id.digest().hex());
-            store.hold_entry(Area::Trees, &name)?;
-            let home = self.directory.join("layers").join(&name);
+            let home = self.layer_home(&id);
+            self.hold_layer(store, &home)?;
             if !is_complete(&home) {
                 // One process unpacks, the others wait for it.
                 let _claim = store.claim(id.digest())?;

@@ -111,7 +111,14 @@ fn find(context: &Path) -> Result<(PathBuf, Vec<u8>), Failure> {
             context.join(name)
         };
         // A file that is there and cannot be read is an error, not a reason to take the other one.
-        if fs::symlink_metadata(&path).is_ok() {
+        if let Ok(metadata) = fs::symlink_metadata(&path) {
+            if !metadata.is_file() && !stays_inside(&path, context) {
+                return Err(Failure::failed(format!(
+                    "read {}: it is no regular file of the build context",
+                    path.display()
+                ))
+                .hint("name one with -f FILE"));
+            }
             let bytes = read_file(&path)?;
             return Ok((path, bytes));
         }
@@ -178,6 +185,13 @@ fn read_ignore(path: &Path, context: &Path) -> Result<Option<String>, Failure> {
             )));
         }
         Ok(metadata) if metadata.is_dir() => return Ok(None),
+        // A fifo would be waited for.
+        Ok(metadata) if !metadata.is_symlink() && !metadata.is_file() => {
+            return Err(Failure::failed(format!(
+                "read {}: it is no regular file",
+                path.display()
+            )));
+        }
         Ok(_) => {}
     }
     let text = String::from_utf8(read_file(path)?);

@@ -7,14 +7,13 @@
 #[macro_use]
 mod support;
 #[macro_use]
-mod build_oracle;
-
 mod build_add;
 mod build_cache;
 mod build_config;
 mod build_copy;
 mod build_degrees;
 mod build_layers;
+mod build_oracle;
 mod build_outputs;
 mod build_run;
 mod build_sandbox;
@@ -27,6 +26,15 @@ mod cli_host;
 mod cli_run;
 mod cli_signals;
 mod cli_store;
+mod fault_input;
+mod fault_oracle;
+mod fault_signals;
+mod fault_store;
+mod hostile_images;
+mod hostile_layers;
+mod hostile_layout;
+mod hostile_roots;
+
 
 #[test]
 fn no_test_file_was_forgotten() {

@@ -112,9 +112,15 @@ impl Workshop<'_> {
         let usable = |record: &Record| {
             record.inputs == inputs && self.is_there(place.stage, &key, record).unwrap_or(false)
         };
-        let Some(record) = candidates.into_iter().find(usable) else {
+        let Some(mut record) = candidates.into_iter().find(usable) else {
             return Ok(None);
         };
+        if let Some(StepLayer::Blob { diff_id, .. }) = &record.layer
+            && !self.store.contains(diff_id.digest())
+        {
+            // Pruned, or found damaged; its tree is there, so it is packed again where it is needed.
+            record.layer = None;
+        }
         let stage = place.stage.id;
         Ok(Some(StepResult {
             stage,
@@ -146,7 +152,8 @@ impl Workshop<'_> {
             return Ok(layer);
         }
         match &self.session {
-            Some(_) if !record.tree => Ok(true),
+            // A layer that was made without a session is no lower directory.
+            Some(_) if !record.tree => Ok(record.layer == Some(StepLayer::Empty)),
             Some(session) => session
                 .trees
                 .reuse_step(self.store, &key.hex())

@@ -206,7 +206,7 @@ impl Workshop<'_> {
                 {
                     session
                         .trees
-                        .publish_step(&tree, &result.key.hex())
+                        .publish_step(self.store, &tree, &result.key.hex())
                         .map_err(|error| fail(&error))?;
                 }
                 if !std::mem::replace(&mut result.cached, true) {

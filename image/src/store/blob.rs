@@ -102,7 +102,10 @@ impl Store {
     /// When they cannot be written.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if self.reuse(&digest)? {
+        // What is damaged is replaced.
+        if self.reuse(&digest)?
+            && fs::read(self.blob_path(&digest)).is_ok_and(|known| known == bytes)
+        {
             return Ok(digest);
         }
         let mut writer = self.blob_writer()?;
