@@ -12,7 +12,7 @@ use crate::cancel::Cancel;
 use crate::commit::{self, Settings};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
-use crate::execute::{Workshop, needs_session, run_all, view_of};
+use crate::execute::{Workshop, needs_session, needs_trees, run_all, view_of};
 use crate::graph::{BuildPlan, PlannedStage};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
@@ -29,6 +29,8 @@ pub struct Built {
     pub image: Image,
     /// Bytes of its layers, uncompressed.
     pub size: u64,
+    /// Whether it has new layers that no session has unpacked yet: those of a final stage that only copies.
+    pub packed: bool,
     /// Findings that did not stop the build.
     pub warnings: Vec<Diagnostic>,
 }
@@ -136,6 +138,7 @@ fn build_in_order(
         stages: plan.stages.iter().map(summary).collect(),
     });
     let job = job_of(request, host, &plan);
+    let recorded = !needs_trees(&job, target);
     let executed = execute(job, host, events)?;
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
@@ -150,6 +153,7 @@ fn build_in_order(
     let fail = |error: Box<dyn std::error::Error + Send + Sync>| BuildError::Commit(error);
     let image =
         commit::image_of(&plan, &executed, &settings).map_err(|error| fail(error.into()))?;
+    let packed = recorded && host.store.image(image.digest()).is_err();
     if request.outputs.contains(&Output::Store) {
         host.store
             .add_image(&image, &request.tags)
@@ -169,6 +173,7 @@ fn build_in_order(
     Ok(Built {
         image,
         size,
+        packed,
         warnings,
     })
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use builder::{BuildError, BuildEvent, BuildRequest, Built, Cancel, Host, Network, StepFailure};
+use builder::{
+    BuildError, BuildEvent, BuildRequest, Built, Cancel, Host, Network, Output, StepFailure,
+};
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Reference, Store};
 
@@ -62,6 +64,7 @@ impl Build<'_> {
             Ok(Outcome::Plan(text)) => print(&text),
             Ok(Outcome::Built(built)) => {
                 self.warn(&request.containerfile, &built.warnings);
+                self.make_ready(&request, &store, &built);
                 self.summarise(&built, &request.tags, started);
                 self.hand_over(&built)
             }
@@ -103,6 +106,22 @@ impl Build<'_> {
                 .take()
                 .unwrap_or_else(|| explain(error, &request.containerfile, self.here.colour()))
         })
+    }
+
+    /// Unpacks a named image that was only packed, so that its first start is as quick as every later one. Where that is not
+    /// possible the image is as good: `rbuild run` unpacks it, or says what is missing.
+    fn make_ready(&self, request: &BuildRequest, store: &Store, built: &Built) {
+        if !built.packed || request.tags.is_empty() || !request.outputs.contains(&Output::Store) {
+            return;
+        }
+        let run = runner::RunRequest {
+            image: built.image.digest().to_string(),
+            ..runner::RunRequest::default()
+        };
+        let plan = host::execution(self.here, self.place).and_then(host::Execution::required);
+        if let Ok(plan) = plan {
+            let _ = runner::prepare(&run, store, &plan, &|_| {});
+        }
     }
 
     /// The ids of the session, at the first step that needs one.

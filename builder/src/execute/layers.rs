@@ -74,6 +74,31 @@ impl Workshop<'_> {
         base.iter().copied().chain(made).collect()
     }
 
+    /// Lets the trees of the target's steps stand for its layers when the image runs.
+    pub(crate) fn adopt(&self, target: &StageState) -> Result<(), StepFailure> {
+        let Some(session) = &self.session else {
+            return Ok(());
+        };
+        let base = target
+            .image
+            .and_then(|index| self.job.images.get(index))
+            .map_or(&[][..], |image| &image.layers);
+        let mut chain = base.to_vec();
+        for result in &target.results {
+            let Some(StepLayer::Blob { diff_id, .. }) = result.record.layer else {
+                continue;
+            };
+            chain.push(diff_id);
+            if result.record.tree {
+                session
+                    .trees
+                    .adopt_step(&result.key.hex(), &chain)
+                    .map_err(|error| StepFailure::of_build(&error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes layers of the target's trees that have none yet, two at a time.
     pub(crate) fn pack(&self, target: &mut StageState) -> Result<(), StepFailure> {
         let unpacked: Vec<&mut StepResult> = target

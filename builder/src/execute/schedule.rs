@@ -59,6 +59,7 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
             packed?;
             published?;
             let target = target.ok_or_else(StepFailure::cancelled)?;
+            workshop.adopt(&target)?;
             Ok(workshop.executed(&target))
         }
     }
