@@ -50,7 +50,7 @@ impl Interrupts {
         let mut signals = catch(&[SIGINT, SIGTERM, SIGHUP])?;
         let heard = Self::default();
         let state = heard.0.clone();
-        std::thread::spawn(move || {
+        let listen = move || {
             for signal in signals.forever() {
                 if state.count.fetch_add(1, Ordering::SeqCst) == 0 {
                     state.first.store(signal, Ordering::SeqCst);
@@ -60,8 +60,14 @@ impl Interrupts {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
             }
-        });
-        Ok(heard)
+        };
+        match std::thread::Builder::new().spawn(listen) {
+            Ok(_) => Ok(heard),
+            Err(error) => {
+                let error = anyhow::Error::new(error).context("start a thread");
+                Err(Failure::new(Kind::Host, error))
+            }
+        }
     }
 
     /// The first signal, if there was one.

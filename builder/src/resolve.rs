@@ -167,7 +167,7 @@ impl LayerObserver for Indexing<'_> {
             // The index is made later, by reading the layer again.
             Err(_) => return Box::new(io::sink()),
         };
-        let reader = std::thread::spawn(move || {
+        let read = move || {
             let input = io::BufReader::with_capacity(256 << 10, output);
             let mut layer = LayerReader::new(input, Dialect::Layer, Limits::default());
             let mut records = Vec::new();
@@ -177,7 +177,10 @@ impl LayerObserver for Indexing<'_> {
             let mut rest = layer.finish().ok()?;
             io::copy(&mut rest, &mut io::sink()).ok()?;
             Some(records)
-        });
+        };
+        let Ok(reader) = std::thread::Builder::new().spawn(read) else {
+            return Box::new(io::sink());
+        };
         Box::new(Index {
             store: self.store.path().to_owned(),
             input: Some(input),

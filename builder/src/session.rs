@@ -100,11 +100,19 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
             return Err(StepFailure::cancelled());
         };
         let cancel = &cancel;
-        let listener = scope.spawn(move || {
+        let listen = move || {
             // Nothing more is sent; the end of the stream means that the caller wants no result or is gone.
             let _ = std::io::copy(&mut &ears, &mut std::io::sink());
             cancel.cancel();
-        });
+        };
+        let listener = match std::thread::Builder::new().spawn_scoped(scope, listen) {
+            Ok(listener) => listener,
+            Err(error) => {
+                let failure = StepFailure::of_build(&error);
+                tell(&output, &Message::Done(Err(failure.clone())));
+                return Err(failure);
+            }
+        };
         let result = execute(&context, &job, cancel, &|event| {
             tell(&output, &Message::Event(event))
         });

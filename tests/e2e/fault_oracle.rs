@@ -244,7 +244,9 @@ fn listing(store: &Path) -> BTreeSet<String> {
             let name = name.strip_prefix(root).expect("below it");
             let empty =
                 || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
-            if name.starts_with("locks") || (name.starts_with("cache") && empty()) {
+            // What every session of a kind shares, made once.
+            let skeleton = name.to_string_lossy().starts_with("trees/skeleton-");
+            if skeleton || name.starts_with("locks") || (name.starts_with("cache") && empty()) {
                 continue;
             }
             found.insert(name.to_string_lossy().into_owned());
@@ -344,6 +346,22 @@ impl Running {
     /// Whether the program of a step with the scene's word runs.
     pub(crate) fn step_runs(&self, program: &str) -> bool {
         process_with(&format!("{program} {}", self.word)).is_some()
+    }
+
+    /// Whether the main process ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("it can be waited for")
+            .is_some()
+    }
+
+    /// As [`Running::end`], but nobody reads more than the first bytes of what it prints.
+    pub(crate) fn end_without_reader(mut self, patience: Duration) -> Ended {
+        if let Some(mut stdout) = self.child.stdout.take() {
+            let _ = std::io::Read::read(&mut stdout, &mut [0; 16]);
+        }
+        self.end(patience)
     }
 
     /// Waits for the end, and for that of everything that it started.

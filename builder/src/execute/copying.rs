@@ -180,13 +180,18 @@ impl Workshop<'_> {
         std::thread::scope(|scope| {
             // The contents are hashed for the cache while they stream into the layer, on another core.
             let finished = place.finished;
-            let inputs = scope.spawn(move || self.input_digest(finished, copy));
+            let digest = move || self.input_digest(finished, copy);
+            let inputs = std::thread::Builder::new().spawn_scoped(scope, digest);
             let layer = self.with_plan(place, copy, &origin, &destination, |plan| {
                 let layer = self.write_layer(plan)?;
                 self.tell_notes(plan.notes());
                 Ok(layer)
             });
-            let inputs = inputs.join().map_err(|_| StepFailure::cancelled())?;
+            let inputs = match inputs {
+                Ok(thread) => thread.join().map_err(|_| StepFailure::cancelled())?,
+                // No thread is to be had.
+                Err(_) => digest(),
+            };
             let layer = layer?;
             Ok(Done {
                 layer: Some(layer),

@@ -34,7 +34,9 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
     let changed = Condvar::new();
     std::thread::scope(|scope| {
         for _ in 1..workers {
-            scope.spawn(|| work(workshop, &board, &changed));
+            // Without a thread more, the others do its work.
+            let _ = std::thread::Builder::new()
+                .spawn_scoped(scope, || work(workshop, &board, &changed));
         }
         work(workshop, &board, &changed);
     });

@@ -173,6 +173,18 @@ impl BlobWriter<'_> {
         self.hasher.len()
     }
 
+    /// Says where there is no room; the store may lie elsewhere than the user thinks.
+    fn full(&self, source: io::Error) -> io::Error {
+        let path = self.path.clone().unwrap_or_default();
+        let (kind, operation) = (source.kind(), "write");
+        let error = StoreErrorKind::Io {
+            operation,
+            path,
+            source,
+        };
+        io::Error::new(kind, StoreError::from(error))
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.hasher.is_empty()
@@ -236,7 +248,7 @@ impl BlobWriter<'_> {
 impl Write for BlobWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.store.stop.check()?;
-        let written = self.file.write(bytes)?;
+        let written = self.file.write(bytes).map_err(|error| self.full(error))?;
         self.hasher.update(&bytes[..written]);
         Ok(written)
     }

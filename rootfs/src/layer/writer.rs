@@ -43,11 +43,16 @@ pub struct FinishedLayer<W> {
     pub index: LayerIndex,
 }
 
-/// The thread that hashes, and the buffers that go to it and come back.
-struct Hashing {
-    full: SyncSender<Vec<u8>>,
-    empty: Receiver<Vec<u8>>,
-    thread: JoinHandle<Digest>,
+/// Where hashing happens.
+enum Hashing {
+    /// In a thread; buffers go to it and come back.
+    Apart {
+        full: SyncSender<Vec<u8>>,
+        empty: Receiver<Vec<u8>>,
+        thread: JoinHandle<Digest>,
+    },
+    /// Between the writes, where no thread is to be had.
+    Here(Hasher),
 }
 
 impl Hashing {
@@ -59,7 +64,7 @@ impl Hashing {
                 .send(Vec::with_capacity(BUFFER))
                 .expect("the other end is in this function");
         }
-        let thread = std::thread::spawn(move || {
+        let hash = move || {
             let mut hasher = Hasher::new();
             for mut buffer in to_hash {
                 hasher.update(&buffer);
@@ -68,27 +73,43 @@ impl Hashing {
                 let _ended = hashed.send(buffer);
             }
             hasher.finish()
-        });
-        Self {
-            full,
-            empty,
-            thread,
+        };
+        match std::thread::Builder::new().spawn(hash) {
+            Ok(thread) => Self::Apart {
+                full,
+                empty,
+                thread,
+            },
+            Err(_) => Self::Here(Hasher::new()),
         }
     }
 
     /// Hands over a full buffer for an empty one.
-    fn exchange(&self, buffer: Vec<u8>) -> Vec<u8> {
-        self.full
-            .send(buffer)
-            .expect("the hashing thread ends after its channel");
-        self.empty
-            .recv()
-            .expect("the hashing thread ends after its channel")
+    fn exchange(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Apart { full, empty, .. } => {
+                full.send(buffer)
+                    .expect("the hashing thread ends after its channel");
+                empty
+                    .recv()
+                    .expect("the hashing thread ends after its channel")
+            }
+            Self::Here(hasher) => {
+                hasher.update(&buffer);
+                buffer.clear();
+                buffer
+            }
+        }
     }
 
     fn finish(self) -> Digest {
-        drop(self.full);
-        self.thread.join().expect("hashing does not panic")
+        match self {
+            Self::Apart { full, thread, .. } => {
+                drop(full);
+                thread.join().expect("hashing does not panic")
+            }
+            Self::Here(hasher) => hasher.finish(),
+        }
     }
 }
 
