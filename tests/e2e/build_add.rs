@@ -4,8 +4,11 @@ use std::fs;
 
 use crate::build_oracle::{Site, python};
 
-/// Writes an archive with Python: `(name, kind, mode, uid, gid, content or link target)`.
-fn archive(site: &Site, name: &str, mode: &str, members: &[(&str, &str, u32, u32, u32, &str)]) {
+/// Name, kind, mode, uid, gid, and content or link target.
+type Member<'m> = (&'m str, &'m str, u32, u32, u32, &'m str);
+
+/// Writes an archive with Python.
+fn archive(site: &Site, name: &str, mode: &str, members: &[Member<'_>]) {
     let script = r#"
 import io, json, sys, tarfile
 path, mode, members = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -31,7 +34,7 @@ with tarfile.open(path, mode, pax_headers={"comment": "global"}) as out:
     );
 }
 
-const MEMBERS: [(&str, &str, u32, u32, u32, &str); 5] = [
+const MEMBERS: [Member<'static>; 5] = [
     ("deep/er/file", "f", 0o640, 10, 20, "x"),
     ("deep/er/hard", "h", 0o640, 10, 20, "deep/er/file"),
     ("link", "l", 0o777, 30, 40, "/etc/passwd"),
@@ -149,7 +152,7 @@ fn archives_of_hostile_names_stay_inside_the_destination() {
     let canary = site.place.path().join("canary");
     fs::write(&canary, "canary").expect("the canary");
     let path = canary.display().to_string();
-    let hostile: [&[(&str, &str, u32, u32, u32, &str)]; 5] = [
+    let hostile: [&[Member<'_>]; 5] = [
         &[("../../up", "f", 0o644, 0, 0, "bad")],
         &[(&path, "f", 0o644, 0, 0, "bad")],
         &[

@@ -163,7 +163,7 @@ fn buildah_6609_a_change_in_a_stage_reaches_what_copies_from_it() {
 }
 
 #[test]
-fn buildah_5400_two_stages_alike_in_text_are_told_apart_by_their_inputs() {
+fn two_stages_alike_in_text_are_told_apart_by_their_inputs() {
     let site = site!(run);
     site.place.write("a/f", "A").write("b/f", "B");
     let file = "FROM scratch AS a\nCOPY a /\nFROM scratch AS b\nCOPY b /\n\

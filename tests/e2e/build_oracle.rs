@@ -39,16 +39,18 @@ impl Site {
         }
     }
 
-    /// The program, ready to build with this Containerfile and no network. A policy given in `args` counts, else none does.
+    /// The program, ready to build with this Containerfile; without a network and a policy unless `args` give them.
     pub(crate) fn command(&self, containerfile: &str, args: &[&str]) -> assert_cmd::Command {
         self.place.write("Containerfile", containerfile);
         let mut command = self.place.rbuild();
         command
-            .args(["build", "--progress", "plain", "--network", "none"])
+            .args(["build", "--progress", "plain"])
             .arg("--build-context")
             .arg(format!("busybox=oci-layout:{}", self.busybox.display()));
-        if !args.iter().any(|arg| arg.starts_with("--user-policy")) {
-            command.arg("--user-policy=off");
+        for (option, usual) in [("--user-policy", "off"), ("--network", "none")] {
+            if !args.iter().any(|arg| arg.starts_with(option)) {
+                command.args([option, usual]);
+            }
         }
         command.args(args).arg(".");
         command

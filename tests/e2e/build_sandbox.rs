@@ -154,3 +154,42 @@ fn an_isolated_run_sees_only_the_loopback_interface() {
         "s29: {stderr}"
     );
 }
+
+#[test]
+fn all_runs_of_a_build_share_one_network_of_pasta() {
+    requires!(pasta);
+    let site = site!(run);
+    let file = "FROM busybox\nRUN readlink /proc/self/ns/net; ip -o link | grep -c -v LOOPBACK\n\
+                RUN readlink /proc/self/ns/net; grep -c ^nameserver /etc/resolv.conf\n";
+    let built = site.build(file, &["--network", "pasta"]);
+    let namespaces: Vec<&str> = built
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once("| net:").map(|(_, name)| name))
+        .collect();
+    let own = std::fs::read_link("/proc/self/ns/net").expect("the tests' own");
+    assert_eq!(namespaces.len(), 2, "{}", built.stderr);
+    assert_eq!(namespaces[0], namespaces[1]);
+    assert!(!own.to_string_lossy().contains(namespaces[0]));
+    assert_eq!(
+        built.stderr.matches("| 1\n").count(),
+        2,
+        "one interface, one resolver: {}",
+        built.stderr
+    );
+}
+
+#[test]
+fn the_hosts_network_is_given_only_when_the_command_line_allows_it() {
+    let site = site!(run);
+    let own = std::fs::read_link("/proc/self/ns/net").expect("the tests' own");
+    let line = format!("| {}", own.display());
+    let ask = "FROM busybox\nRUN --network=host readlink /proc/self/ns/net\n";
+    let allowed = site.build(ask, &["--allow", "network.host"]);
+    assert!(allowed.said(&line), "{}", allowed.stderr);
+    let whole = site.build(
+        "FROM busybox\nRUN readlink /proc/self/ns/net && ls /sys/class\n",
+        &["--network", "host"],
+    );
+    assert!(whole.said(&line), "{}", whole.stderr);
+}
