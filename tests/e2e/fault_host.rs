@@ -182,3 +182,113 @@ fn f40_environments_of_all_kinds() {
     }
     scene.recovers();
 }
+
+/// A build of root's with another /etc/subuid and /etc/subgid.
+fn with_ranges(scene: &Scene, ranges: &str, more: &[&str]) -> Ended {
+    let file = scene.place.path().join("ranges");
+    fs::write(&file, ranges).expect("the ranges");
+    let file = file.display();
+    let script = format!("mount --bind {file} /etc/subuid; mount --bind {file} /etc/subgid");
+    after(scene, &["--mount"], &script, more)
+}
+
+#[test]
+fn f35_a_new_range_counts_at_the_next_command_once_the_old_trees_are_given_up() {
+    requires!(degree Degree::Root);
+    requires!(execution);
+    let base = requires!(base "busybox");
+    let scene = Scene::with_run(base);
+    let (old, new) = ("root:1000000:65536\n", "root:2000000:65536\n");
+    let first = with_ranges(&scene, old, &[]);
+    assert!(first.status.success(), "{}", first.stderr);
+    let refused = with_ranges(&scene, new, &["--no-cache"]);
+    refused.failed(3, &["1000000:65536", "2000000:65536", "usermod"]);
+    let again = with_ranges(&scene, old, &["--no-cache"]);
+    assert_eq!(again.stdout, first.stdout, "{}", again.stderr);
+    // What the message says, word for word.
+    let hint = refused
+        .stderr
+        .lines()
+        .find_map(|line| line.split_once("sudo rm"));
+    let command = hint
+        .map(|(_, rest)| format!("rm{rest}"))
+        .expect("a command");
+    let status = Command::new("sh")
+        .args(["-ec", &command])
+        .current_dir(scene.place.store())
+        .status()
+        .expect("sh starts");
+    assert!(status.success(), "{command}");
+    let moved = with_ranges(&scene, new, &[]);
+    assert_eq!(moved.stdout, first.stdout, "{}", moved.stderr);
+    let command = format!(
+        "cd {} && rm -rf trees cache id-ranges.json",
+        scene.place.store().display()
+    );
+    assert!(
+        Command::new("sh")
+            .args(["-ec", &command])
+            .status()
+            .expect("sh starts")
+            .success()
+    );
+    scene.recovers();
+}
+
+#[test]
+fn f35_a_range_that_is_too_small_is_named_with_its_line() {
+    requires!(degree Degree::SubIds);
+    requires!(execution);
+    // In a user namespace with a small map the caller has only those ids.
+    let base = requires!(base "busybox");
+    let scene = Scene::with_run(base);
+    scene
+        .place
+        .write("One", "FROM busybox\nRUN echo it-runs\nUSER 1:1\n");
+    let ended = after(
+        &scene,
+        &["--user", "--map-root-user"],
+        "true",
+        &["--no-cache", "-f", "One"],
+    );
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("own id"),
+        "no caution: {}",
+        ended.stderr
+    );
+    fs::remove_file(scene.place.context().join("One")).expect("it goes");
+    scene.recovers();
+}
+
+#[test]
+fn f36_newuidmap_on_a_nosuid_mount_is_named() {
+    requires!(degree Degree::Root);
+    requires!(execution);
+    let base = requires!(base "busybox");
+    let Ok(accounts) = fs::read_to_string("/etc/passwd") else {
+        skip!("accounts", "no /etc/passwd");
+    };
+    if !accounts.contains("\nrbuild-test:") {
+        skip!("accounts", "no user rbuild-test");
+    }
+    let scene = Scene::with_run(base.clone());
+    // A store and a context of the user's own.
+    let home = scene.place.path().join("home");
+    let script = format!(
+        "mkdir -p {home}/context; printf 'FROM busybox\\nRUN echo it-runs\\nUSER 1:1\\n' > {home}/context/Containerfile; \
+         chown -R rbuild-test: {home}; chmod 755 {place}; \
+         mount --bind /usr/bin /usr/bin; mount -o remount,bind,nosuid /usr/bin; cd {home}/context; \
+         exec setpriv --reuid rbuild-test --regid rbuild-test --init-groups env HOME={home} USER=rbuild-test RBUILD_ROOT={home}/store \"$@\"",
+        home = home.display(),
+        place = scene.place.path().display(),
+    );
+    let ended = after(&scene, &["--mount"], &script, &[]);
+    assert!(ended.stderr.contains("newuidmap"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("nosuid") || ended.stderr.contains("setuid"),
+        "{}",
+        ended.stderr
+    );
+    scene.recovers();
+}

@@ -123,7 +123,6 @@ fn the_peak_memory_does_not_depend_on_the_size_of_the_context() {
         .place
         .write("Large", "FROM scratch\nCOPY large /\nUSER 1:1\n");
     let peak = peak_of(&copies, "Large");
-    println!("peak of a copy into a layer: {peak} kB");
     assert!(peak > 0 && peak < PEAK, "{peak} kB");
     for name in ["large", "Large"] {
         fs::remove_file(copies.place.context().join(name)).expect("it goes");
@@ -140,7 +139,6 @@ fn the_peak_memory_does_not_depend_on_the_size_of_the_context() {
         "FROM busybox\nRUN true\nCOPY large /\nRUN cp /large /two\nUSER 1:1\n",
     );
     let peak = peak_of(&scene, "Large");
-    println!("peak of a copy into a tree: {peak} kB");
     assert!(peak > 0 && peak < PEAK, "{peak} kB");
     for name in ["large", "Large"] {
         fs::remove_file(scene.place.context().join(name)).expect("it goes");

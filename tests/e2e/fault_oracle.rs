@@ -236,22 +236,21 @@ pub(crate) fn temporary_files(store: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The names in a store, without what may differ between two that hold the same: locks of blobs, empty directories.
+/// The files of a store and its trees, without what may differ between two that hold the same.
 fn listing(store: &Path) -> BTreeSet<String> {
     fn walk(root: &Path, path: &Path, depth: usize, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            let name = entry.path();
-            let name = name.strip_prefix(root).expect("below it");
-            let empty =
-                || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
-            // What every session of a kind shares, made once.
-            let skeleton = name.to_string_lossy().starts_with("trees/skeleton-");
-            if skeleton || name.starts_with("locks") || (name.starts_with("cache") && empty()) {
+            let path = entry.path();
+            let name = path.strip_prefix(root).expect("below it");
+            let name = name.to_string_lossy().into_owned();
+            // Skeletons are what every session of a kind shares, made once.
+            if name.starts_with("locks") || name.starts_with("trees/skeleton-") {
                 continue;
             }
-            found.insert(name.to_string_lossy().into_owned());
-            if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                walk(root, &entry.path(), depth - 1, found);
+            if depth > 0 && path.is_dir() {
+                walk(root, &path, depth - 1, found);
+            } else {
+                found.insert(name);
             }
         }
     }

@@ -48,7 +48,7 @@ fn f02_a_signal_during_run_ends_everything() {
         let good = fs::read_to_string(scene.place.context().join("Containerfile")).expect("it");
         // A program that ignores signals, in the middle of the build.
         let sleeping = format!(
-            "{good}RUN trap '' INT TERM HUP; sleep {} ; sleep 1\n",
+            "{good}USER 0\nRUN trap '' INT TERM HUP; sleep {} ; sleep 1\nUSER 1:1\n",
             scene.word()
         );
         scene.place.write("Containerfile", sleeping);
@@ -69,7 +69,7 @@ fn f02_a_second_signal_ends_the_build_at_once() {
     let good = fs::read_to_string(scene.place.context().join("Containerfile")).expect("it");
     scene.place.write(
         "Containerfile",
-        format!("{good}RUN sleep {}\n", scene.word()),
+        format!("{good}USER 0\nRUN sleep {}\nUSER 1:1\n", scene.word()),
     );
     let mut running = scene.start(&[]);
     running.until("the step", |running| running.step_runs("sleep"));

@@ -72,8 +72,7 @@ fn build_in(scene: &Scene, options: &str) -> Two {
 fn sweep(scene: &Scene, options: impl Iterator<Item = String>) {
     let wanted = scene.build(&[]);
     assert!(wanted.status.success(), "{}", wanted.stderr);
-    let mut failures = 0;
-    for options in options {
+    for (failures, options) in options.enumerate() {
         let two = build_in(scene, &options);
         assert!(
             two.log.stdout.contains(wanted.stdout.trim()),
@@ -84,7 +83,6 @@ fn sweep(scene: &Scene, options: impl Iterator<Item = String>) {
             scene.recovers();
             return;
         }
-        failures += 1;
         let error = &two.error;
         assert!(
             matches!(two.first, 1 | 3),

@@ -135,8 +135,10 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Ways in which a file goes bad.
-const ROT: [(&str, fn(&mut Vec<u8>)); 4] = [
+/// A way in which a file goes bad.
+type Rot = (&'static str, fn(&mut Vec<u8>));
+
+const ROT: [Rot; 4] = [
     ("one byte", |bytes| {
         let middle = bytes.len() / 2;
         if let Some(byte) = bytes.get_mut(middle) {

@@ -257,12 +257,6 @@ impl Layout {
         ));
     }
 
-    /// An image of true layers.
-    pub(crate) fn image(&self, tars: Vec<Vec<u8>>) {
-        let layers: Vec<LayerBlob> = tars.into_iter().map(LayerBlob::of).collect();
-        self.image_with(&layers, "");
-    }
-
     /// An image whose one layer is a file that is too large to be held.
     pub(crate) fn image_of_layer_file(&self, tar: &Path) {
         let sum = std::process::Command::new("sha256sum")
