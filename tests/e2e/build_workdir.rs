@@ -72,3 +72,17 @@ fn a_file_in_the_way_is_an_error() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_working_directory_that_is_gone_is_made_again_for_a_run() {
+    let site = site!(ids);
+    let file = "FROM busybox\nUSER 7:8\nWORKDIR /tmp/w/v\nRUN rm -r /tmp/w\nRUN pwd; ! touch x\nRUN true\n";
+    let built = site.build(file, &[]);
+    assert!(built.said("| /tmp/w/v"), "{}", built.stderr);
+    let layers = built.layers();
+    let last = layers.last().expect("a layer");
+    assert!(
+        last.contains(&"d 0755 0:0 tmp/w/v".to_owned()),
+        "{layers:#?}"
+    );
+}

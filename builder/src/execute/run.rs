@@ -60,6 +60,7 @@ impl Workshop<'_> {
         let accounts =
             Accounts::of(&root.tree(session)?).map_err(|error| StepFailure::of_build(&error))?;
         let account = super::account(&accounts, &place.planned.step.user)?;
+        self.restore_workdir(place, root)?;
         let network = self.network_of(session, run)?;
         let files = self.injected_files(session, run, &network)?;
         let output = Pipes::new(session, &account)?;

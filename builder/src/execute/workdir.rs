@@ -8,8 +8,8 @@ use rustix::fs::{AtFlags, Gid, Uid};
 
 use super::layers::{finish, view_of};
 use super::lookup::{Done, Place};
-use super::mounted::Lowest;
-use super::{StageState, Workshop};
+use super::mounted::{Lowest, WorkingRoot};
+use super::{SessionTools, StageState, Workshop};
 use crate::cache::StepLayer;
 use crate::job::StepFailure;
 
@@ -105,7 +105,6 @@ impl Workshop<'_> {
         place: &Place<'_>,
         state: &StageState,
     ) -> Result<Done, StepFailure> {
-        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
         let session = self.session()?;
         let mounted = self.mount(state, Lowest::Plain)?;
         let missing = missing(&mounted.tree(session)?, place)?;
@@ -117,27 +116,54 @@ impl Workshop<'_> {
                 inputs: None,
             });
         }
-        let root = mounted.root()?;
-        for Missing { path, uid, gid } in missing {
-            root.make_dir(&path, 0o755).map_err(|error| fail(&error))?;
-            let directory = root
-                .canonical_directory(&path)
-                .map_err(|error| fail(&error))?;
-            let disk = |id| {
-                session
-                    .trees
-                    .ownership()
-                    .to_disk(id, &path)
-                    .map_err(|error| fail(&error))
-            };
-            let (uid, gid) = (disk(uid)?.map(Uid::from_raw), disk(gid)?.map(Gid::from_raw));
-            rustix::fs::chownat(&directory, "", uid, gid, AtFlags::EMPTY_PATH)
-                .map_err(|error| fail(&error))?;
-        }
+        make(session, &mounted, missing)?;
         Ok(Done {
             layer: None,
             tree: Some(mounted.finish()),
             inputs: None,
         })
     }
+
+    /// Makes the working directory of a RUN where it is missing, as runc does: an earlier step removed it, or the base image
+    /// only names it. It is root's then.
+    pub(crate) fn restore_workdir(
+        &self,
+        place: &Place<'_>,
+        mounted: &WorkingRoot,
+    ) -> Result<(), StepFailure> {
+        let session = self.session()?;
+        let missing = missing(&mounted.tree(session)?, place)?;
+        let of_root = missing.into_iter().map(|directory| Missing {
+            uid: 0,
+            gid: 0,
+            ..directory
+        });
+        make(session, mounted, of_root.collect())
+    }
+}
+
+fn make(
+    session: &SessionTools<'_>,
+    mounted: &WorkingRoot,
+    missing: Vec<Missing>,
+) -> Result<(), StepFailure> {
+    let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+    let root = mounted.root()?;
+    for Missing { path, uid, gid } in missing {
+        root.make_dir(&path, 0o755).map_err(|error| fail(&error))?;
+        let directory = root
+            .canonical_directory(&path)
+            .map_err(|error| fail(&error))?;
+        let disk = |id| {
+            session
+                .trees
+                .ownership()
+                .to_disk(id, &path)
+                .map_err(|error| fail(&error))
+        };
+        let (uid, gid) = (disk(uid)?.map(Uid::from_raw), disk(gid)?.map(Gid::from_raw));
+        rustix::fs::chownat(&directory, "", uid, gid, AtFlags::EMPTY_PATH)
+            .map_err(|error| fail(&error))?;
+    }
+    Ok(())
 }
