@@ -268,3 +268,36 @@ fn f04_no_record_is_written_before_what_it_speaks_of_is_on_the_disk() {
         "what another process put may not be on the disk yet"
     );
 }
+
+#[test]
+fn f02_a_store_that_was_asked_to_stop_moves_no_more_bytes() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path().join("store")).unwrap();
+    let digest = store.put(b"before").unwrap();
+    let mut reading = store.open_blob(&digest).unwrap();
+    let mut writing = store.blob_writer().unwrap();
+    store.stop().ask();
+    let error = std::io::copy(&mut reading, &mut std::io::sink()).unwrap_err();
+    // Copying functions try again after that one.
+    assert_ne!(error.kind(), std::io::ErrorKind::Interrupted);
+    assert!(std::io::Write::write_all(&mut writing, b"after").is_err());
+    assert!(store.contains(&digest));
+}
+
+#[test]
+fn f01_derived_files_are_whole_and_their_beginnings_vanish_with_the_lease() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path().join("store")).unwrap();
+    store.write_derived(Area::Cache, "steps/a", b"one").unwrap();
+    store.write_derived(Area::Cache, "steps/a", b"two").unwrap();
+    let directory = store.subdir(Area::Cache).join("steps");
+    assert_eq!(fs::read(directory.join("a")).unwrap(), b"two");
+    // A directory of that name cannot be replaced by a file.
+    fs::create_dir(directory.join("b")).unwrap();
+    fs::write(directory.join("b/x"), "").unwrap();
+    assert!(store.write_derived(Area::Cache, "steps/b", b"x").is_err());
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+    let tmp = store.join("tmp");
+    drop(store);
+    assert_eq!(fs::read_dir(tmp).unwrap().count(), 0);
+}
