@@ -7,13 +7,14 @@
 #[macro_use]
 mod support;
 #[macro_use]
+mod build_oracle;
+
 mod build_add;
 mod build_cache;
 mod build_config;
 mod build_copy;
 mod build_degrees;
 mod build_layers;
-mod build_oracle;
 mod build_outputs;
 mod build_replace;
 mod build_run;
@@ -39,7 +40,6 @@ mod hostile_images;
 mod hostile_layers;
 mod hostile_layout;
 mod hostile_roots;
-
 
 #[test]
 fn no_test_file_was_forgotten() {
