@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What a checkout cannot hold: odd modes, links between files, archives.
 set -eu
 ln -s a.txt tree/link
