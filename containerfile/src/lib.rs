@@ -22,7 +22,7 @@ mod parse;
 mod path;
 pub mod source;
 mod statement;
-mod suggest;
+pub mod suggest;
 mod words;
 
 pub use ast::*;

@@ -3,7 +3,8 @@
 //! Invariant: at most one suggestion, and only for a name that is a plausible slip of the hand.
 
 /// The candidate nearest to `written`, if it is near enough.
-pub(crate) fn suggestion<'c>(
+#[must_use]
+pub fn suggestion<'c>(
     written: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {

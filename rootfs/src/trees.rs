@@ -10,6 +10,8 @@
 //! The invariant: a tree has its name only when it is complete. One that was not yet on the disk when the machine stopped is
 //! recognised by its boot and made again; it is derived data, so no start has to wait for a flush.
 
+mod work_area;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -26,6 +28,8 @@ use crate::path::TreePath;
 use crate::root::{Root, RootError};
 use crate::unpack::{UnpackError, unpack};
 use crate::view::{ApplyError, View};
+
+pub use work_area::WorkArea;
 
 /// Why a tree could not be had.
 #[derive(Debug, Error)]
@@ -456,77 +460,5 @@ pub fn remove_tree(path: &Path) -> Result<(), TreesError> {
     match Root::open(parent)?.remove_all(&name) {
         Err(error) if error.is_absent() => Ok(()),
         other => Ok(other?),
-    }
-}
-
-/// A directory of the store in which a living process makes trees; it vanishes with what is left in it.
-#[derive(Debug)]
-pub struct WorkArea {
-    home: PathBuf,
-    /// The locked directory itself: it is in use, and the kernel drops the lock with the process.
-    _lock: File,
-}
-
-impl WorkArea {
-    /// Makes an area, and removes those whose process died.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn create(store: &Store) -> Result<Self, TreesError> {
-        let all = store.subdir(Area::Trees).join("work");
-        private(&all)?;
-        let area = loop {
-            let home = all.join(unique());
-            private(&home)?;
-            if let Some(lock) = locked(&home)? {
-                break Self { home, _lock: lock };
-            }
-        };
-        sweep(&all);
-        Ok(area)
-    }
-
-    /// Makes a new directory in the area, open to no one else.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn directory(&self, name: &str) -> Result<PathBuf, TreesError> {
-        let path = self.home.join(format!("{name}-{}", unique()));
-        private(&path)?;
-        Ok(path)
-    }
-}
-
-impl Drop for WorkArea {
-    fn drop(&mut self) {
-        // What cannot be removed now is swept by the next process that makes an area.
-        let _ = remove_tree(&self.home);
-    }
-}
-
-/// Locks an area that was just made; `None` when another process swept it away before it was locked.
-fn locked(home: &Path) -> Result<Option<File>, TreesError> {
-    let lock = match File::open(home) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(at("open", home))?,
-    };
-    // Waits for a process that is about to remove it.
-    lock.lock().map_err(at("lock", home))?;
-    Ok(home.exists().then_some(lock))
-}
-
-/// Removes areas that nobody has locked.
-fn sweep(all: &Path) {
-    let Ok(entries) = fs::read_dir(all) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if let Ok(lock) = File::open(&path)
-            && lock.try_lock().is_ok()
-        {
-            // What cannot be removed is tried again by the next process.
-            let _ = remove_tree(&path);
-        }
     }
 }

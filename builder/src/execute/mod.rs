@@ -6,6 +6,7 @@ mod copying;
 mod layers;
 mod lookup;
 mod mounted;
+mod output;
 mod run;
 mod schedule;
 mod workdir;

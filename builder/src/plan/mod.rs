@@ -12,7 +12,6 @@ mod findings;
 mod gather;
 mod history;
 mod images;
-mod nearest;
 mod path;
 mod ports;
 mod refusal;

@@ -6,11 +6,11 @@ use image::{Platform, Reference};
 
 use super::findings::{Checked, Findings, unset_help};
 use super::images::{ImageKey, ImageSource, WantedImage};
-use super::nearest::nearest;
 use super::scope::Globals;
 use super::{PlanError, PlanOptions};
 use crate::request::NamedContext;
 use crate::step::Label;
+use containerfile::suggest::suggestion;
 
 /// What a name in `FROM` or `--from` means.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl<'a> Stages<'a> {
             .or_else(number)
             .ok_or_else(|| PlanError::UnknownTarget {
                 name: wanted.to_owned(),
-                nearest: nearest(wanted, self.names()).map(str::to_owned),
+                nearest: suggestion(&wanted.to_ascii_lowercase(), self.names()).map(str::to_owned),
                 stages: self.names().map(str::to_owned).collect(),
             })
     }
@@ -171,8 +171,8 @@ impl<'a> Stages<'a> {
                 "scratch is empty, so there is nothing to copy from it".to_owned(),
             ));
         }
-        let hint =
-            nearest(text, self.names()).map(|name| format!("did you mean the stage {name:?}?"));
+        let hint = suggestion(&text.to_ascii_lowercase(), self.names())
+            .map(|name| format!("did you mean the stage {name:?}?"));
         self.image(text, self.options.platform.clone(), span, hint)
     }
 
@@ -304,7 +304,8 @@ impl<'a> Stages<'a> {
                 "a stage {name:?} comes later; FROM can use only stages above it"
             ))
         } else {
-            nearest(&name, self.names()).map(|near| format!("did you mean the stage {near:?}?"))
+            suggestion(&name.to_ascii_lowercase(), self.names())
+                .map(|near| format!("did you mean the stage {near:?}?"))
         };
         self.image(&name, platform, from.image.span, hint)
     }
