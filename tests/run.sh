@@ -80,6 +80,6 @@ run_degree() {
 
 run_degree subids "$TEST_USER" "unit e2e" "$@"
 run_degree nosub "$NOSUB_USER" "e2e" "$@"
-run_degree root root "unit e2e" "$@"
+run_degree root root "unit root e2e" "$@"
 
 python3 tests/lib/tally.py "$stage" tests/known-limits.txt

@@ -110,7 +110,8 @@ fn ctrl_c_in_unshare_is_the_commands_affair() {
     requires!(program "script");
     let place = Place::new();
     let inside = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done";
-    let line = format!("{} unshare sh -c \"{inside}\"", binary().display());
+    // The shell that script(1) starts would die of the Ctrl-C that it gets too.
+    let line = format!("exec {} unshare sh -c \"{inside}\"", binary().display());
     let mut child = Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .env("RBUILD_ROOT", place.store())

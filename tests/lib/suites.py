@@ -2,13 +2,16 @@
 """Copies the test programs and the program under test to STAGE/bin, where every user can run them.
 
 Reads cargo's JSON messages (of `cargo build` and `cargo test --no-run`) from standard input and prints one line per test
-program: kind (unit or e2e), suite, program and package directory, separated by tabs.
+program: kind (unit, root or e2e), suite, program and package directory, separated by tabs.
 """
 
 import json
 import os
 import shutil
 import sys
+
+# Suites that give files to other owners without a user namespace; what they test runs as an ordinary user in e2e.
+ROOT_ONLY = {"rootfs-copy", "rootfs-hostile", "rootfs-trees"}
 
 
 def main():
@@ -29,7 +32,7 @@ def main():
             suite = target["name"] if target["name"] == "e2e" else f"{crate}-{target['name']}"
         else:
             suite = target["name"]
-        kind = "e2e" if target["name"] == "e2e" else "unit"
+        kind = "e2e" if target["name"] == "e2e" else "root" if suite in ROOT_ONLY else "unit"
         suites[suite] = (kind, suite, message["executable"], directory)
     for kind, suite, executable, directory in sorted(suites.values()):
         program = os.path.join(stage, f"test-{suite}")

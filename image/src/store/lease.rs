@@ -27,9 +27,13 @@ pub(super) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Best effort: what stays is swept when the store is opened next.
-        let _ = fs::remove_dir_all(&self.tmp);
-        let _ = fs::remove_file(&self.path);
+        // Best effort: what stays is swept when the store is opened next, as long as its lease says that it is there.
+        match fs::remove_dir_all(&self.tmp) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {}
+            _ => {
+                let _ = fs::remove_file(&self.path);
+            }
+        }
     }
 }
 
