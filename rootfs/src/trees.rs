@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! trees/layers/OWNERSHIP-HEX/tree      a layer, unpacked over the chain of layers that HEX names
-//! trees/layers/OWNERSHIP-HEX/unsynced  the boot in which it was written, until it is known to be on the disk
+//! trees/layers/OWNERSHIP-HEX/unsynced  the boot in which it was unpacked; a step's tree, flushed before it is named, has none
 //! trees/skeleton-OWNERSHIP/            mount points for what every container has
 //! trees/work/N/                        what a living process is making; locked by it
 //! ```
 //!
-//! The invariant: a tree has its name only when it is complete. One that was not yet on the disk when the machine stopped is
-//! recognised by its boot and made again; it is derived data, so no start has to wait for a flush.
+//! The invariant: a tree has its name only when it is complete. One that was unpacked
+//! in an earlier boot may not have reached the disk and is made again; it is derived data, so no start has to wait for a flush.
 
 mod work_area;
 
@@ -419,7 +419,7 @@ impl Trees {
     }
 }
 
-/// What is complete and was either written in this boot or has reached the disk since.
+/// What is complete and was either unpacked in this boot or flushed before it got its name.
 fn is_complete(home: &Path) -> bool {
     match fs::read_to_string(home.join("unsynced")) {
         Ok(boot) => boot == boot_id(),
@@ -427,16 +427,9 @@ fn is_complete(home: &Path) -> bool {
     }
 }
 
-fn boot_id() -> String {
+/// Names the boot that the machine is in, random(4); empty where the kernel does not say.
+pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
-}
-
-/// Tells that everything in the store reached the disk: trees outlive the boot from now on.
-pub fn mark_synced(layers: &[UnpackedLayer]) {
-    for layer in layers {
-        // Failing costs only that the layer is unpacked again after the next boot.
-        let _ = fs::remove_file(layer.directory.with_file_name("unsynced"));
-    }
 }
 
 fn private(path: &Path) -> Result<(), TreesError> {

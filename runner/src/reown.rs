@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Area, ChainId, Store, StoreError};
 use rootfs::tree::TreeError;
-use rootfs::trees::{TreesError, UnpackedLayer, WorkArea, layer_index, remove_tree};
+use rootfs::trees::{TreesError, UnpackedLayer, WorkArea, boot_id, layer_index, remove_tree};
 use rootfs::{LayerIndex, RootError, View};
 use sandbox::{Overlay, SetupFailure};
 use thiserror::Error;
@@ -185,10 +185,6 @@ fn publish(fresh: &Path, home: &Path) -> Result<(), ReownError> {
 /// A tree of an earlier boot may be cut short: nobody waited until it was on the disk.
 fn is_complete(home: &Path) -> bool {
     fs::read_to_string(home.join("boot")).is_ok_and(|boot| !boot.is_empty() && boot == boot_id())
-}
-
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 fn make(

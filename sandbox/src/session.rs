@@ -62,11 +62,14 @@ pub struct SessionPlan {
 impl SessionPlan {
     /// How many image user ids and group ids the session can store: those above session id 0, without a gap.
     pub fn image_ids(&self) -> (u32, u32) {
-        (
-            self.uids.contiguous_from_zero().saturating_sub(1),
-            self.gids.contiguous_from_zero().saturating_sub(1),
-        )
+        image_ids(&self.uids, &self.gids)
     }
+}
+
+/// Image ids are stored above session id 0, as far as there is no gap.
+fn image_ids(uids: &ExtentMap, gids: &ExtentMap) -> (u32, u32) {
+    let above = |map: &ExtentMap| map.contiguous_from_zero().saturating_sub(1);
+    (above(uids), above(gids))
 }
 
 /// Why a session did not start, or broke off.
@@ -291,10 +294,7 @@ impl SessionContext {
 
     /// How many image user and group ids the session stores.
     pub fn image_ids(&self) -> (u32, u32) {
-        (
-            self.uids.contiguous_from_zero().saturating_sub(1),
-            self.gids.contiguous_from_zero().saturating_sub(1),
-        )
+        image_ids(&self.uids, &self.gids)
     }
 }
 
