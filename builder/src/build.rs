@@ -260,7 +260,7 @@ fn execute(
         return Ok(executed);
     }
     let plan = session.map_err(BuildError::Session)?;
-    Ok(run_remotely(&job, &plan, host.cancel, events)?)
+    Ok(run_remotely(&job, host.store, &plan, host.cancel, events)?)
 }
 
 /// What the policy makes of a user that is known to be wrong.

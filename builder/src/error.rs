@@ -63,6 +63,7 @@ impl From<RemoteError> for BuildError {
     fn from(error: RemoteError) -> Self {
         match error {
             RemoteError::Step(failure) => failure.into(),
+            RemoteError::Hold(error) => Self::Commit(Box::new(error)),
             other => Self::Session(Box::new(other)),
         }
     }

@@ -1,5 +1,6 @@
 //! The executor in a session. The invariant: the session gets one job and sends events and one result; when its caller hangs
-//! up, by intent or by dying, it cancels the build, cleans up and ends.
+//! up, by intent or by dying, it cancels the build, cleans up and ends. What it made is held by one of the two at any time:
+//! the session lives until its caller, who holds the result's blobs then, has hung up.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -12,7 +13,7 @@ use rootfs::trees::{Trees, WorkArea};
 use sandbox::{IdMap, Session, SessionContext, SessionPlan};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, StepLayer};
 use crate::cancel::Cancel;
 use crate::event::BuildEvent;
 use crate::execute::{SessionTools, Workshop, run_all};
@@ -39,11 +40,15 @@ pub enum RemoteError {
     /// A step failed.
     #[error("build")]
     Step(StepFailure),
+    /// What it made could not be kept from being pruned.
+    #[error("hold the layers of the build")]
+    Hold(#[source] image::StoreError),
 }
 
-/// Runs a job in a new session.
+/// Runs a job in a new session. The result's blobs are held by `store` from then on.
 pub(crate) fn run_remotely(
     job: &Job,
+    store: &Store,
     plan: &SessionPlan,
     cancel: &Cancel,
     events: &(dyn Fn(BuildEvent) + Sync),
@@ -71,12 +76,29 @@ pub(crate) fn run_remotely(
             }
         }
     }
+    let held = match &result {
+        Some(Ok(executed)) => hold(store, executed),
+        _ => Ok(()),
+    };
+    // The session's own lease ends with it, so not before.
+    let _ = session.socket().shutdown(std::net::Shutdown::Write);
     let _ = session.wait();
+    held?;
     match result {
         Some(Ok(executed)) => Ok(executed),
         Some(Err(failure)) => Err(RemoteError::Step(failure)),
         None => Err(RemoteError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
     }
+}
+
+fn hold(store: &Store, executed: &Executed) -> Result<(), RemoteError> {
+    let layers = executed.chain.iter().flat_map(|stage| &stage.steps);
+    for (layer, _) in layers {
+        if let StepLayer::Blob { diff_id, .. } = layer {
+            store.hold(diff_id.digest()).map_err(RemoteError::Hold)?;
+        }
+    }
+    Ok(())
 }
 
 /// The entry function of a build's session, for [`sandbox::divert`].
@@ -113,12 +135,14 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
                 return Err(failure);
             }
         };
-        let result = execute(&context, &job, cancel, &|event| {
-            tell(&output, &Message::Event(event))
-        });
+        let events = |event| tell(&output, &Message::Event(event));
+        let store = Store::open(&job.store).map_err(|error| StepFailure::of_build(&error));
+        let result = store
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|store| execute(&context, &job, store, cancel, &events));
         tell(&output, &Message::Done(result.clone()));
-        // Ends the listener.
-        let _ = context.socket.shutdown(std::net::Shutdown::Read);
+        // Until the caller hangs up.
         let _ = listener.join();
         result
     });
@@ -144,10 +168,10 @@ fn tell(output: &Mutex<UnixStream>, message: &Message) {
 fn execute(
     context: &SessionContext,
     job: &Job,
+    store: &Store,
     cancel: &Cancel,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Executed, StepFailure> {
-    let store = Store::open(&job.store).map_err(|error| StepFailure::of_build(&error))?;
     let (uids, gids) = context.image_ids();
     let (ownership, ids) = if context.is_single_id() {
         (Ownership::Squashed, IdMap::one_id())
@@ -163,9 +187,9 @@ fn execute(
     };
     let stop = store.stop().clone();
     let _stops = cancel.watch(move || stop.ask());
-    let work = WorkArea::create(&store).map_err(|error| StepFailure::of_build(&error))?;
+    let work = WorkArea::create(store).map_err(|error| StepFailure::of_build(&error))?;
     let session = SessionTools {
-        trees: Trees::of(&store, ownership),
+        trees: Trees::of(store, ownership),
         work,
         ids,
         executable: &context.executable,
@@ -173,8 +197,8 @@ fn execute(
     };
     let workshop = Workshop {
         job,
-        store: &store,
-        cache: Cache::new(&store),
+        store,
+        cache: Cache::new(store),
         cancel,
         events,
         session: Some(session),
