@@ -1,6 +1,9 @@
 //! What the parser has to say about a text.
 //!
-//! Invariant: a diagnostic owns its words and refers to the text only through spans, so it outlives the parse.
+//! Invariant: a diagnostic owns its words and refers to the text only through spans, so it outlives the parse. Their number and
+//! the length of each are bounded, whatever the text.
+
+use std::cmp::Reverse;
 
 use serde::Serialize;
 
@@ -44,6 +47,40 @@ pub struct Diagnostic {
     pub fix: Option<Fix>,
 }
 
+/// A message repeats what was written, which may be a line of any length; nobody reads more of it than this.
+const MAX_TEXT: usize = 1024;
+
+/// More findings say no more about a file.
+const MAX_FINDINGS: usize = 1000;
+
+/// The findings in the order of their places, and no more than somebody may want to read: errors outlive warnings, and the
+/// last one counts what was left out.
+pub(crate) fn bounded(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let left_out = findings.len().saturating_sub(MAX_FINDINGS);
+    if left_out > 0 {
+        findings.sort_by_key(|found| (Reverse(found.severity), found.span.start));
+        findings.truncate(MAX_FINDINGS);
+    }
+    findings.sort_by_key(|found| found.span.start);
+    if let Some(last) = findings.last().filter(|_| left_out > 0) {
+        let message = format!("{left_out} more findings are not shown");
+        let note = Diagnostic::error(last.span, message);
+        findings.push(Diagnostic {
+            severity: Severity::Info,
+            ..note
+        });
+    }
+    findings
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+    text
+}
+
 impl Diagnostic {
     /// An error without a rule name.
     pub fn error(span: Span, message: impl Into<String>) -> Self {
@@ -51,7 +88,7 @@ impl Diagnostic {
             rule: None,
             severity: Severity::Error,
             span,
-            message: message.into(),
+            message: cut(message.into()),
             help: None,
             fix: None,
         }
@@ -69,7 +106,7 @@ impl Diagnostic {
     /// Adds what to do about it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(cut(help.into()));
         self
     }
 

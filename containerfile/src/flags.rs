@@ -2,6 +2,8 @@
 //!
 //! Invariant: no flag is ignored. One that is unknown, repeated, or of the wrong form is an error that names it.
 
+use std::collections::HashSet;
+
 use crate::ast::{Flag, Word};
 use crate::diagnostics::Diagnostic;
 use crate::suggest::suggestion;
@@ -33,16 +35,13 @@ impl<'f> Flags<'f> {
         known: Known,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
-        for (index, flag) in flags.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for flag in flags {
             let name = flag.name.value.as_str();
+            let repeated = !seen.insert(name);
             let problem = match known.iter().find(|(known, _)| *known == name) {
                 None => Some(unknown(flag, instruction, known)),
-                Some((_, takes)) => {
-                    let repeated = flags[..index]
-                        .iter()
-                        .any(|earlier| earlier.name.value == name);
-                    misuse(flag, *takes, repeated)
-                }
+                Some((_, takes)) => misuse(flag, *takes, repeated),
             };
             diagnostics.extend(problem);
         }

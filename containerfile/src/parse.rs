@@ -3,10 +3,12 @@
 //! Invariant: parsing never fails and never panics. It returns what it understood and everything that it has to say; after an error
 //! it goes on with the next instruction.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use crate::ast::{Containerfile, EscapeChar, Instruction, Span, Spanned, Stage};
-use crate::diagnostics::{Diagnostic, Severity};
+use crate::diagnostics::{self, Diagnostic, Severity};
 use crate::directives;
 use crate::instructions::{self, Context};
 use crate::lines::Lines;
@@ -54,10 +56,9 @@ pub fn parse(source: &Source) -> Parsed {
         },
     );
     gathering.finish(source, &mut diagnostics);
-    diagnostics.sort_by_key(|found| found.span.start);
     Parsed {
         file: gathering.file,
-        diagnostics,
+        diagnostics: diagnostics::bounded(diagnostics),
     }
 }
 
@@ -122,6 +123,8 @@ struct Gathering {
     /// Whether the latest `FROM` could not be read: its instructions are checked and then dropped.
     skipping: bool,
     saw_statement: bool,
+    /// The names of stages so far.
+    names: HashSet<String>,
 }
 
 impl Gathering {
@@ -183,13 +186,7 @@ impl Gathering {
         self.skipping = from.is_none();
         let Some(from) = from else { return };
         if let Some(name) = &from.name
-            && self.file.stages.iter().any(|stage| {
-                stage
-                    .from
-                    .name
-                    .as_ref()
-                    .is_some_and(|other| other.value == name.value)
-            })
+            && !self.names.insert(name.value.clone())
         {
             let message = format!(
                 "duplicate stage name {:?}: the name will mean the last of them",

@@ -1,100 +1,23 @@
-//! Hostile and mutated input: nothing panics, every span is inside the text and on character boundaries (S30).
-#![expect(
-    clippy::print_stderr,
-    reason = "a skipped test and a measured time must be seen"
+//! Hostile input: nothing panics, every span is inside the text and on character boundaries (S30). The checks are those of the
+//! fuzz targets; tests/fuzz.rs of the workspace runs these on mutations.
+
+extern crate rbuild_containerfile as containerfile;
+
+#[expect(
+    unreachable_pub,
+    reason = "it is also a module of the library that the fuzz targets use"
 )]
+#[path = "../../fuzz/src/language.rs"]
+mod language;
 
-use std::fs;
-use std::path::Path;
-
+use containerfile::{EscapeChar, expand, glob};
 use proptest::prelude::*;
-use rbuild_containerfile as containerfile;
 
-use containerfile::ignore::IgnoreFile;
-use containerfile::{
-    EscapeChar, Parsed, Source, Span, dump, expand, glob, parse, parse_onbuild_trigger,
-};
-
-const SEEDS: &[&str] = &[
-    "# escape=`\n# check=skip=all\nARG A=1 B\nFROM --platform=$P a AS b\nRUN `\n x\n",
-    "\u{feff}FROM a\r\nRUN --mount=type=cache,target=/ü,id=$x <<-'E' && cat <<F\r\n\tß\r\n\tE\r\nF\r\n",
-    "FROM a\nCOPY --chmod=u=rwX --exclude=*.o <<A \"b c\" ['d' /x\n1\nA\nADD [\"a\\u00e9\", \"b\"]\n",
-    "FROM a\nENV a=\"b c\" d=e\\ f\nLABEL x y z\nHEALTHCHECK --interval=1.5h CMD [\"a\"]\nONBUILD RUN <<X\ny\nX\n",
-    "FROM a\nRUN a \\\n# c\n\n \\\\\n b \\\nSHELL [\"a\", 1]\nEXPOSE 1 2\nVOLUME [\"\"]\nSTOPSIGNAL ${a:-9}\nMAINTAINER 안녕\n",
-];
-
-/// All spans of a serialised tree.
-fn spans(value: &serde_json::Value, found: &mut Vec<Span>) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            let number = |name: &str| {
-                fields
-                    .get(name)
-                    .and_then(serde_json::Value::as_u64)
-                    .and_then(|at| usize::try_from(at).ok())
-            };
-            if let (2, Some(start), Some(end)) = (fields.len(), number("start"), number("end")) {
-                found.push(Span::new(start, end));
-            }
-            fields.values().for_each(|field| spans(field, found));
-        }
-        serde_json::Value::Array(elements) => {
-            elements.iter().for_each(|element| spans(element, found))
-        }
-        _ => {}
-    }
-}
-
-fn check(text: &str) -> Parsed {
-    let source = Source::new("Containerfile", text);
-    let parsed = parse(&source);
-    let mut found = Vec::new();
-    spans(
-        &serde_json::to_value(&parsed).expect("a tree of plain data"),
-        &mut found,
-    );
-    for span in found {
-        assert!(
-            span.start <= span.end && span.end <= text.len(),
-            "{span:?} in {text:?}"
-        );
-        assert!(
-            text.is_char_boundary(span.start) && text.is_char_boundary(span.end),
-            "{span:?} in {text:?}"
-        );
-        let lines = source.line_range(span);
-        assert!(lines.start() <= lines.end() && source.line_col(span.end).line >= *lines.start());
-    }
-    assert!(
-        parsed
-            .diagnostics
-            .is_sorted_by_key(|found| found.span.start)
-    );
-    let _ = dump::s_expressions(&source);
-    let _ = parse_onbuild_trigger(text);
-    let lookup = |name: &str| Some(name.to_owned());
-    for mode in [expand::Mode::Word, expand::Mode::Heredoc] {
-        let _ = expand::expand(text, &lookup, EscapeChar::Backtick, mode);
-    }
-    let _ = expand::expand_words(text, &lookup, EscapeChar::Backslash);
-    if let Ok(file) = IgnoreFile::parse(text) {
-        let _ = file.matches("a/b/c.o");
-    }
-    let _ = glob::matches(text, "a/b");
-    parsed
-}
-
-/// xorshift64*: the same mutations on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let value = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(value).expect("31 bits") % limit.max(1)
-    }
+/// All targets on one text.
+fn check(text: &str) {
+    language::containerfile(text.as_bytes());
+    language::expand(text.as_bytes());
+    language::ignore(text.as_bytes());
 }
 
 const TOKENS: &[&str] = &[
@@ -137,49 +60,6 @@ const TOKENS: &[&str] = &[
     "\u{2028}",
     "\u{85}",
 ];
-
-fn mutate(text: &mut Vec<char>, random: &mut Random) {
-    for _ in 0..=random.below(4) {
-        let at = random.below(text.len() + 1);
-        match random.below(4) {
-            0 if at < text.len() => drop(text.remove(at)),
-            1 if at < text.len() => {
-                let end = (at + random.below(12)).min(text.len());
-                let copied = text[at..end].to_vec();
-                let to = random.below(text.len() + 1);
-                text.splice(to..to, copied);
-            }
-            2 => text.truncate(at.max(8)),
-            _ => drop(text.splice(at..at, TOKENS[random.below(TOKENS.len())].chars())),
-        }
-    }
-}
-
-#[test]
-fn s30_mutated_files_never_panic() {
-    let mut seeds: Vec<String> = SEEDS.iter().map(|&seed| seed.to_owned()).collect();
-    let fixtures = Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../shared/fixtures/containerfiles"
-    ));
-    match fs::read_dir(fixtures) {
-        Ok(cases) => seeds.extend(
-            cases
-                .flatten()
-                .filter_map(|case| fs::read_to_string(case.path().join("Containerfile")).ok()),
-        ),
-        Err(_) => eprintln!(
-            "SKIP fixtures: a part of s30_mutated_files_never_panic, {} does not exist",
-            fixtures.display()
-        ),
-    }
-    let mut random = Random(0x5EED_CAFE);
-    for round in 0..6_000 {
-        let mut text: Vec<char> = seeds[round % seeds.len()].chars().collect();
-        mutate(&mut text, &mut random);
-        check(&text.into_iter().collect::<String>());
-    }
-}
 
 #[test]
 fn s30_nesting_and_length_are_bounded() {

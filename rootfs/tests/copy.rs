@@ -665,6 +665,23 @@ fn add_copies_what_is_no_archive() {
 }
 
 #[test]
+fn a_hard_link_of_an_archive_to_the_root_is_refused() {
+    for target in ["", ".", "/", "missing", "bin"] {
+        let fixture = context();
+        let tar = Tar::new().dir("bin", 0o755).hardlink("h", target).end();
+        std::fs::write(fixture.outside("context/a"), tar).expect("written");
+        let mut request = copy(&["a"], "/");
+        request.unpack = true;
+        let outcome = request.over(&fixture, Tar::new());
+        let refused = matches!(
+            outcome,
+            Err(CopyError::ArchiveLink { .. } | CopyError::Archive { .. })
+        );
+        assert!(refused, "{target}: {outcome:?}");
+    }
+}
+
+#[test]
 fn s09_an_added_archive_cannot_escape() {
     let canary = context();
     for target in [

@@ -338,6 +338,19 @@ fn s17_absurd_sizes_are_refused_before_anything_is_allocated() {
 }
 
 #[test]
+fn s17_a_name_of_half_a_million_directories_is_refused() {
+    let name = "a/".repeat(500_000);
+    for kind in [b'0', b'2'] {
+        let tar = match kind {
+            b'2' => Tar::new().symlink("x", &name),
+            _ => Tar::new().long_name(&name).file("x", b""),
+        };
+        let refusal = refused(tar.end());
+        assert!(matches!(refusal, ReadError::Limit { .. }), "{refusal}");
+    }
+}
+
+#[test]
 fn s17_a_sparse_map_of_ten_million_regions_is_refused() {
     let pax = [
         ("GNU.sparse.major", "1"),

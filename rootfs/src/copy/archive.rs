@@ -191,21 +191,12 @@ impl Planner<'_, '_> {
             return Ok(());
         }
         if let Kind::Hardlink(link) = &entry.kind {
-            let named = target.join(link);
-            let first = self
-                .resolve(&named.parent())?
-                .child(named.file_name().unwrap_or(b"."));
-            let known = self
-                .plan
-                .entries
-                .get(&first)
-                .is_some_and(|planned| planned.entry.kind != Kind::Dir);
-            if !known {
+            let Some(first) = self.linked(&target.join(link))? else {
                 return Err(CopyError::ArchiveLink {
                     path: path.clone(),
                     link: entry.path,
                 });
-            }
+            };
             if first == entry.path {
                 return Ok(());
             }
@@ -217,5 +208,17 @@ impl Planner<'_, '_> {
             Origin::Nowhere
         };
         self.leaf(entry, from, true)
+    }
+
+    /// Where the planned file is that a hard link names; none when it names a directory, or nothing.
+    fn linked(&self, named: &TreePath) -> Result<Option<TreePath>, CopyError> {
+        let Some(name) = named.file_name() else {
+            return Ok(None);
+        };
+        let first = self.resolve(&named.parent())?.child(name);
+        let planned = self.plan.entries.get(&first);
+        Ok(planned
+            .is_some_and(|planned| planned.entry.kind != Kind::Dir)
+            .then_some(first))
     }
 }

@@ -278,6 +278,10 @@ impl<R: Read> LayerReader<R> {
             .clone()
             .or(pending.long_link)
             .unwrap_or_else(|| text(&header.as_old().linkname).to_vec());
+        for name in [&raw_path, &link] {
+            let length = name.len() as u64;
+            self.check_limit(length, start, "the length of a name", self.limits.name)?;
+        }
         let path = TreePath::scoped(&raw_path).map_err(|source| ReadError::Name {
             offset: start,
             source,
