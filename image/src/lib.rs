@@ -9,6 +9,7 @@ pub mod config;
 pub mod digest;
 pub mod docker_archive;
 pub mod export;
+pub mod fetch;
 pub mod image;
 mod ingest;
 mod json;

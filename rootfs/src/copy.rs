@@ -144,16 +144,6 @@ pub enum CopyError {
         /// The source.
         path: TreePath,
     },
-    /// An archive in a format that rbuild cannot unpack.
-    #[error(
-        "unpack '{path}': {format} archives are not supported yet; use COPY, or unpack it in a RUN step"
-    )]
-    ArchiveFormat {
-        /// The source.
-        path: TreePath,
-        /// The compression.
-        format: &'static str,
-    },
     /// A broken or hostile archive.
     #[error("unpack '{path}'")]
     Archive {

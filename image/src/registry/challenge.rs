@@ -110,7 +110,7 @@ impl Realm {
     }
 }
 
-fn same_place(one: &Url, two: &Url) -> bool {
+pub(crate) fn same_place(one: &Url, two: &Url) -> bool {
     one.host_str() == two.host_str() && one.port_or_known_default() == two.port_or_known_default()
 }
 
@@ -131,7 +131,7 @@ fn allows(realm: &Url, registry: &Url, allowed: &[String]) -> bool {
 }
 
 /// Whether a URL leads to this machine or its neighbours by its text alone: a server outside has no business to send us there.
-pub(super) fn is_inside(url: &Url) -> bool {
+pub(crate) fn is_inside(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host
         .trim_start_matches('[')

@@ -1,4 +1,4 @@
-//! Pulling images from registries: the only module of this project that opens sockets for images.
+//! Pulling images from registries. Beside [`crate::fetch`] the only module of this project that opens sockets.
 //!
 //! Layers come through `oci-client`. The small documents (token, manifest, index, configuration) do not: it reads them without
 //! a limit, gives the password to whatever host the registry names, and follows every redirect, so `documents`
@@ -11,7 +11,7 @@ mod challenge;
 mod documents;
 mod layers;
 mod login;
-mod retry;
+pub(crate) mod retry;
 
 use std::io;
 use std::pin::pin;
@@ -28,6 +28,7 @@ use crate::reference::Reference;
 use crate::stop::{Stop, Stopped};
 use crate::store::{Store, StoreError};
 
+pub(crate) use challenge::{is_inside, same_place};
 use documents::Session;
 
 /// How a registry is talked to.
@@ -299,7 +300,7 @@ fn resolve_with(session: &mut Session<'_>, pull: &Pull<'_>) -> Result<Image, Pul
 }
 
 /// ring for the whole process; whoever came first stays.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -311,10 +312,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, PullError> {
 }
 
 /// The result of `work`, or the end as soon as it is asked for.
-async fn unless_stopped<T>(
+pub(crate) async fn unless_stopped<T, E: From<Stopped>>(
     stop: &Stop,
-    work: impl Future<Output = Result<T, PullError>>,
-) -> Result<T, PullError> {
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     const LOOK: Duration = Duration::from_millis(50);
     let mut work = pin!(work);
     loop {
@@ -324,21 +325,5 @@ async fn unless_stopped<T>(
         if let Ok(done) = tokio::time::timeout(LOOK, work.as_mut()).await {
             return done;
         }
-    }
-}
-
-/// Sleeps, but not on when the end is asked for.
-fn sleep(stop: &Stop, wait: Duration) -> Result<(), PullError> {
-    const LOOK: Duration = Duration::from_millis(50);
-    let until = std::time::Instant::now() + wait;
-    loop {
-        if stop.is_asked() {
-            return Err(Stopped.into());
-        }
-        let left = until.saturating_duration_since(std::time::Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(LOOK));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Pull, PullError, PullEvent};
 use crate::image::BlobError;
 use crate::ingest::LayerError;
+use crate::stop::{Stop, Stopped};
 
 /// The longest wait, whatever a registry asks for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -25,10 +26,7 @@ enum Hope {
 fn hope(error: &PullError) -> Hope {
     match error {
         PullError::Network { .. } => Hope::Passing,
-        PullError::Status {
-            status: 408 | 425 | 429 | 500 | 502 | 503 | 504,
-            ..
-        } => Hope::Passing,
+        PullError::Status { status, .. } if is_passing(*status) => Hope::Passing,
         PullError::Mismatch { .. }
         | PullError::Layer(LayerError::Blob(BlobError::Mismatch { .. })) => Hope::Once,
         PullError::Layer(LayerError::Size { .. }) => Hope::Once,
@@ -39,6 +37,11 @@ fn hope(error: &PullError) -> Hope {
         }
         _ => Hope::None,
     }
+}
+
+/// Whether an HTTP status says that the next try may work.
+pub(crate) fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// Does something until it works, fails for good, or was tried often enough.
@@ -73,29 +76,45 @@ pub(super) fn retry<T>(
             reason,
             wait,
         });
-        super::sleep(&pull.options.stop, wait)?;
+        sleep(&pull.options.stop, wait)?;
     }
     unreachable!("the loop ends by returning")
 }
 
 /// Between one and one and a half times as long, so that many clients do not come back together.
-fn jittered(wait: Duration) -> Duration {
+pub(crate) fn jittered(wait: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 512;
     wait + wait.mul_f64(random as f64 / 1024.0)
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// `Retry-After` in seconds (RFC 9110, 10.2.3). A date would need a clock, which libraries do not read: it counts as absent.
-pub(super) fn retry_after(header: Option<&str>) -> Option<Duration> {
+pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
     header?
         .trim()
         .parse::<u64>()
         .ok()
         .map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX))
+}
+
+/// Sleeps, but not on when the end is asked for.
+pub(crate) fn sleep(stop: &Stop, wait: Duration) -> Result<(), Stopped> {
+    const LOOK: Duration = Duration::from_millis(50);
+    let until = std::time::Instant::now() + wait;
+    loop {
+        if stop.is_asked() {
+            return Err(Stopped);
+        }
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
 }
 
 #[cfg(test)]

@@ -185,6 +185,11 @@ impl BlobWriter<'_> {
         io::Error::new(kind, StoreError::from(error))
     }
 
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.hasher.is_empty()

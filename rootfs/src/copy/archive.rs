@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 use crate::copy::plan::Planner;
 use crate::copy::{CopyError, Origin, Owner, Planned};
 use crate::entry::{Entry, Kind};
-use crate::layer::{Dialect, LayerReader, Limits, is_header};
+use crate::layer::{Dialect, LayerReader, Limits, ReadError, is_header};
 use crate::path::TreePath;
 use crate::tree::Tree;
 
@@ -18,49 +18,51 @@ pub(super) enum Format {
     NotAnArchive,
     Tar,
     Gzip,
+    Bzip2,
+    Xz,
     Zstd,
 }
 
 /// Looks at the first bytes of a file; a compressed file counts only when there is a tar in it.
 pub(super) fn detect(tree: &dyn Tree, path: &TreePath) -> Result<Format, CopyError> {
     let first = first_block(tree.open(path)?.content, path)?;
-    let unsupported = |format| {
-        Err(CopyError::ArchiveFormat {
-            path: path.clone(),
-            format,
-        })
+    let Some(format) = compression(&first) else {
+        return Ok(if is_tar(&first) {
+            Format::Tar
+        } else {
+            Format::NotAnArchive
+        });
     };
-    let format = match first.as_slice() {
-        [0x1f, 0x8b, ..] => Format::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstd,
-        [
-            b'B',
-            b'Z',
-            b'h',
-            b'1'..=b'9',
-            0x31,
-            0x41,
-            0x59,
-            0x26,
-            0x53,
-            0x59,
-            ..,
-        ] => return unsupported("bzip2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return unsupported("xz"),
-        _ => {
-            return Ok(if is_tar(&first) {
-                Format::Tar
-            } else {
-                Format::NotAnArchive
-            });
+    match decoded(tree, path, format).and_then(|stream| first_block(stream, path)) {
+        Ok(block) if is_tar(&block) => Ok(format),
+        // It may be an archive, which would be copied silently.
+        Err(CopyError::Content { path, source }) if wants_too_much_memory(&source) => {
+            Err(CopyError::Archive {
+                path,
+                source: ReadError::Io { offset: 0, source },
+            })
         }
-    };
-    let inside = decoded(tree, path, format).and_then(|stream| first_block(stream, path));
-    Ok(if inside.is_ok_and(|block| is_tar(&block)) {
-        format
-    } else {
-        Format::NotAnArchive
-    })
+        _ => Ok(Format::NotAnArchive),
+    }
+}
+
+/// The xz decoder has a kind of error for that, zstd (`ZSTD_error_frameParameter_windowTooLarge`) only a text.
+fn wants_too_much_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory || error.to_string().contains("too much memory")
+}
+
+/// RFC 1952, 2.3.1; bzip2's `BZh`, level and block magic; the xz file format, 2.1.1.1; RFC 8878, 3.1.1.
+fn compression(first: &[u8]) -> Option<Format> {
+    const BZIP2_BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
+    match first {
+        [0x1f, 0x8b, ..] => Some(Format::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Format::Zstd),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
+        [b'B', b'Z', b'h', b'1'..=b'9', block @ ..] if block.starts_with(&BZIP2_BLOCK) => {
+            Some(Format::Bzip2)
+        }
+        _ => None,
+    }
 }
 
 fn is_tar(block: &[u8]) -> bool {
@@ -82,9 +84,12 @@ fn first_block(mut stream: impl Read, path: &TreePath) -> Result<Vec<u8>, CopyEr
     }
 }
 
-/// What compressed data may grow to: gzip reaches 1:1032, so that only zeros made to exhaust (S18) come near this.
+/// What compressed data may grow to. gzip reaches 1:1032; xz and bzip2 go further, but only with data made to exhaust (S18).
 const RATIO: u64 = 2000;
 const ALWAYS: u64 = 64 << 20;
+/// What the dictionary of an xz stream may take: `xz -9` has one of 64 MiB, and zstd is held to the same here.
+const XZ_MEMORY_KIB: u32 = 80 << 10;
+const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// The archive's tar stream.
 pub(super) fn decoded<'t>(
@@ -95,21 +100,26 @@ pub(super) fn decoded<'t>(
     let file = tree.open(path)?;
     let left = file.size.saturating_mul(RATIO).saturating_add(ALWAYS);
     let content = BufReader::with_capacity(128 * 1024, file.content);
-    Ok(match format {
-        Format::Gzip => Box::new(Bounded {
-            stream: flate2::bufread::MultiGzDecoder::new(content),
-            left,
-        }),
-        Format::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(content);
-            let stream = decoder.map_err(|source| CopyError::Content {
-                path: path.clone(),
-                source,
-            })?;
-            Box::new(Bounded { stream, left })
+    let stream: Box<dyn Read + 't> = match format {
+        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(content)),
+        Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(content)),
+        Format::Xz => {
+            let reader = lzma_rust2::XzReader::new_mem_limit(content, true, XZ_MEMORY_KIB);
+            Box::new(BufReader::with_capacity(64 * 1024, reader))
         }
-        Format::Tar | Format::NotAnArchive => Box::new(content),
-    })
+        Format::Zstd => Box::new(zstd_decoder(content).map_err(|source| CopyError::Content {
+            path: path.clone(),
+            source,
+        })?),
+        Format::Tar | Format::NotAnArchive => return Ok(Box::new(content)),
+    };
+    Ok(Box::new(Bounded { stream, left }))
+}
+
+fn zstd_decoder<R: io::BufRead>(content: R) -> io::Result<zstd::stream::read::Decoder<'static, R>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(content)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+    Ok(decoder)
 }
 
 /// A decoder that stops being believed.
@@ -153,6 +163,8 @@ impl Planner<'_, '_> {
             ordinal += 1;
         }
         self.plan.notes.extend(reader.take_notes());
+        // To the end of the file: what is cut off or damaged behind the last member shows only there.
+        reader.finish().map_err(fail)?;
         Ok(())
     }
 
