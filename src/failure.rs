@@ -177,7 +177,10 @@ impl From<image::StoreError> for Failure {
             _ => None,
         };
         let kind = match error.kind() {
-            Case::NoImage(_) | Case::Ambiguous { .. } => Kind::Failed,
+            Case::NoImage(_)
+            | Case::Ambiguous { .. }
+            | Case::InIndex { .. }
+            | Case::Image(image::ImageError::NoPlatform { .. }) => Kind::Failed,
             _ => Kind::Host,
         };
         let failure = Self::new(kind, error);

@@ -1,10 +1,10 @@
-//! One build from the request to the outputs, in one direction: parse, plan, resolve, execute, commit, export. The invariant:
-//! each phase takes what the one before made; nothing is written into the store's records before all steps succeeded.
+//! One build from the request to the outputs, in one direction: plan, execute, commit, export. The invariant: each phase takes
+//! what the one before made; nothing is written into the store's records before all steps of all platforms succeeded.
 
 use std::sync::Arc;
 
-use containerfile::{Diagnostic, Parsed, Severity};
-use image::Image;
+use containerfile::{Diagnostic, Severity};
+use image::{Digest, Image, Index};
 use rootfs::accounts::Accounts;
 
 use crate::cache::Cache;
@@ -13,94 +13,57 @@ use crate::commit::{self, Settings};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{Workshop, needs_session, needs_trees, run_all, view_of};
+use crate::export;
 use crate::graph::{BuildPlan, PlannedStage};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
+use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
-use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, proxy_environment};
+use crate::planning::{Planned, plan};
 use crate::request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
 use crate::session::run_remotely;
-use crate::{export, resolve};
 
 /// A finished build.
 #[derive(Debug)]
 pub struct Built {
-    /// The image; it is in the store.
+    /// The images, one for each platform, in the order of the request; at least one. Their layers are in the store.
+    pub images: Vec<BuiltImage>,
+    /// The index of them, where there are several.
+    pub index: Option<Index>,
+    /// Findings that did not stop the build.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The image of one platform.
+#[derive(Debug)]
+pub struct BuiltImage {
+    /// The image.
     pub image: Image,
     /// Bytes of its layers, uncompressed.
     pub size: u64,
     /// Whether it has new layers that no session has unpacked yet: those of a final stage that only copies.
     pub packed: bool,
-    /// Findings that did not stop the build.
-    pub warnings: Vec<Diagnostic>,
 }
 
-/// What a build would do.
-#[derive(Debug)]
-pub struct Planned {
-    /// The plan.
-    pub plan: BuildPlan,
-    /// Findings that do not stop it.
-    pub warnings: Vec<Diagnostic>,
-}
+impl Built {
+    /// What a pinned name of the result says: the digest of the manifest, or else of the index.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        digest_of(self.index.as_ref(), &self.images)
+    }
 
-/// Plans a build without doing anything but getting the images that it starts from.
-///
-/// # Errors
-/// See [`BuildError`].
-pub fn plan(
-    request: &BuildRequest,
-    host: &Host<'_>,
-    events: &(dyn Fn(BuildEvent) + Sync),
-) -> Result<Planned, BuildError> {
-    let _stops = host.stop_when_cancelled();
-    let parsed = containerfile::parse(&request.containerfile);
-    let options = PlanOptions::from(request);
-    let draft = Draft::of(&parsed, &options).map_err(|error| refuse(&parsed, error))?;
-    let mut pins = Pins::new();
-    let mut wanted = draft.images().to_vec();
-    loop {
-        for image in wanted {
-            let found = resolve::resolve(host, &image, events)?;
-            pins.insert(image.key, found);
-        }
-        match draft
-            .finish(&pins)
-            .map_err(|error| refuse(&parsed, error))?
-        {
-            Outcome::Planned(plan, warnings) => return Ok(Planned { plan, warnings }),
-            Outcome::NeedsImages(more) => wanted = more,
+    /// What Docker calls the result's id: the digest of the configuration, or else of the index.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        match &self.index {
+            Some(index) => index.digest(),
+            None => *self.images[0].image.id().digest(),
         }
     }
 }
 
-fn refuse(parsed: &Parsed, error: PlanError) -> BuildError {
-    match error {
-        PlanError::Invalid(diagnostics) => BuildError::Plan(diagnostics),
-        PlanError::UnknownTarget {
-            name,
-            nearest,
-            stages,
-        } => {
-            let help = nearest.map_or_else(
-                || format!("the stages are {}", stages.join(", ")),
-                |nearest| format!("did you mean {nearest:?}?"),
-            );
-            let span = parsed
-                .file
-                .stages
-                .last()
-                .map_or(containerfile::Span::new(0, 0), |stage| stage.from.span);
-            BuildError::Plan(vec![Diagnostic {
-                rule: None,
-                severity: Severity::Error,
-                span,
-                message: format!("no stage is called {name:?}"),
-                help: Some(help),
-                fix: None,
-            }])
-        }
-    }
+fn digest_of(index: Option<&Index>, images: &[BuiltImage]) -> Digest {
+    index.map_or_else(|| *images[0].image.digest(), Index::digest)
 }
 
 /// Builds.
@@ -125,10 +88,53 @@ fn build_in_order(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Built, BuildError> {
-    let Planned { plan, mut warnings } = plan(request, host, events)?;
-    let target = target_of(&plan)?;
+    let Planned {
+        targets,
+        mut warnings,
+    } = plan(request, host, events)?;
+    for target in &targets {
+        let verdict = user_policy::check(target_of(&target.plan)?);
+        check_user(request.user_policy, &verdict, &mut warnings)?;
+    }
+    let mut images = Vec::with_capacity(targets.len());
+    for target in &targets {
+        images.push(build_one(
+            request,
+            host,
+            &target.plan,
+            &mut warnings,
+            events,
+        )?);
+    }
+    let index = (images.len() > 1).then(|| Index::of(images.iter().map(|built| &built.image)));
+    if request.outputs.contains(&Output::Store) {
+        record(host, request, &images, index.as_ref())
+            .map_err(|error| BuildError::Commit(error.into()))?;
+    }
+    events(BuildEvent::Committed {
+        digest: digest_of(index.as_ref(), &images).to_string(),
+    });
+    let made: Vec<&Image> = images.iter().map(|built| &built.image).collect();
+    for output in &request.outputs {
+        export::write(host.store, &made, &request.tags, output)?;
+    }
+    Ok(Built {
+        images,
+        index,
+        warnings,
+    })
+}
+
+/// The image of one plan; nothing is recorded.
+fn build_one(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    plan: &BuildPlan,
+    warnings: &mut Vec<Diagnostic>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<BuiltImage, BuildError> {
+    let target = target_of(plan)?;
     let verdict = user_policy::check(target);
-    check_user(request.user_policy, &verdict, &mut warnings)?;
     let summary = |stage: &PlannedStage| StageSummary {
         stage: stage.id,
         name: stage.name.clone(),
@@ -137,45 +143,53 @@ fn build_in_order(
     events(BuildEvent::Planned {
         stages: plan.stages.iter().map(summary).collect(),
     });
-    let job = job_of(request, host, &plan);
+    let job = job_of(request, host, plan);
     let recorded = !needs_trees(&job, target);
     let executed = execute(job, host, events)?;
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
     }
-    let user = settle_user(request, host, &plan, &executed, &verdict, &mut warnings)?;
+    let user = settle_user(request, host, plan, &executed, &verdict, warnings)?;
     let timestamp = request.source_date_epoch.unwrap_or(request.now);
     let settings = Settings {
         annotations: &request.annotations,
         timestamp,
         user,
     };
-    let fail = |error: Box<dyn std::error::Error + Send + Sync>| BuildError::Commit(error);
-    let image =
-        commit::image_of(&plan, &executed, &settings).map_err(|error| fail(error.into()))?;
+    let image = commit::image_of(plan, &executed, &settings)
+        .map_err(|error| BuildError::Commit(error.into()))?;
     let packed = recorded && host.store.image(image.digest()).is_err();
-    if request.outputs.contains(&Output::Store) {
-        host.store
-            .add_image(&image, &request.tags)
-            .map_err(|error| fail(error.into()))?;
-    }
-    events(BuildEvent::Committed {
-        digest: image.digest().to_string(),
-    });
-    for output in &request.outputs {
-        export::write(host.store, &image, &request.tags, output)?;
-    }
     let size = image
         .layers()
         .iter()
         .filter_map(|layer| host.store.blob_size(layer.diff_id.digest()))
         .sum();
-    Ok(Built {
+    Ok(BuiltImage {
         image,
         size,
         packed,
-        warnings,
     })
+}
+
+/// Puts the result into the store, with its names.
+fn record(
+    host: &Host<'_>,
+    request: &BuildRequest,
+    images: &[BuiltImage],
+    index: Option<&Index>,
+) -> Result<(), image::StoreError> {
+    let names = if index.is_some() {
+        &[]
+    } else {
+        &request.tags[..]
+    };
+    for built in images {
+        host.store.add_image(&built.image, names)?;
+    }
+    if let Some(index) = index {
+        host.store.add_index(index, &request.tags)?;
+    }
+    Ok(())
 }
 
 fn target_of(plan: &BuildPlan) -> Result<&PlannedStage, BuildError> {

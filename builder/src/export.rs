@@ -16,47 +16,63 @@ use crate::request::Output;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Writes one output.
+/// Writes one output of the images of a build, one for each platform.
 pub(crate) fn write(
     store: &Store,
-    image: &Image,
+    images: &[&Image],
     tags: &[Reference],
     output: &Output,
 ) -> Result<(), BuildError> {
     let result = match output {
         Output::Store => Ok(()),
-        Output::OciLayout(directory) => oci_layout(store, image, tags, directory),
+        Output::OciLayout(directory) => oci_layout(store, images, tags, directory),
         Output::OciArchive(path) => {
-            to_file(path.as_deref(), |out| oci_archive(store, image, tags, out))
+            to_file(path.as_deref(), |out| oci_archive(store, images, tags, out))
         }
-        Output::DockerArchive(path) => to_file(path.as_deref(), |out| {
-            docker_archive::write(out, store, &[(image, tags)]).map_err(Failure::from)
-        }),
-        Output::Local(directory) => files(store, image, |plan| {
-            fs::create_dir_all(directory)?;
-            // The files belong to the caller, whatever their owners in the image are.
-            plan.write_tree(&Root::open(directory)?, Ownership::Squashed)?;
-            Ok(())
+        Output::DockerArchive(path) => match images {
+            [image] => to_file(path.as_deref(), |out| {
+                docker_archive::write(out, store, &[(image, tags)]).map_err(Failure::from)
+            }),
+            _ => Err(
+                "a docker archive holds the image of one platform; type=oci holds them all".into(),
+            ),
+        },
+        Output::Local(directory) => places(images).try_for_each(|(image, place)| {
+            let directory = directory.join(place);
+            files(store, image, "/", |plan| {
+                fs::create_dir_all(&directory)?;
+                // The files belong to the caller, whatever their owners in the image are.
+                plan.write_tree(&Root::open(&directory)?, Ownership::Squashed)?;
+                Ok(())
+            })
         }),
         Output::Tar(path) => to_file(path.as_deref(), |out| {
-            let mut out = Some(out);
-            files(store, image, |plan| {
-                let mut writer = LayerWriter::new(
-                    out.take()
-                        .ok_or_else(|| io::Error::from(io::ErrorKind::Other))?,
-                    None,
-                );
-                plan.write_layer(&mut writer)?;
-                out = Some(writer.finish()?.output);
-                Ok(())
-            })?;
-            out.ok_or_else(|| io::Error::from(io::ErrorKind::Other).into())
+            let mut writer = LayerWriter::new(out, None);
+            for (image, place) in places(images) {
+                files(store, image, &format!("/{place}"), |plan| {
+                    plan.write_layer(&mut writer)?;
+                    Ok(())
+                })?;
+            }
+            Ok(writer.finish()?.output)
         }),
     };
     result.map_err(|source| BuildError::Export {
         target: describe(output),
         source,
     })
+}
+
+/// Where the files of each image go, as in BuildKit: those of several platforms into `linux_arm64/` and so on.
+fn places<'i>(images: &'i [&Image]) -> impl Iterator<Item = (&'i Image, String)> {
+    let place = |image: &Image| match images.len() {
+        1 => String::new(),
+        _ => format!(
+            "{}/",
+            image.config().platform().to_string().replace('/', "_")
+        ),
+    };
+    images.iter().map(move |image| (*image, place(image)))
 }
 
 fn describe(output: &Output) -> String {
@@ -79,46 +95,52 @@ fn name_of(tags: &[Reference]) -> Option<String> {
     tags.first().map(ToString::to_string)
 }
 
+fn exports<'s>(store: &'s Store, images: &[&Image]) -> Result<Vec<Export<'s>>, Failure> {
+    let export = |image: &&Image| Export::new(store, image, Compression::Gzip, threads());
+    Ok(images.iter().map(export).collect::<Result<_, _>>()?)
+}
+
 fn oci_layout(
     store: &Store,
-    image: &Image,
+    images: &[&Image],
     tags: &[Reference],
     directory: &Path,
 ) -> Result<(), Failure> {
-    let export = Export::new(store, image, Compression::Gzip, threads())?;
+    let exports = exports(store, images)?;
     fs::create_dir_all(directory)?;
     Ok(layout::write_directory(
         directory,
-        &export,
+        &exports,
         name_of(tags).as_deref(),
     )?)
 }
 
 fn oci_archive<W: Write>(
     store: &Store,
-    image: &Image,
+    images: &[&Image],
     tags: &[Reference],
     out: W,
 ) -> Result<W, Failure> {
-    let export = Export::new(store, image, Compression::Gzip, threads())?;
+    let exports = exports(store, images)?;
     Ok(layout::write_archive(
         out,
-        &export,
+        &exports,
         name_of(tags).as_deref(),
     )?)
 }
 
-/// The whole image as one tree, ready to be written.
+/// The whole image as one tree, ready to be written to `destination`.
 fn files(
     store: &Store,
     image: &Image,
+    destination: &str,
     write: impl FnOnce(&CopyPlan<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let layers: Vec<DiffId> = image.layers().iter().map(|layer| layer.diff_id).collect();
     let view = view_of(store, &layers).map_err(|failure| Failure::from(failure.message.clone()))?;
     let request = CopyRequest {
         sources: &[CopySource::Path("/")],
-        destination: "/",
+        destination,
         owner: Owner::Kept,
         chmod: None,
         parents: false,

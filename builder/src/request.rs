@@ -22,8 +22,8 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--target`.
     pub target: Option<String>,
-    /// `--platform`.
-    pub platform: Platform,
+    /// `--platform`: at least one, each once. Several make an index.
+    pub platforms: Vec<Platform>,
     /// `--label`, in order.
     pub labels: Vec<(String, String)>,
     /// `--annotation`, in order.

@@ -65,6 +65,9 @@ pub enum ImageError {
     /// An index was found where one image's manifest has to be.
     #[error("read image {0}: it is an index of several images")]
     IsIndex(Digest),
+    /// One image's manifest was found where an index has to be.
+    #[error("read index {0}: it is the manifest of one image")]
+    NoIndex(Digest),
     /// No image of the index is for the platform.
     #[error("find an image for {wanted} in index {digest}: it has {offered}")]
     NoPlatform {
@@ -241,6 +244,14 @@ impl Image {
             self.digest,
             self.manifest_bytes.len() as u64,
         )
+    }
+
+    /// The descriptor of the manifest in an index.
+    pub fn entry(&self) -> Descriptor {
+        Descriptor {
+            platform: Some(self.config.platform()),
+            ..self.descriptor()
+        }
     }
 
     /// The sum of the layers' sizes as the manifest gives them.

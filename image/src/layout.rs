@@ -3,6 +3,7 @@
 //! Invariant: reading trusts only what `index.json` leads to by digest; writing publishes `index.json` last, so a layout is
 //! the old one or the new one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,11 +11,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::export::Export;
+use crate::export::{Export, ExportBlob};
 use crate::image::{BlobError, BlobSource, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver, take_layer};
 use crate::json::{self, DOCUMENT_MAX, DocumentError};
 use crate::manifest::{Descriptor, Document, Index};
+use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::store::{Store, StoreError};
 use crate::tarball::{ArchiveError, Tarball, TarballWriter};
@@ -257,25 +259,41 @@ fn at(operation: &'static str, path: &Path, source: io::Error) -> LayoutError {
     }
 }
 
-fn entry(export: &Export<'_>, name: Option<&str>) -> Descriptor {
-    let mut entry = export.image().descriptor();
-    entry.platform = Some(export.image().config().platform());
+/// What a layout lists: one image, or the index of several, whose document is a blob of the layout then.
+fn entry(exports: &[Export<'_>], name: Option<&str>) -> (Descriptor, Option<Vec<u8>>) {
+    let (mut entry, index) = match exports {
+        [export] => (export.image().entry(), None),
+        several => {
+            let bytes = Index::of(several.iter().map(Export::image)).to_bytes();
+            (Descriptor::of(MediaType::OciIndex, &bytes), Some(bytes))
+        }
+    };
     entry
         .annotations
         .extend(name.map(|name| (REF_NAME.to_owned(), name.to_owned())));
-    entry
+    (entry, index)
 }
 
-/// Writes an image into a layout directory; other images that are there stay, an entry of the same name is replaced.
+/// The blobs of all images, each once.
+fn blobs<'e>(exports: &'e [Export<'_>]) -> impl Iterator<Item = ExportBlob<'e>> {
+    let mut seen = BTreeSet::new();
+    exports
+        .iter()
+        .flat_map(Export::blobs)
+        .filter(move |blob| seen.insert(*blob.digest()))
+}
+
+/// Writes an image, or an index of several, into a layout directory; other images that are there stay, an entry of the same name
+/// is replaced.
 ///
 /// # Errors
 /// When something cannot be written, or the directory is something else.
 pub fn write_directory(
     directory: &Path,
-    export: &Export<'_>,
+    exports: &[Export<'_>],
     name: Option<&str>,
 ) -> Result<(), LayoutError> {
-    let blobs = directory.join("blobs/sha256");
+    let place = directory.join("blobs/sha256");
     let mut index = match fs::exists(directory.join("oci-layout")) {
         Ok(true) => Layout::open(directory)?.index,
         Ok(false) => Index::new(Vec::new()),
@@ -286,13 +304,18 @@ pub fn write_directory(
         // Nobody's files are mixed with ours: what is here must be a layout.
         Layout::open(directory)?;
     }
-    fs::create_dir_all(&blobs).map_err(|source| at("create directory", &blobs, source))?;
-    for blob in export.blobs() {
-        let target = directory.join("blobs").join(blob.digest().blob_path());
-        let content = blob.open()?;
-        write_file(&target, content).map_err(|source| at("write", &target, source))?;
+    fs::create_dir_all(&place).map_err(|source| at("create directory", &place, source))?;
+    let write = |digest: &Digest, content: &mut dyn Read| {
+        let target = place.join(digest.hex());
+        write_file(&target, content).map_err(|source| at("write", &target, source))
+    };
+    for blob in blobs(exports) {
+        write(blob.digest(), &mut blob.open()?)?;
     }
-    let new = entry(export, name);
+    let (new, document) = entry(exports, name);
+    if let Some(bytes) = document {
+        write(&new.digest, &mut &bytes[..])?;
+    }
     index.manifests.retain(|old| {
         old.digest != new.digest && name.is_none_or(|name| names(old).all(|old| old != name))
     });
@@ -322,13 +345,13 @@ fn write_file(path: &Path, mut content: impl Read) -> io::Result<()> {
     })
 }
 
-/// Writes an image as an oci-archive.
+/// Writes an image, or an index of several, as an oci-archive.
 ///
 /// # Errors
 /// When `out` cannot be written or a layer cannot be read.
 pub fn write_archive<W: Write>(
     out: W,
-    export: &Export<'_>,
+    exports: &[Export<'_>],
     name: Option<&str>,
 ) -> Result<W, LayoutError> {
     let write = |source| at("write", Path::new("the oci-archive"), source);
@@ -336,17 +359,23 @@ pub fn write_archive<W: Write>(
     archive
         .file("oci-layout", LAYOUT_FILE.len() as u64, LAYOUT_FILE)
         .map_err(write)?;
-    let index = Index::new(vec![entry(export, name)]).to_bytes();
+    let (entry, document) = entry(exports, name);
+    let index = Index::new(vec![entry.clone()]).to_bytes();
     archive
         .file("index.json", index.len() as u64, &index[..])
         .map_err(write)?;
     for directory in ["blobs/", "blobs/sha256/"] {
         archive.directory(directory).map_err(write)?;
     }
-    for blob in export.blobs() {
-        let name = format!("blobs/sha256/{}", blob.digest().hex());
+    let blob = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
+    for content in blobs(exports) {
         archive
-            .file(&name, blob.size(), blob.open()?)
+            .file(&blob(content.digest()), content.size(), content.open()?)
+            .map_err(write)?;
+    }
+    if let Some(bytes) = document {
+        archive
+            .file(&blob(&entry.digest), entry.size, &bytes[..])
             .map_err(write)?;
     }
     archive.finish().map_err(write)

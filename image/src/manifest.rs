@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::image::Image;
 use crate::json::{self, DocumentError, null_is_default};
 use crate::media_type::MediaType;
 use crate::platform::Platform;
@@ -236,6 +237,16 @@ impl Index {
     /// The document's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         json::write(self)
+    }
+
+    /// An OCI index of images, each with its platform.
+    pub fn of<'a>(images: impl IntoIterator<Item = &'a Image>) -> Self {
+        Self::new(images.into_iter().map(Image::entry).collect())
+    }
+
+    /// The digest of the document.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_bytes())
     }
 
     /// The manifest that fits the platform best; of equals the first.

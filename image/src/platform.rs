@@ -52,6 +52,16 @@ impl Platform {
         Self::linux(std::env::consts::ARCH)
     }
 
+    /// Whether `machine` executes programs for this platform by itself. Old images do not say what they are for.
+    pub fn is_native_to(&self, machine: &Self) -> bool {
+        self.architecture.is_empty()
+            || self.architecture == machine.architecture
+            || matches!(
+                (machine.architecture.as_str(), self.architecture.as_str()),
+                ("amd64", "386") | ("arm64", "arm")
+            )
+    }
+
     /// Whether an image for `offered` runs here; the lower the number, the better the fit.
     ///
     /// An arm variant below the wanted one runs too (containerd's platform matcher has the same order).
@@ -193,6 +203,14 @@ mod tests {
         ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn machines_run_their_own_programs_and_those_of_their_forebears() {
+        let native = |image: &str, machine| platform(image).is_native_to(&platform(machine));
+        assert!(native("linux/amd64/v3", "linux/amd64") && native("linux/386", "linux/amd64"));
+        assert!(native("linux/arm/v7", "linux/arm64"));
+        assert!(!native("linux/arm64", "linux/amd64") && !native("linux/amd64", "linux/386"));
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn a_layout_directory_comes_back_the_same_in_every_compression() {
     for compression in FORMATS {
         let export = Export::new(&from, &image, compression, threads(2)).unwrap();
         let path = directory.path().join(format!("layout-{compression}"));
-        write_directory(&path, &export, Some("v1")).unwrap();
+        write_directory(&path, std::slice::from_ref(&export), Some("v1")).unwrap();
         let into = store(directory.path(), &format!("into-{compression}"));
         let layout = Layout::open(&path).unwrap();
         for wanted in [
@@ -96,7 +96,7 @@ fn archives_do_not_depend_on_the_number_of_threads() {
     for compression in FORMATS {
         let archive = |n| {
             let export = Export::new(&from, &image, compression, threads(n)).unwrap();
-            write_archive(Vec::new(), &export, Some("v1")).unwrap()
+            write_archive(Vec::new(), std::slice::from_ref(&export), Some("v1")).unwrap()
         };
         assert!(archive(1) == archive(3), "{compression}");
     }
@@ -109,7 +109,12 @@ fn an_oci_archive_comes_back() {
     let image = sample(&from, &[b"one", b"two"]);
     let export = Export::new(&from, &image, Compression::Gzip, threads(2)).unwrap();
     let path = directory.path().join("a.tar");
-    write_archive(fs::File::create(&path).unwrap(), &export, None).unwrap();
+    write_archive(
+        fs::File::create(&path).unwrap(),
+        std::slice::from_ref(&export),
+        None,
+    )
+    .unwrap();
     let into = store(directory.path(), "into");
     let back = Layout::open(&path)
         .unwrap()
@@ -173,9 +178,9 @@ fn two_images_share_a_layout_and_a_name_is_replaced() {
         .unwrap()
     };
     let (one, two, three) = (export(b"1"), export(b"2"), export(b"3"));
-    write_directory(&path, &one, Some("a")).unwrap();
-    write_directory(&path, &two, Some("b")).unwrap();
-    write_directory(&path, &three, Some("a")).unwrap();
+    write_directory(&path, std::slice::from_ref(&one), Some("a")).unwrap();
+    write_directory(&path, std::slice::from_ref(&two), Some("b")).unwrap();
+    write_directory(&path, std::slice::from_ref(&three), Some("a")).unwrap();
     let layout = Layout::open(&path).unwrap();
     assert_eq!(layout.entries().len(), 2);
     assert_eq!(
@@ -209,7 +214,7 @@ fn somebody_elses_directory_does_not_become_a_layout() {
     let home = directory.path().join("home");
     fs::create_dir(&home).unwrap();
     fs::write(home.join("letter"), "dear").unwrap();
-    assert!(write_directory(&home, &export, None).is_err());
+    assert!(write_directory(&home, std::slice::from_ref(&export), None).is_err());
     assert_eq!(fs::read_dir(&home).unwrap().count(), 1);
 }
 
@@ -223,7 +228,7 @@ fn s53_a_wrong_blob_in_a_layout_is_refused_and_nothing_is_stored() {
         let digests: Vec<_> = export.blobs().map(|blob| *blob.digest()).collect();
         for (at, digest) in digests.iter().enumerate() {
             let path = directory.path().join(format!("layout-{compression}-{at}"));
-            write_directory(&path, &export, None).unwrap();
+            write_directory(&path, std::slice::from_ref(&export), None).unwrap();
             let blob = path.join("blobs").join(digest.blob_path());
             let mut bytes = fs::read(&blob).unwrap();
             let last = bytes.len() - 1;
@@ -255,7 +260,7 @@ fn a_missing_blob_is_named() {
     )
     .unwrap();
     let path = directory.path().join("layout");
-    write_directory(&path, &export, None).unwrap();
+    write_directory(&path, std::slice::from_ref(&export), None).unwrap();
     let layer = export.image().layers()[0].descriptor.digest;
     fs::remove_file(path.join("blobs").join(layer.blob_path())).unwrap();
     let into = store(directory.path(), "into");
@@ -349,7 +354,7 @@ fn a_truncated_archive_is_refused() {
         threads(1),
     )
     .unwrap();
-    let bytes = write_archive(Vec::new(), &export, None).unwrap();
+    let bytes = write_archive(Vec::new(), std::slice::from_ref(&export), None).unwrap();
     let path = directory.path().join("cut.tar");
     for len in (0..bytes.len() - 1536).step_by(997) {
         fs::write(&path, &bytes[..len]).unwrap();
@@ -403,7 +408,7 @@ fn an_observer_sees_each_new_layer_once_and_may_refuse_it() {
     let path = directory.path().join("layout");
     write_directory(
         &path,
-        &Export::new(&from, &image, Compression::Zstd, threads(1)).unwrap(),
+        &[Export::new(&from, &image, Compression::Zstd, threads(1)).unwrap()],
         None,
     )
     .unwrap();

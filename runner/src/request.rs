@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use image::Platform;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,6 +15,8 @@ use crate::userns::UsernsMode;
 pub struct RunRequest {
     /// The image: a name, an id, the beginning of an id, or a digest.
     pub image: String,
+    /// Which image of an index; this machine's by default.
+    pub platform: Option<Platform>,
     /// What runs.
     pub program: Program,
     /// What is mounted beside the image.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use image::{Store, StoreError};
+use image::{Image, Platform, Store, StoreError};
 use sandbox::{Errno, Session, SessionError, SessionPlan};
 use thiserror::Error;
 
@@ -58,6 +58,22 @@ pub enum RunError {
     /// The session is gone without a word.
     #[error("hear from the container's session")]
     Lost(#[source] io::Error),
+    /// The image is not for the platform that was asked for.
+    #[error("find an image for {wanted}: this one is for {platform}")]
+    OtherPlatform {
+        /// The image's.
+        platform: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// This machine cannot execute the image's programs.
+    #[error("run the image: it is for {platform}, and this machine is {machine}")]
+    ForeignPlatform {
+        /// The image's.
+        platform: String,
+        /// This machine's.
+        machine: String,
+    },
     /// The container could not be made.
     #[error("make the container")]
     Container(#[source] Cause),
@@ -125,7 +141,7 @@ fn in_session(
     if let Some(volume) = volumes.find(|volume| !volume.source.is_absolute()) {
         return Err(RunError::RelativeVolume(volume.source.clone()));
     }
-    let image = store.image(&store.resolve(&request.image)?)?;
+    let image = image_of(request, store)?;
     let job = RunJob {
         store: store.path().to_owned(),
         digest: *image.digest(),
@@ -143,6 +159,27 @@ fn in_session(
     }
     // After its last message the session has only to end, its work area is gone: nobody waits for that.
     result
+}
+
+/// The image of the request, if this machine can run it.
+fn image_of(request: &RunRequest, store: &Store) -> Result<Image, RunError> {
+    let machine = Platform::host();
+    let wanted = request.platform.as_ref().unwrap_or(&machine);
+    let image = store.image_for(&store.resolve(&request.image)?, wanted)?;
+    let platform = image.config().platform();
+    if request.platform.is_some() && wanted.fit(&platform).is_none() {
+        return Err(RunError::OtherPlatform {
+            platform: platform.to_string(),
+            wanted: wanted.to_string(),
+        });
+    }
+    if !platform.is_native_to(&machine) {
+        return Err(RunError::ForeignPlatform {
+            platform: platform.to_string(),
+            machine: machine.to_string(),
+        });
+    }
+    Ok(image)
 }
 
 fn follow(socket: &UnixStream, job: RunJob, events: &dyn Fn(RunEvent)) -> Result<i32, RunError> {

@@ -1,7 +1,7 @@
 //! `rbuild build`: raw arguments ([`BuildArgs`]) to settings ([`BuildSettings`]). The invariant: a setting that reaches the builder is complete and valid; only the
 //! files themselves (Containerfile, context, ignore file) are still to be read, by [`crate::commands`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use builder::{Output, UserPolicy};
@@ -82,9 +82,13 @@ struct ImageArgs {
     /// Build everything anew
     #[arg(long)]
     no_cache: bool,
-    /// Build for this platform [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<Platform>,
+    /// Build for these platforms, as an index where there are several; repeatable [default: this machine's]
+    #[arg(
+        long = "platform",
+        value_name = "OS/ARCH[/VARIANT],...",
+        value_delimiter = ','
+    )]
+    platforms: Vec<Platform>,
     /// A label of the image; repeatable
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -194,11 +198,18 @@ impl BuildArgs {
     /// # Errors
     /// The first argument that makes no sense, by name.
     pub(crate) fn settings(self, here: &Surroundings) -> Result<BuildSettings, Failure> {
+        let (image, results) = (self.image.settings(here)?, self.results.settings(here)?);
+        let single = |output: &Output| matches!(output, Output::DockerArchive(_));
+        if image.platforms.len() > 1 && results.outputs.iter().any(single) {
+            return Err(Failure::usage(
+                "--output type=docker: a docker archive holds the image of one platform; type=oci holds them all",
+            ));
+        }
         Ok(BuildSettings {
             sources: self.sources.settings()?,
-            image: self.image.settings(here)?,
+            image,
             isolation: self.isolation.settings(),
-            results: self.results.settings(here)?,
+            results,
             registry: self.registry.settings(here)?,
             dry_run: self.dry_run,
         })
@@ -271,7 +282,7 @@ impl ImageArgs {
         Ok(ImageSettings {
             target: self.target,
             build_args,
-            platform: self.platform.unwrap_or_else(Platform::host),
+            platforms: each_once(self.platforms),
             labels: pairs("--label", &self.labels)?,
             annotations: pairs("--annotation", &self.annotations)?,
             no_cache: self.no_cache,
@@ -336,6 +347,16 @@ impl ResultArgs {
             progress,
         })
     }
+}
+
+/// The platforms in the order of their first mention; this machine's, if there is none.
+fn each_once(mut platforms: Vec<Platform>) -> Vec<Platform> {
+    let mut seen = BTreeSet::new();
+    platforms.retain(|platform| seen.insert(platform.clone()));
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    platforms
 }
 
 fn is_dash(path: &Path) -> bool {

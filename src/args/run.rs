@@ -53,6 +53,9 @@ struct ProcessArgs {
     /// Start in this directory
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
+    /// Of an index, run the image for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<image::Platform>,
     /// Run as this user
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
@@ -115,6 +118,7 @@ impl RunArgs {
         let mut words = self.words.into_iter();
         let request = RunRequest {
             image: words.next().unwrap_or_default(),
+            platform: self.process.platform.clone(),
             program: self.process.settings(words.collect(), here)?,
             mounts: self.files.settings()?,
             userns: match &self.isolation.userns {

@@ -43,6 +43,9 @@ pub(crate) struct InspectArgs {
     /// How to write it
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    /// Of an index, the image for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<image::Platform>,
     /// List the files of the image
     #[arg(long, conflicts_with = "format")]
     pub files: bool,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use builder::{
-    BuildError, BuildEvent, BuildRequest, Built, Cancel, Host, Network, Output, StepFailure,
+    BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Host, Network, Output,
+    StepFailure,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
-use image::{Reference, Store};
+use image::{Platform, Reference, Store};
 
 use super::containerfile::{Inputs, read};
 use crate::args::build::{BuildSettings, Results};
@@ -99,8 +100,7 @@ impl Build<'_> {
         };
         let events = |event: BuildEvent| self.display.event(&event);
         let result = if self.settings.dry_run {
-            builder::plan(request, &host, &events)
-                .map(|planned| Outcome::Plan(planned.plan.to_string()))
+            builder::plan(request, &host, &events).map(|planned| Outcome::Plan(planned.to_string()))
         } else {
             builder::build(request, &host, &events).map(|built| Outcome::Built(Box::new(built)))
         };
@@ -115,17 +115,22 @@ impl Build<'_> {
     /// files is left to its first start: unpacking it would take as long as the build. Where it is not possible the image is
     /// as good: `rbuild run` unpacks it, or says what is missing.
     fn make_ready(&self, request: &BuildRequest, store: &Store, built: &Built) {
-        if !built.packed || request.tags.is_empty() || !request.outputs.contains(&Output::Store) {
+        let machine = Platform::host();
+        let native = |one: &&BuiltImage| machine.fit(&one.image.config().platform()).is_some();
+        let Some(native) = built.images.iter().find(native) else {
+            return;
+        };
+        if !native.packed || request.tags.is_empty() || !request.outputs.contains(&Output::Store) {
             return;
         }
-        let entries = built.image.layers().iter().map(|layer| {
+        let entries = native.image.layers().iter().map(|layer| {
             rootfs::trees::layer_index(store, &layer.diff_id).map_or(0, |index| index.records.len())
         });
         if entries.sum::<usize>() > READY_ENTRIES {
             return;
         }
         let run = runner::RunRequest {
-            image: built.image.digest().to_string(),
+            image: native.image.digest().to_string(),
             ..runner::RunRequest::default()
         };
         let plan = host::execution(self.here, self.place).and_then(host::Execution::required);
@@ -153,7 +158,7 @@ impl Build<'_> {
             named_contexts: self.settings.sources.named.clone(),
             build_args: image.build_args,
             target: image.target,
-            platform: image.platform,
+            platforms: image.platforms,
             labels: image.labels,
             annotations: image.annotations,
             no_cache: image.no_cache,
@@ -207,7 +212,11 @@ impl Build<'_> {
         if matches!(self.progress(), Progress::Quiet | Progress::Json) {
             return;
         }
-        let user = match built.image.config().config.user.as_str() {
+        for (platform, one) in several(built) {
+            show::eprint(&format!("{platform}: {}\n", one.image.digest()));
+        }
+        let first = &built.images[0].image;
+        let user = match first.config().config.user.as_str() {
             "" => "root".to_owned(),
             user => show::escape(user),
         };
@@ -217,8 +226,8 @@ impl Build<'_> {
             .collect();
         show::eprint(&format!(
             "built {}{names}: {}, user {user}, {}\n",
-            built.image.digest(),
-            human_size(built.size),
+            built.digest(),
+            human_size(built.images.iter().map(|one| one.size).sum()),
             show::human_duration(started.elapsed()),
         ));
     }
@@ -227,7 +236,7 @@ impl Build<'_> {
         let Results {
             outputs, iidfile, ..
         } = &self.settings.results;
-        let id = built.image.id().to_string();
+        let id = built.id().to_string();
         if let Some(path) = iidfile {
             std::fs::write(path, &id).map_err(|error| {
                 let what = format!("write the image's id to {}", path.display());
@@ -248,6 +257,12 @@ impl Build<'_> {
         let event = serde_json::json!({ "event": "failed", "exit-code": failure.code(), "message": failure.text() });
         Failure::silent(failure.code()).excerpt(event.to_string())
     }
+}
+
+/// The images of an index, with their platforms.
+fn several(built: &Built) -> impl Iterator<Item = (Platform, &BuiltImage)> {
+    let images = built.index.iter().flat_map(|_| &built.images);
+    images.map(|one| (one.image.config().platform(), one))
 }
 
 enum Outcome {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{DiffId, Image, Store};
+use image::{DiffId, Digest, Image, Index, Store};
 use rootfs::listing::{Detail, Listing};
 use rootfs::{LayerContents, View};
 use serde::Serialize;
@@ -30,7 +30,20 @@ struct Inspected<'a> {
 /// Shows one image.
 pub(super) fn inspect(args: &InspectArgs, place: &Path) -> Result<(), Failure> {
     let store = Store::open(place)?;
-    let digest = store.resolve(&args.image)?;
+    let mut digest = store.resolve(&args.image)?;
+    if let Some(index) = store.index(&digest)? {
+        match &args.platform {
+            None if args.files => {
+                let offered = index.platforms().join(", ");
+                return Err(Failure::usage(format!(
+                    "{} is an index; --platform chooses one of {offered}",
+                    args.image
+                )));
+            }
+            None => return inspect_index(args.format, &store, &digest, &index),
+            Some(platform) => digest = *store.image_for(&digest, platform)?.digest(),
+        }
+    }
     let image = store.image(&digest)?;
     if args.files {
         return print(&files(store, &image)?);
@@ -51,6 +64,49 @@ pub(super) fn inspect(args: &InspectArgs, place: &Path) -> Result<(), Failure> {
         Format::Json => print_json(&inspected),
         Format::Text => print(&text(&inspected, &image)),
     }
+}
+
+/// An index as programs see it.
+#[derive(Serialize)]
+struct InspectedIndex<'a> {
+    id: String,
+    digest: String,
+    names: Vec<String>,
+    index: &'a Index,
+}
+
+fn inspect_index(
+    format: Format,
+    store: &Store,
+    digest: &Digest,
+    index: &Index,
+) -> Result<(), Failure> {
+    let names = store.names()?.into_iter();
+    let inspected = InspectedIndex {
+        id: digest.to_string(),
+        digest: digest.to_string(),
+        names: names
+            .filter(|(_, target)| target == digest)
+            .map(|(name, _)| name.to_string())
+            .collect(),
+        index,
+    };
+    if format == Format::Json {
+        return print_json(&inspected);
+    }
+    let mut out = format!("{:<12}{digest}\n", "index");
+    for name in &inspected.names {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{:<12}{name}", "name");
+    }
+    for entry in &index.manifests {
+        let platform = entry
+            .platform
+            .as_ref()
+            .map_or("-".to_owned(), ToString::to_string);
+        let _ = writeln!(out, "{:<12}{} {}", "image", entry.digest, escape(&platform));
+    }
+    print(&out)
 }
 
 fn text(inspected: &Inspected<'_>, image: &Image) -> String {
@@ -74,14 +130,7 @@ fn text(inspected: &Inspected<'_>, image: &Image) -> String {
     for name in &inspected.names {
         line("name", name.clone());
     }
-    line(
-        "platform",
-        format!(
-            "{}/{}",
-            escape(&image.config().os),
-            escape(&image.config().architecture)
-        ),
-    );
+    line("platform", escape(&image.config().platform().to_string()));
     line(
         "created",
         or_dash(image.config().created.as_deref().unwrap_or_default()),

@@ -31,13 +31,20 @@ pub(super) fn rmi(args: &RmiArgs, place: &Path) -> Result<(), Failure> {
 fn remove_name(store: &Store, name: &Reference, digest: &Digest) -> Result<(), Failure> {
     store.untag(name)?;
     print(&format!("untagged {}\n", name.familiar()))?;
-    if store.names()?.iter().any(|(_, target)| target == digest) {
+    if store.names()?.iter().any(|(_, target)| target == digest)
+        || store.indexed()?.contains(digest)
+    {
         return Ok(());
     }
     remove_image(store, digest)
 }
 
 fn remove_image(store: &Store, digest: &Digest) -> Result<(), Failure> {
-    store.remove_image(digest)?;
+    if store.index(digest).is_ok_and(|index| index.is_some()) {
+        store.remove_index(digest)?;
+    } else {
+        store.check_in_no_index(digest)?;
+        store.remove_image(digest)?;
+    }
     print(&format!("removed {digest}\n"))
 }

@@ -16,6 +16,7 @@ mod build_copy;
 mod build_degrees;
 mod build_layers;
 mod build_outputs;
+mod build_platforms;
 mod build_replace;
 mod build_run;
 mod build_sandbox;

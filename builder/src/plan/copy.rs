@@ -57,7 +57,7 @@ impl StageEvaluator<'_, '_> {
 
     fn source(&self, meaning: &Meaning) -> Option<CopyFrom> {
         match meaning {
-            Meaning::Scratch => None,
+            Meaning::Scratch(_) => None,
             Meaning::Stage(index) => Some(CopyFrom::Stage(StageId(*index))),
             Meaning::Directory(name) => Some(CopyFrom::NamedContext(name.clone())),
             Meaning::Image(wanted) => self

@@ -84,10 +84,9 @@ impl Evaluation<'_> {
         findings: &mut Findings,
     ) -> Option<(Base, State)> {
         match self.stages.base(index)? {
-            Meaning::Scratch => Some((
-                Base::Scratch,
-                State::new(ImageConfig::new(self.options.platform)),
-            )),
+            Meaning::Scratch(platform) => {
+                Some((Base::Scratch, State::new(ImageConfig::new(platform))))
+            }
             Meaning::Stage(base) => {
                 let mut state = ends.get(base)?.clone();
                 state.image.config.on_build.clear();
@@ -119,7 +118,8 @@ impl Evaluation<'_> {
         let place = self.stages.opening(index).image.span;
         let (found, asked) = (config.platform(), &wanted.key.platform);
         // Old images do not say what they are for.
-        if !found.architecture.is_empty() && asked.fit(&found).is_none() {
+        let fits = found.architecture.is_empty() || asked.fit(&found).is_some();
+        if !fits {
             let message = format!("{} is for {found}, not for {asked}", wanted.name);
             findings.push(Diagnostic::warning(
                 "InvalidBaseImagePlatform",
@@ -129,7 +129,7 @@ impl Evaluation<'_> {
         }
         // Only what the OCI specification and Docker's own instructions define is inherited: fields such as `container_config`,
         // `Hostname` or `Image` tell how the base was made, not how its children are.
-        let mut inherited = ImageConfig::new(self.options.platform);
+        let mut inherited = ImageConfig::new(if fits { asked } else { &found });
         inherited.author.clone_from(&config.author);
         inherited.config = config.config.clone();
         inherited

@@ -60,13 +60,15 @@ pub struct PlanOptions<'a> {
     pub source_date_epoch: Option<i64>,
 }
 
-impl<'a> From<&'a BuildRequest> for PlanOptions<'a> {
-    fn from(request: &'a BuildRequest) -> Self {
+impl<'a> PlanOptions<'a> {
+    /// Those of a request, for one of its platforms.
+    #[must_use]
+    pub fn of(request: &'a BuildRequest, platform: &'a Platform) -> Self {
         Self {
             build_args: &request.build_args,
             named_contexts: &request.named_contexts,
             target: request.target.as_deref(),
-            platform: &request.platform,
+            platform,
             build_platform: Platform::host(),
             labels: &request.labels,
             allow_host_network: request.allow_host_network,

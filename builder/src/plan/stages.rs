@@ -15,8 +15,8 @@ use containerfile::suggest::suggestion;
 /// What a name in `FROM` or `--from` means.
 #[derive(Clone, Debug)]
 pub(super) enum Meaning {
-    /// Nothing to start from.
-    Scratch,
+    /// Nothing to start from, and for which machine.
+    Scratch(Platform),
     /// An earlier stage.
     Stage(usize),
     /// An image.
@@ -286,7 +286,7 @@ impl<'a> Stages<'a> {
     ) -> Checked<Meaning> {
         let name = self.base_name(from, globals)?;
         if name == "scratch" {
-            return Ok(Meaning::Scratch);
+            return Ok(Meaning::Scratch(platform));
         }
         if let Some(index) = self.position(&name, self.all.len()) {
             return Ok(self.alias(index));

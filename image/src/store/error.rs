@@ -81,6 +81,14 @@ pub enum StoreErrorKind {
     /// No image has that name, id or digest.
     #[error("find image {0}: there is none in the store")]
     NoImage(String),
+    /// An index needs the image.
+    #[error("remove image {image}: it is part of {index}, which goes as a whole")]
+    InIndex {
+        /// The image.
+        image: Digest,
+        /// The index's name, or else its digest.
+        index: String,
+    },
     /// A blob is missing or damaged.
     #[error(transparent)]
     Blob(#[from] BlobError),

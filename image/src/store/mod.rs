@@ -4,7 +4,7 @@
 //! format                 the layout's version
 //! gc.lock                shared: noting what is in use; exclusive: deleting
 //! blobs/sha256/HEX       manifests, configurations and layers as uncompressed tars (named by diff id)
-//! images/HEX             one record for each image, named by its manifest's digest
+//! images/HEX             one record for each image or index, named by its manifest's digest
 //! refs/HEX               one record for each name: the manifest's digest and the name
 //! leases/PID-N           what a running rbuild uses; locked for as long as it lives
 //! locks/HEX              held while that blob is being fetched, so that it is fetched once
@@ -20,6 +20,7 @@
 
 mod blob;
 mod error;
+mod indexes;
 mod lease;
 mod prune;
 mod records;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use blob::{BlobWriter, Claim, VerifiedBlob};
 pub use error::{StoreError, StoreErrorKind};
+pub use indexes::StoredIndex;
 pub use prune::{Dangling, Pruned, Sweep};
 pub use records::StoredImage;
 

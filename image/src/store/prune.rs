@@ -10,6 +10,7 @@ use super::error::At;
 use super::lease::entry_line;
 use super::{Area, Store, StoreError};
 use crate::digest::Digest;
+use crate::reference::Reference;
 
 /// What happens to images without a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +24,13 @@ pub enum Dangling {
 /// What a prune did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Images without a name that were removed.
+    /// Images and indexes without a name that were removed.
     pub images: Vec<Digest>,
     /// How many blobs were removed.
     pub blobs: u64,
     /// Their size.
     pub bytes: u64,
-    /// Images that are damaged; their blobs do not count as used, so that they can be fetched again.
+    /// Images and indexes that are damaged; their blobs do not count as used, so that they can be fetched again.
     pub damaged: Vec<Digest>,
 }
 
@@ -74,9 +75,12 @@ impl Store {
         let sweep = self.exclusive()?;
         let mut pruned = Pruned::default();
         let mut used = BTreeSet::new();
+        let unwanted = |digest: &Digest, names: &[Reference]| {
+            dangling == Dangling::Remove && names.is_empty() && !sweep.holds(digest)
+        };
+        let indexed = self.prune_indexes(&unwanted, &mut used, &mut pruned)?;
         for image in self.images()? {
-            if dangling == Dangling::Remove && image.names.is_empty() && !sweep.holds(&image.digest)
-            {
+            if !indexed.contains(&image.digest) && unwanted(&image.digest, &image.names) {
                 self.remove_image(&image.digest)?;
                 pruned.images.push(image.digest);
                 continue;
@@ -94,6 +98,29 @@ impl Store {
         })?;
         self.remove_idle_claims()?;
         Ok(pruned)
+    }
+
+    /// Returns the images of the indexes that stay.
+    fn prune_indexes(
+        &self,
+        unwanted: &dyn Fn(&Digest, &[Reference]) -> bool,
+        used: &mut BTreeSet<Digest>,
+        pruned: &mut Pruned,
+    ) -> Result<BTreeSet<Digest>, StoreError> {
+        let mut indexed = BTreeSet::new();
+        for stored in self.indexes()? {
+            if unwanted(&stored.digest, &stored.names) {
+                self.remove_image(&stored.digest)?;
+                pruned.images.push(stored.digest);
+                continue;
+            }
+            match self.read_index(&stored.digest) {
+                Ok(index) => indexed.extend(index.manifests.iter().map(|entry| entry.digest)),
+                Err(_) => pruned.damaged.push(stored.digest),
+            }
+            used.insert(stored.digest);
+        }
+        Ok(indexed)
     }
 
     fn remove_unused(

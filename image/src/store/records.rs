@@ -16,6 +16,27 @@ use crate::reference::Reference;
 /// The shortest beginning of an id that is looked up.
 const PREFIX_MIN: usize = 4;
 
+/// The whole record of an index.
+const INDEX: &str = "index\n";
+
+/// What a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One image, with its id.
+    Image(ImageId),
+    /// Images for several platforms.
+    Index,
+}
+
+impl Kind {
+    fn parse(text: &str) -> Option<Self> {
+        if text == INDEX {
+            return Some(Self::Index);
+        }
+        text.trim_end().parse().ok().map(Self::Image)
+    }
+}
+
 /// An image in the store and its names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredImage {
@@ -41,11 +62,7 @@ impl Store {
         self.put(image.config_bytes())?;
         self.put(image.manifest_bytes())?;
         self.settle()?;
-        let record = format!("{}\n", image.id());
-        self.write_record(
-            &format!("images/{}", image.digest().hex()),
-            record.as_bytes(),
-        )?;
+        self.write_kind(image.digest(), Kind::Image(image.id()))?;
         names
             .iter()
             .try_for_each(|name| self.write_name(name, image.digest()))
@@ -91,13 +108,26 @@ impl Store {
         Ok(names)
     }
 
-    /// All images, with their names, sorted by digest.
+    /// All images, those of indexes too, with their names, sorted by digest.
     ///
     /// # Errors
     /// When the records cannot be read.
     pub fn images(&self) -> Result<Vec<StoredImage>, StoreError> {
         let names = self.names()?;
-        let mut images = Vec::new();
+        let image = |(digest, kind)| match kind {
+            Kind::Index => None,
+            Kind::Image(id) => Some(StoredImage {
+                digest,
+                id,
+                names: names_of(&names, &digest),
+            }),
+        };
+        Ok(self.records()?.into_iter().filter_map(image).collect())
+    }
+
+    /// What there is a record of, sorted by digest.
+    pub(super) fn records(&self) -> Result<Vec<(Digest, Kind)>, StoreError> {
+        let mut records = Vec::new();
         for path in self.list("images")? {
             let damaged = || StoreErrorKind::DamagedRecord { path: path.clone() };
             let hex = path
@@ -105,23 +135,29 @@ impl Store {
                 .and_then(|name| name.to_str())
                 .ok_or_else(damaged)?;
             let digest: Digest = format!("sha256:{hex}").parse().map_err(|_| damaged())?;
-            let Some(text) = read_optional(&path)? else {
-                continue;
-            };
-            let id = text.trim_end().parse().map_err(|_| damaged())?;
-            let own = names
-                .iter()
-                .filter(|(_, target)| *target == digest)
-                .map(|(name, _)| name.clone())
-                .collect();
-            images.push(StoredImage {
-                digest,
-                id,
-                names: own,
-            });
+            if let Some(text) = read_optional(&path)? {
+                records.push((digest, Kind::parse(&text).ok_or_else(damaged)?));
+            }
         }
-        images.sort_by_key(|image| image.digest);
-        Ok(images)
+        records.sort_by_key(|(digest, _)| *digest);
+        Ok(records)
+    }
+
+    /// What a record is of.
+    pub(super) fn kind(&self, digest: &Digest) -> Result<Kind, StoreError> {
+        let path = self.image_record(digest);
+        let Some(text) = read_optional(&path)? else {
+            return Err(StoreErrorKind::NoImage(digest.to_string()).into());
+        };
+        Kind::parse(&text).ok_or_else(|| StoreErrorKind::DamagedRecord { path }.into())
+    }
+
+    pub(super) fn write_kind(&self, digest: &Digest, kind: Kind) -> Result<(), StoreError> {
+        let text = match kind {
+            Kind::Image(id) => format!("{id}\n"),
+            Kind::Index => INDEX.to_owned(),
+        };
+        self.write_record(&format!("images/{}", digest.hex()), text.as_bytes())
     }
 
     /// The manifest digest that a name points at here. A pinned name points at what it says, or at the image that was added
@@ -162,16 +198,23 @@ impl Store {
                 .bytes()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let begins = |digest: &Digest| hex && digest.hex().starts_with(prefix);
-        let images = self.images()?;
-        let matching: Vec<_> = images
+        let records = self.records()?;
+        let matching: Vec<_> = records
             .iter()
-            .filter(|image| begins(image.id.digest()) || begins(&image.digest))
+            .filter(|(digest, kind)| match kind {
+                Kind::Image(id) => begins(id.digest()) || begins(digest),
+                Kind::Index => begins(digest),
+            })
             .collect();
         match matching[..] {
             [] => Err(StoreErrorKind::NoImage(text.chars().take(100).collect()).into()),
-            [image] => Ok(image.digest),
+            [(digest, _)] => Ok(*digest),
             // Several manifests of one configuration are one image to the user.
-            [first, ..] if matching.iter().all(|image| image.id == first.id) => Ok(first.digest),
+            [(first, Kind::Image(id)), ..]
+                if matching.iter().all(|(_, kind)| *kind == Kind::Image(*id)) =>
+            {
+                Ok(*first)
+            }
             _ => Err(StoreErrorKind::Ambiguous {
                 prefix: text.to_owned(),
                 count: matching.len(),
@@ -209,7 +252,7 @@ impl Store {
         Ok(Image::from_parts(manifest, config)?)
     }
 
-    /// Removes an image's record and all of its names; its blobs go with the next prune. Says whether there was one.
+    /// Removes the record of an image or index and all of its names; its blobs go with the next prune. Says whether there was one.
     ///
     /// # Errors
     /// When a record cannot be removed.
@@ -228,7 +271,7 @@ impl Store {
         self.join("refs").join(Digest::of(name.to_string()).hex())
     }
 
-    fn write_name(&self, name: &Reference, digest: &Digest) -> Result<(), StoreError> {
+    pub(super) fn write_name(&self, name: &Reference, digest: &Digest) -> Result<(), StoreError> {
         // A name that pins this manifest says everything itself.
         if name.digest() == Some(digest) {
             return Ok(());
@@ -283,6 +326,14 @@ impl Store {
             .map(|entry| Ok(entry.at("list", &directory)?.path()))
             .collect()
     }
+}
+
+pub(super) fn names_of(names: &[(Reference, Digest)], digest: &Digest) -> Vec<Reference> {
+    names
+        .iter()
+        .filter(|(_, target)| target == digest)
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn read_optional(path: &Path) -> Result<Option<String>, StoreError> {

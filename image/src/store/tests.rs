@@ -301,3 +301,83 @@ fn f01_derived_files_are_whole_and_their_beginnings_vanish_with_the_lease() {
     drop(store);
     assert_eq!(fs::read_dir(tmp).unwrap().count(), 0);
 }
+
+/// An index of two images that differ in their platform.
+fn index(store: &Store) -> (crate::Index, [Image; 2]) {
+    let images = ["amd64", "arm64"].map(|architecture| {
+        let mut config = ImageConfig::new(&Platform::linux(architecture));
+        let diff_id = store.put(architecture.as_bytes()).unwrap();
+        config.rootfs.diff_ids.push(DiffId::new(diff_id));
+        let layer = Descriptor::new(MediaType::OciLayer, diff_id, 5);
+        let image = Image::compose(&config, vec![layer], BTreeMap::new()).unwrap();
+        store.add_image(&image, &[]).unwrap();
+        image
+    });
+    (crate::Index::of(&images), images)
+}
+
+#[test]
+fn an_index_means_the_image_of_a_platform() {
+    let (_directory, store) = store();
+    let (index, [amd64, arm64]) = index(&store);
+    let name: Reference = "localhost/app:1".parse().unwrap();
+    let digest = store
+        .add_index(&index, std::slice::from_ref(&name))
+        .unwrap();
+    assert_eq!(store.resolve("localhost/app:1").unwrap(), digest);
+    assert_eq!(store.resolve(&digest.hex()[..8]).unwrap(), digest);
+    assert_eq!(store.index(&digest).unwrap(), Some(index));
+    assert_eq!(store.index(arm64.digest()).unwrap(), None);
+    let of = |platform| store.image_for(&digest, &Platform::linux(platform));
+    assert_eq!(of("amd64").unwrap(), amd64);
+    assert_eq!(of("arm64").unwrap(), arm64);
+    let error = of("riscv64").unwrap_err().to_string();
+    assert!(
+        error.contains("linux/riscv64") && error.contains("linux/amd64, linux/arm64"),
+        "{error}"
+    );
+    assert!(
+        store.image(&digest).is_err(),
+        "an index is no image by itself"
+    );
+}
+
+#[test]
+fn an_index_keeps_its_images_and_takes_them_along() {
+    let (_directory, store) = store();
+    let (index, [amd64, arm64]) = index(&store);
+    let name: Reference = "localhost/app:1".parse().unwrap();
+    let digest = store.add_index(&index, &[name]).unwrap();
+    let kept: Reference = "localhost/mine:1".parse().unwrap();
+    store.tag(&kept, amd64.digest()).unwrap();
+    let path = store.path().to_owned();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(
+        store.prune(Dangling::Remove).unwrap(),
+        super::Pruned::default()
+    );
+    let error = store.check_in_no_index(arm64.digest()).unwrap_err();
+    assert!(error.to_string().contains("localhost/app:1"), "{error}");
+    store.remove_index(&digest).unwrap();
+    let left: Vec<Digest> = store.images().unwrap().iter().map(|i| i.digest).collect();
+    assert_eq!(
+        left,
+        [*amd64.digest()],
+        "only the image with a name of its own stays"
+    );
+    assert_eq!(
+        store.prune(Dangling::Keep).unwrap().blobs,
+        4,
+        "index, manifest, configuration, layer"
+    );
+}
+
+#[test]
+fn an_index_of_a_missing_image_is_refused() {
+    let (_directory, store) = store();
+    let (index, [amd64, _]) = index(&store);
+    store.remove_image(amd64.digest()).unwrap();
+    assert!(store.add_index(&index, &[]).is_err());
+    assert_eq!(store.indexes().unwrap(), []);
+}

@@ -66,7 +66,7 @@ pub(crate) struct ImageSettings {
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
     /// `--platform`.
-    pub platform: Platform,
+    pub platforms: Vec<Platform>,
     /// `--label`.
     pub labels: Vec<(String, String)>,
     /// `--annotation`.

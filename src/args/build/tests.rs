@@ -40,7 +40,7 @@ fn the_shortest_build_has_the_documented_defaults() {
     assert_eq!(got.results.outputs, [Output::Store]);
     assert_eq!(got.results.progress, Progress::Plain);
     assert_eq!(got.image.user_policy, UserPolicy::Enforce);
-    assert_eq!(got.image.platform, Platform::host());
+    assert_eq!(got.image.platforms, [Platform::host()]);
     assert_eq!(got.image.jobs, 4);
     let isolation = Isolation {
         network: NetworkArg::Default,
@@ -150,7 +150,7 @@ fn flags_of_the_image_reach_their_settings() {
     assert_eq!(got.image.annotations, [("x".into(), "y".into())]);
     assert!(got.image.no_cache && got.dry_run);
     assert_eq!(got.image.jobs, 9);
-    assert_eq!(got.image.platform, Platform::linux("arm64"));
+    assert_eq!(got.image.platforms, [Platform::linux("arm64")]);
     assert_eq!(got.image.user_policy, UserPolicy::Rewrite);
     assert_eq!(got.sources.context, ContextSource::Directory("ctx".into()));
     for (word, policy) in [

@@ -1,0 +1,153 @@
+//! From the request to one plan for each platform. The invariant: all plans are made, and every image that they name is looked up,
+//! before anything is built; an image is looked up once, whatever the number of plans that use it.
+
+use std::collections::btree_map::Entry;
+use std::fmt;
+
+use containerfile::{Diagnostic, Parsed, Severity, Span};
+use image::Platform;
+
+use crate::error::BuildError;
+use crate::event::BuildEvent;
+use crate::graph::BuildPlan;
+use crate::host::Host;
+use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions};
+use crate::request::BuildRequest;
+use crate::resolve;
+
+/// What a build would do.
+#[derive(Debug)]
+pub struct Planned {
+    /// What it would do for each platform, in the order of the request.
+    pub targets: Vec<PlannedTarget>,
+    /// Findings that do not stop it.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What a build would do for one platform.
+#[derive(Debug)]
+pub struct PlannedTarget {
+    /// The platform.
+    pub platform: Platform,
+    /// The plan.
+    pub plan: BuildPlan,
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.targets
+            .iter()
+            .try_for_each(|target| write!(f, "{}", target.plan))
+    }
+}
+
+/// Plans a build without doing anything but getting the images that it starts from.
+///
+/// # Errors
+/// See [`BuildError`].
+pub fn plan(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Planned, BuildError> {
+    let _stops = host.stop_when_cancelled();
+    let parsed = containerfile::parse(&request.containerfile);
+    let mut pins = Pins::new();
+    let mut planned = Planned {
+        targets: Vec::new(),
+        warnings: Vec::new(),
+    };
+    for platform in &request.platforms {
+        let options = PlanOptions::of(request, platform);
+        let (mut plan, warnings) = plan_one(&parsed, &options, &mut pins, host, events)?;
+        // What is said about the file is the same for most platforms.
+        let unsaid: Vec<_> = warnings
+            .into_iter()
+            .filter(|warning| !planned.warnings.contains(warning))
+            .collect();
+        planned.warnings.extend(unsaid);
+        if request.platforms.len() > 1 {
+            name_after(&mut plan, platform)?;
+        }
+        planned.targets.push(PlannedTarget {
+            platform: platform.clone(),
+            plan,
+        });
+    }
+    Ok(planned)
+}
+
+fn plan_one(
+    parsed: &Parsed,
+    options: &PlanOptions<'_>,
+    pins: &mut Pins,
+    host: &Host<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<(BuildPlan, Vec<Diagnostic>), BuildError> {
+    let draft = Draft::of(parsed, options).map_err(|error| refuse(parsed, error))?;
+    let mut wanted = draft.images().to_vec();
+    loop {
+        for image in wanted {
+            if let Entry::Vacant(place) = pins.entry(image.key.clone()) {
+                place.insert(resolve::resolve(host, &image, events)?);
+            }
+        }
+        match draft.finish(pins).map_err(|error| refuse(parsed, error))? {
+            Outcome::Planned(plan, warnings) => return Ok((plan, warnings)),
+            Outcome::NeedsImages(more) => wanted = more,
+        }
+    }
+}
+
+/// Tells the stages of several plans apart, and refuses a plan whose image an index would list wrongly.
+fn name_after(plan: &mut BuildPlan, platform: &Platform) -> Result<(), BuildError> {
+    for stage in &mut plan.stages {
+        let name = match stage.name.parse::<usize>() {
+            Ok(number) => format!("stage-{number}"),
+            Err(_) => std::mem::take(&mut stage.name),
+        };
+        stage.name = format!("{platform} {name}");
+        let made = stage.config.platform();
+        if stage.id == plan.target && platform.fit(&made).is_none() {
+            let span = stage
+                .from_label
+                .span
+                .map_or(Span::default(), |(start, end)| Span::new(start, end));
+            let message = format!("the image for {platform} would be for {made}, as its base is");
+            let help = "an index lists images by platform: start from an image for each of them, or build this platform alone";
+            return Err(BuildError::Plan(vec![
+                Diagnostic::error(span, message).with_help(help),
+            ]));
+        }
+    }
+    Ok(())
+}
+
+fn refuse(parsed: &Parsed, error: PlanError) -> BuildError {
+    match error {
+        PlanError::Invalid(diagnostics) => BuildError::Plan(diagnostics),
+        PlanError::UnknownTarget {
+            name,
+            nearest,
+            stages,
+        } => {
+            let help = nearest.map_or_else(
+                || format!("the stages are {}", stages.join(", ")),
+                |nearest| format!("did you mean {nearest:?}?"),
+            );
+            let span = parsed
+                .file
+                .stages
+                .last()
+                .map_or(Span::new(0, 0), |stage| stage.from.span);
+            BuildError::Plan(vec![Diagnostic {
+                rule: None,
+                severity: Severity::Error,
+                span,
+                message: format!("no stage is called {name:?}"),
+                help: Some(help),
+                fix: None,
+            }])
+        }
+    }
+}
