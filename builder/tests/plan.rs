@@ -1,5 +1,7 @@
 //! The planner, from text to plan: no file is read and nothing is built.
 
+#[path = "plan/checks.rs"]
+mod checks;
 #[path = "plan/configuration.rs"]
 mod configuration;
 #[path = "plan/copies.rs"]

@@ -2,6 +2,10 @@
 //!
 //! Invariant: a directive changes how the rest of this text is read and nothing else; `syntax` is noted, never fetched or run.
 
+use std::str::FromStr;
+
+use thiserror::Error;
+
 use crate::ast::{Check, Directives, EscapeChar, Span, Spanned};
 use crate::diagnostics::Diagnostic;
 use crate::lines::{Lines, PhysicalLine};
@@ -31,7 +35,7 @@ pub(crate) fn read(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Direct
         }
         match name.as_str() {
             "syntax" => directives.syntax = Some(value),
-            "check" => directives.check = Some(check(value, diagnostics)),
+            "check" => directives.check = Some(check(&value, diagnostics)),
             // BuildKit looks below a `#!` line for `syntax` and `check` only.
             "escape" if below_shebang => break,
             "escape" => match value.value.as_str() {
@@ -82,23 +86,51 @@ fn trimmed(line: PhysicalLine<'_>, from: usize, to: usize) -> Spanned<String> {
     )
 }
 
-/// `skip=Rule,Rule;error=true`.
-fn check(value: Spanned<String>, diagnostics: &mut Vec<Diagnostic>) -> Spanned<Check> {
-    let mut check = Check::default();
-    let names = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect();
-    for option in value.value.split(';') {
-        match option.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
-            Some(("skip", list)) => check.skip = names(list),
-            Some(("experimental", list)) => check.experimental = names(list),
-            Some(("error", "true" | "True" | "TRUE" | "t" | "T" | "1")) => check.error = true,
-            Some(("error", "false" | "False" | "FALSE" | "f" | "F" | "0")) => check.error = false,
-            _ => diagnostics.push(
-                Diagnostic::error(value.span, format!("invalid check option {:?}", option.trim()))
-                    .with_help("options are skip=RULE,…, experimental=RULE,… and error=true|false, separated by `;`"),
-            ),
-        }
-    }
+/// The value of `check`; what cannot be understood is an error and says nothing.
+fn check(value: &Spanned<String>, diagnostics: &mut Vec<Diagnostic>) -> Spanned<Check> {
+    let check = value.value.parse().unwrap_or_else(|error: CheckError| {
+        diagnostics.push(
+            Diagnostic::error(value.span, format!("cannot {error}")).with_help(CheckError::HELP),
+        );
+        Check::default()
+    });
     Spanned::new(check, value.span)
+}
+
+/// An option of `check` that there is none of.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("understand the check option {0:?}")]
+pub struct CheckError(String);
+
+impl CheckError {
+    /// What can be written instead.
+    pub const HELP: &'static str =
+        "options are skip=RULE,…, experimental=RULE,… and error=true|false, separated by `;`";
+}
+
+/// `skip=Rule,Rule;error=true`.
+impl FromStr for Check {
+    type Err = CheckError;
+
+    fn from_str(text: &str) -> Result<Self, CheckError> {
+        let mut check = Self::default();
+        let names = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect();
+        for option in text.split(';') {
+            match option
+                .split_once('=')
+                .map(|(key, value)| (key.trim(), value.trim()))
+            {
+                Some(("skip", list)) => check.skip = names(list),
+                Some(("experimental", list)) => check.experimental = names(list),
+                Some(("error", "true" | "True" | "TRUE" | "t" | "T" | "1")) => check.error = true,
+                Some(("error", "false" | "False" | "FALSE" | "f" | "F" | "0")) => {
+                    check.error = false
+                }
+                _ => return Err(CheckError(option.trim().to_owned())),
+            }
+        }
+        Ok(check)
+    }
 }
 
 #[cfg(test)]

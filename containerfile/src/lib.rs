@@ -27,6 +27,7 @@ mod words;
 
 pub use ast::*;
 pub use diagnostics::{Diagnostic, Fix, Severity};
+pub use directives::CheckError;
 pub use mount::{MountError, MountSpec, Sharing};
 pub use parse::{Parsed, parse, parse_onbuild_trigger};
 pub use source::{LineCol, Source};

@@ -37,7 +37,7 @@ impl Span {
 }
 
 /// A value, and where it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Spanned<T> {
     /// What was written.
     pub value: T,

@@ -23,17 +23,24 @@ pub fn suggestion<'c>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance.
+/// Levenshtein distance, in which two neighbours that changed places are one slip (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
     for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.chars().enumerate() {
-            let substituted = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        let mut next = vec![i + 1];
+        for (j, &right) in b.iter().enumerate() {
+            let substituted = row[j] + usize::from(left != right);
+            let mut least = substituted.min(row[j + 1] + 1).min(next[j] + 1);
+            if j > 0 && last == Some(right) && b[j - 1] == left {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        (before, row) = (row, next);
+        last = Some(left);
     }
     row.last().copied().unwrap_or_default()
 }
@@ -48,6 +55,15 @@ mod tests {
         assert_eq!(suggestion("COPPY", names), Some("COPY"));
         assert_eq!(suggestion("ENTYRPOINT", names), Some("ENTRYPOINT"));
         assert_eq!(suggestion("INSTALL", names), None);
-        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(suggestion("chwon", ["chmod", "chown"]), Some("chown"));
+        for (a, b, expected) in [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("ab", "ba", 1),
+            ("ca", "abc", 3),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
     }
 }

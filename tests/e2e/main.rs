@@ -42,6 +42,10 @@ mod hostile_images;
 mod hostile_layers;
 mod hostile_layout;
 mod hostile_roots;
+mod language;
+mod language_instructions;
+mod language_lexical;
+mod language_variables;
 
 #[test]
 fn no_test_file_was_forgotten() {

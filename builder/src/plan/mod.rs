@@ -5,6 +5,7 @@
 //! [`Draft::finish`], which evaluates the stages. A base image's ONBUILD triggers may need further images, so the answer may be
 //! [`Outcome::NeedsImages`] again. Semantics are BuildKit's (`dockerfile2llb`), except that `ENV` beats `ARG` in every order.
 
+mod checks;
 mod configure;
 mod copy;
 mod evaluate;
@@ -30,6 +31,7 @@ use image::{Image, Platform};
 pub use images::{ImageKey, ImageSource, WantedImage};
 pub use scope::proxy_environment;
 
+use checks::Checks;
 use evaluate::Evaluation;
 use findings::Findings;
 use gather::Gathered;
@@ -115,6 +117,7 @@ pub struct Draft<'a> {
     globals: Globals,
     stages: Stages<'a>,
     target: usize,
+    checks: Checks<'a>,
     findings: Findings,
     images: Vec<WantedImage>,
 }
@@ -129,6 +132,7 @@ impl<'a> Draft<'a> {
             return Err(PlanError::Invalid(parsed.diagnostics.clone()));
         }
         let (file, mut findings) = (&parsed.file, Findings::default());
+        let checks = Checks::of(parsed, options, &mut findings);
         let globals = Globals::of(file, options, &mut findings);
         let stages = Stages::of(file, options, &globals, &mut findings);
         let target = stages.target()?;
@@ -138,6 +142,7 @@ impl<'a> Draft<'a> {
             globals,
             stages,
             target,
+            checks,
             findings,
             images: Vec::new(),
         };
@@ -198,6 +203,7 @@ impl<'a> Draft<'a> {
             })
         };
         let images = gathered.wanted.iter().filter_map(pinned).collect();
+        let warnings = self.checks.apply(warnings)?;
         Ok(Outcome::Planned(
             BuildPlan {
                 stages,

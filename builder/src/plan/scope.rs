@@ -225,6 +225,9 @@ pub(super) fn unused_build_args(
         .filter(|name| !declared.contains(&name.as_str()) && !proxy(name));
     unused
         .filter_map(|name| {
+            if name == "BUILDKIT_DOCKERFILE_CHECK" {
+                return None;
+            }
             if name.starts_with("BUILDKIT_") {
                 let message = format!("--build-arg {name} steers BuildKit and does nothing here");
                 return Some(Diagnostic::warning("UnusedBuildArg", place, message));
