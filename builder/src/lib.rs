@@ -16,6 +16,7 @@ mod key;
 pub mod plan;
 mod planning;
 mod prune;
+mod remote;
 pub mod request;
 mod resolve;
 mod rules;
@@ -31,7 +32,10 @@ pub use host::{FindCredentials, FindSession, Host};
 pub use job::{FailureDetails, StepFailure};
 pub use planning::{Planned, PlannedTarget, plan};
 pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
+pub use remote::{ParseRemoteError, Pinned, RemoteKind, RemoteSource};
 pub use request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
 pub use resolve::pull;
 pub use session::{ENTRY, RemoteError, session_entry};
-pub use step::{CopyFrom, CopyStep, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind};
+pub use step::{
+    CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
+};

@@ -1,7 +1,6 @@
-//! From the request to one plan for each platform. The invariant: all plans are made, and every image that they name is looked up,
-//! before anything is built; an image is looked up once, whatever the number of plans that use it.
+//! From the request to one plan for each platform. The invariant: all plans are made, and every image and URL that they name is
+//! looked up, before anything is built; each is looked up once, whatever the number of plans that use it.
 
-use std::collections::btree_map::Entry;
 use std::fmt;
 
 use containerfile::{Diagnostic, Parsed, Severity, Span};
@@ -11,9 +10,9 @@ use crate::error::BuildError;
 use crate::event::BuildEvent;
 use crate::graph::BuildPlan;
 use crate::host::Host;
-use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions};
+use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedRemote};
 use crate::request::BuildRequest;
-use crate::resolve;
+use crate::{remote, resolve};
 
 /// What a build would do.
 #[derive(Debug)]
@@ -88,13 +87,22 @@ fn plan_one(
     let mut wanted = draft.images().to_vec();
     loop {
         for image in wanted {
-            if let Entry::Vacant(place) = pins.entry(image.key.clone()) {
-                place.insert(resolve::resolve(host, &image, events)?);
+            if !pins.contains_key(&image.key) {
+                let found = resolve::resolve(host, &image, events)?;
+                pins.insert(image.key, found);
             }
         }
         match draft.finish(pins).map_err(|error| refuse(parsed, error))? {
             Outcome::Planned(plan, warnings) => return Ok((plan, warnings)),
             Outcome::NeedsImages(more) => wanted = more,
+            Outcome::NeedsRemotes(remotes) => {
+                wanted = Vec::new();
+                for wanted in remotes {
+                    let pinned = remote::pin(host, &wanted.source, events)
+                        .map_err(|error| not_fetched(&*error, &wanted))?;
+                    pins.insert_remote(wanted.source, pinned);
+                }
+            }
         }
     }
 }
@@ -121,6 +129,12 @@ fn name_after(plan: &mut BuildPlan, platform: &Platform) -> Result<(), BuildErro
         }
     }
     Ok(())
+}
+
+/// The line that asks for it says more than its name.
+fn not_fetched(error: &(dyn std::error::Error + 'static), wanted: &WantedRemote) -> BuildError {
+    let message = format!("cannot {}", crate::job::chain(error));
+    BuildError::Plan(vec![Diagnostic::error(wanted.span, message)])
 }
 
 fn refuse(parsed: &Parsed, error: PlanError) -> BuildError {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::graph::StageId;
+use crate::remote::Pinned;
 
 /// One step of a stage that makes or changes files. Instructions that only configure make no step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub struct CopyStep {
     pub sources: Vec<String>,
     /// Files given as heredocs: name and content, expanded.
     pub inline: Vec<(String, String)>,
+    /// What was fetched from elsewhere.
+    pub fetched: Vec<Fetched>,
     /// The destination, expanded; a trailing `/` is significant.
     pub destination: String,
     /// `--chown`, expanded.
@@ -76,6 +79,15 @@ pub struct CopyStep {
     /// `--link`.
     pub link: bool,
     /// Whether local archives are extracted: ADD without `--unpack=false`.
+    pub unpack: bool,
+}
+
+/// Something that ADD fetched. Where it came from is not part of it: content is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// What it is.
+    pub pinned: Pinned,
+    /// Whether it is extracted, if it is an archive: `--unpack=true`.
     pub unpack: bool,
 }
 

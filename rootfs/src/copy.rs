@@ -55,7 +55,7 @@ pub enum Verdict {
 }
 
 /// One source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum CopySource<'r> {
     /// A path or pattern in the source tree.
     Path(&'r str),
@@ -65,6 +65,15 @@ pub enum CopySource<'r> {
         name: &'r str,
         /// Its content.
         content: &'r [u8],
+    },
+    /// A path of a tree of its own, to which the ignore file does not apply: what ADD fetched.
+    Other {
+        /// The tree.
+        tree: &'r dyn Tree,
+        /// The path in it, without wildcards.
+        path: &'r TreePath,
+        /// Whether it is unpacked, if it is an archive.
+        unpack: bool,
     },
 }
 
@@ -80,7 +89,7 @@ pub struct CopyRequest<'r> {
     pub chmod: Option<&'r dyn Fn(u32, bool) -> u32>,
     /// `--parents`.
     pub parents: bool,
-    /// ADD: local archives are unpacked.
+    /// ADD: archives of the source tree are unpacked.
     pub unpack: bool,
     /// Time of what has none of its own: created directories, inline files.
     pub now: Time,
@@ -191,9 +200,10 @@ fn suggestion(nearest: Option<&TreePath>) -> String {
 
 /// What will be written where, parents before children.
 pub struct CopyPlan<'t> {
-    source: &'t dyn Tree,
+    /// The source tree, and then those of [`CopySource::Other`].
+    sources: Vec<&'t dyn Tree>,
     entries: BTreeMap<TreePath, Planned>,
-    archives: Vec<(TreePath, archive::Format)>,
+    archives: Vec<archive::Archive>,
     notes: Vec<Note>,
     pub(crate) stop: Stop,
 }
@@ -211,8 +221,9 @@ struct Planned {
 #[derive(Clone, Debug)]
 enum Origin {
     Nowhere,
-    /// A file of the source tree, as it was when it was planned.
+    /// A file of `sources[tree]`, as it was when it was planned.
     Tree {
+        tree: usize,
         path: TreePath,
         meta: Box<Meta>,
     },
@@ -239,7 +250,7 @@ impl CopyPlan<'_> {
                 Origin::Tree { path, .. } => Some(path),
                 _ => None,
             });
-        tree.chain(self.archives.iter().map(|(path, _)| path))
+        tree.chain(self.archives.iter().map(|archive| &archive.path))
     }
 
     /// Gives every entry with what it is made of, in order.
@@ -252,14 +263,15 @@ impl CopyPlan<'_> {
                 // A member of an archive counts as part of the archive.
                 Origin::Nowhere | Origin::Member { .. } => Input::None,
                 Origin::Inline(content) => Input::Bytes(content),
-                Origin::Tree { path, meta } => Input::File(self.source, path, meta),
+                Origin::Tree { tree, path, meta } => Input::File(self.sources[*tree], path, meta),
             };
             accept(&planned.entry, input)?;
         }
-        for (path, _) in &self.archives {
-            if let Some(meta) = self.source.node(path)? {
+        for archive in &self.archives {
+            let (tree, path) = (self.sources[archive.tree], &archive.path);
+            if let Some(meta) = tree.node(path)? {
                 let entry = Entry::new(path.clone(), Kind::File { size: meta.size }, 0);
-                accept(&entry, Input::File(self.source, path, &meta))?;
+                accept(&entry, Input::File(tree, path, &meta))?;
             }
         }
         Ok(())

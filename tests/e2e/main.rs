@@ -8,8 +8,10 @@
 mod support;
 #[macro_use]
 mod build_oracle;
+mod web;
 
 mod build_add;
+mod build_add_url;
 mod build_cache;
 mod build_config;
 mod build_copy;

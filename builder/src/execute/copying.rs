@@ -11,6 +11,7 @@ use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, pla
 use rootfs::digests::FileDigests;
 use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
 
+use super::fetched::{FetchedTree, fetched};
 use super::layers::{finish, view_of};
 use super::lookup::{Done, Place};
 use super::mounted::Lowest;
@@ -264,7 +265,9 @@ impl Workshop<'_> {
                 name,
                 content: content.as_bytes(),
             });
-        let sources: Vec<CopySource<'_>> = paths.chain(inline).collect();
+        let fetched = fetched(self.store, &copy.fetched)?;
+        let others = fetched.iter().map(FetchedTree::source);
+        let sources: Vec<CopySource<'_>> = paths.chain(others).chain(inline).collect();
         let mode = copy
             .chmod
             .as_deref()

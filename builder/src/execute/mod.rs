@@ -3,6 +3,7 @@
 //! cleaned up; and what succeeded is published once, after one flush, even when something else failed.
 
 mod copying;
+mod fetched;
 mod layers;
 mod lookup;
 mod mounted;

@@ -1,15 +1,14 @@
-//! `COPY` and `ADD`. Invariant: a copy knows only what changes its result: neither the environment nor the user, and the working
+//! `COPY`, and what `ADD` has in common with it. Invariant: a copy knows only what changes its result: neither the environment nor the user, and the working
 //! directory only for a relative destination.
 
 use containerfile::glob::{Glob, PatternError};
 use containerfile::ignore::IgnoreFile;
 use containerfile::mode::Mode;
-use containerfile::{Add, Copy, CopySource, Transfer, Word};
+use containerfile::{Copy, CopySource, Transfer, Word};
 
 use super::evaluate::StageEvaluator;
 use super::findings::{Checked, Site};
 use super::gather::copied;
-use super::refusal;
 use super::scope::Scope;
 use super::stages::Meaning;
 use crate::graph::StageId;
@@ -25,33 +24,10 @@ impl StageEvaluator<'_, '_> {
                 None => return Ok(()),
             },
         };
-        let step = self.transfer(site, from, &copy.transfer, copy.parents)?;
-        self.copying(
-            site,
-            step,
-            copy.from.as_ref().map(|from| from.value.as_str()),
-        );
-        Ok(())
-    }
-
-    pub(super) fn add(&mut self, site: &Site<'_>, add: &Add) -> Checked<()> {
-        let mut step = self.transfer(site, CopyFrom::Context, &add.transfer, false)?;
-        step.unpack = add.unpack != Some(false);
-        let written = add
-            .transfer
-            .sources
-            .iter()
-            .filter_map(|source| match source {
-                CopySource::Path(word) => Some(word),
-                CopySource::Heredoc(_) => None,
-            });
-        for (word, value) in written.zip(&step.sources) {
-            // What is remote as written was refused before expansion.
-            if let (None, Some(kind)) = (refusal::remote(&word.raw), refusal::remote(value)) {
-                return Err(site.error(word.span, refusal::not_fetched(kind)));
-            }
-        }
-        self.copying(site, step, None);
+        let sources = self.sources(site, &copy.transfer.sources, copy.parents)?;
+        let step = self.transfer(site, from, &copy.transfer, sources, copy.parents)?;
+        let from = copy.from.as_ref().map(|from| from.value.as_str());
+        self.copying(site, step, from, &[]);
         Ok(())
     }
 
@@ -68,11 +44,12 @@ impl StageEvaluator<'_, '_> {
         }
     }
 
-    fn transfer(
+    pub(super) fn transfer(
         &mut self,
         site: &Site<'_>,
         from: CopyFrom,
         transfer: &Transfer,
+        sources: Vec<String>,
         parents: bool,
     ) -> Checked<CopyStep> {
         let scope = &self.state.scope;
@@ -87,37 +64,49 @@ impl StageEvaluator<'_, '_> {
             parents,
             link: transfer.link,
             unpack: false,
-            sources: self.sources(site, &transfer.sources, parents)?,
+            sources,
+            fetched: Vec::new(),
         })
     }
 
-    /// The paths. A blank one means the whole tree, as in BuildKit, which is hardly ever meant.
     fn sources(
         &mut self,
         site: &Site<'_>,
         written: &[CopySource],
         parents: bool,
     ) -> Checked<Vec<String>> {
+        let paths = written.iter().filter_map(|source| match source {
+            CopySource::Path(word) => Some(word),
+            CopySource::Heredoc(_) => None,
+        });
         let mut sources = Vec::new();
-        for source in written {
-            let CopySource::Path(word) = source else {
-                continue;
-            };
+        for word in paths {
             let value = site.expand(word, &self.state.scope)?;
-            check_pattern(&value, parents).map_err(|error| {
-                site.error(
-                    word.span,
-                    format!("source {value:?} is no pattern: {error}"),
-                )
-            })?;
-            if value.is_empty() {
-                let message = format!("{} is blank after expansion: it means everything", word.raw);
-                let warning = site.warning("BlankSource", word.span, message);
-                self.findings.push(warning);
-            }
-            sources.push(here_if_blank(value));
+            sources.push(self.path(site, word, value, parents)?);
         }
         Ok(sources)
+    }
+
+    /// A path of the context. A blank one means the whole tree, as in BuildKit, which is hardly ever meant.
+    pub(super) fn path(
+        &mut self,
+        site: &Site<'_>,
+        word: &Word,
+        value: String,
+        parents: bool,
+    ) -> Checked<String> {
+        check_pattern(&value, parents).map_err(|error| {
+            site.error(
+                word.span,
+                format!("source {value:?} is no pattern: {error}"),
+            )
+        })?;
+        if value.is_empty() {
+            let message = format!("{} is blank after expansion: it means everything", word.raw);
+            let warning = site.warning("BlankSource", word.span, message);
+            self.findings.push(warning);
+        }
+        Ok(here_if_blank(value))
     }
 
     fn chmod(&self, site: &Site<'_>, word: Option<&Word>) -> Checked<Option<String>> {
@@ -130,14 +119,21 @@ impl StageEvaluator<'_, '_> {
         Ok(value)
     }
 
-    fn copying(&mut self, site: &Site<'_>, copy: CopyStep, from: Option<&str>) {
+    /// Adds the step; `fetched` is how the remote sources are shown.
+    pub(super) fn copying(
+        &mut self,
+        site: &Site<'_>,
+        copy: CopyStep,
+        from: Option<&str>,
+        fetched: &[String],
+    ) {
         let relative = !copy.destination.starts_with('/');
         let workdir = if relative {
             self.state.workdir().to_owned()
         } else {
             "/".to_owned()
         };
-        let created_by = created_by(site.instruction.kind.keyword(), &copy, from);
+        let created_by = created_by(site.instruction.kind.keyword(), &copy, from, fetched);
         let step = Step {
             kind: StepKind::Copy(copy),
             env: Vec::new(),
@@ -203,12 +199,16 @@ fn here_if_blank(path: String) -> String {
 }
 
 /// The value of a flag; a blank one is as good as none.
-fn optional(site: &Site<'_>, word: Option<&Word>, scope: &Scope) -> Checked<Option<String>> {
+pub(super) fn optional(
+    site: &Site<'_>,
+    word: Option<&Word>,
+    scope: &Scope,
+) -> Checked<Option<String>> {
     let value = word.map(|word| site.expand(word, scope)).transpose()?;
     Ok(value.filter(|value| !value.is_empty()))
 }
 
-fn created_by(keyword: &str, copy: &CopyStep, from: Option<&str>) -> String {
+fn created_by(keyword: &str, copy: &CopyStep, from: Option<&str>, fetched: &[String]) -> String {
     let mut words = vec![keyword.to_owned()];
     let flags = [
         ("from", from),
@@ -232,7 +232,7 @@ fn created_by(keyword: &str, copy: &CopyStep, from: Option<&str>) -> String {
             .iter()
             .map(|pattern| format!("--exclude={pattern}")),
     );
-    words.extend(copy.sources.iter().cloned());
+    words.extend(copy.sources.iter().chain(fetched).cloned());
     words.extend(copy.inline.iter().map(|(name, _)| format!("<<{name}")));
     words.push(copy.destination.clone());
     words.join(" ")

@@ -13,7 +13,7 @@ use super::images::WantedImage;
 use super::path;
 use super::scope::{Globals, Scope};
 use super::stages::{Meaning, Stages};
-use super::{Pins, PlanOptions};
+use super::{Pins, PlanOptions, WantedRemote};
 use crate::graph::{Base, HistoryItem, PlannedStage, StageId};
 use crate::step::{Label, PlannedStep, Step, StepKind};
 
@@ -31,10 +31,16 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// The gathered stages, without those whose base image is not looked up yet.
-    pub(super) fn run(&self, target: usize, findings: &mut Findings) -> Vec<PlannedStage> {
+    /// The gathered stages, without those whose base image is not looked up yet, and the remote sources that are still to be
+    /// fetched: steps that need one are missing.
+    pub(super) fn run(
+        &self,
+        target: usize,
+        findings: &mut Findings,
+    ) -> (Vec<PlannedStage>, Vec<WantedRemote>) {
         let mut ends: BTreeMap<usize, State> = BTreeMap::new();
         let mut planned = Vec::new();
+        let mut remotes = Vec::new();
         for index in self.gathered.indices() {
             let Some((base, state)) = self.start(index, &ends, findings) else {
                 continue;
@@ -47,6 +53,7 @@ impl Evaluation<'_> {
                 steps: Vec::new(),
                 history: Vec::new(),
                 findings: &mut *findings,
+                remotes: &mut remotes,
             };
             for site in self
                 .gathered
@@ -73,7 +80,7 @@ impl Evaluation<'_> {
             });
             ends.insert(index, state);
         }
-        planned
+        (planned, remotes)
     }
 
     /// What a stage starts from, and what holds at its beginning.
@@ -226,6 +233,7 @@ pub(super) struct StageEvaluator<'e, 'f> {
     steps: Vec<PlannedStep>,
     history: Vec<HistoryItem>,
     pub(super) findings: &'f mut Findings,
+    pub(super) remotes: &'f mut Vec<WantedRemote>,
 }
 
 impl StageEvaluator<'_, '_> {

@@ -5,6 +5,7 @@
 //! [`Draft::finish`], which evaluates the stages. A base image's ONBUILD triggers may need further images, so the answer may be
 //! [`Outcome::NeedsImages`] again. Semantics are BuildKit's (`dockerfile2llb`), except that `ENV` beats `ARG` in every order.
 
+mod add;
 mod checks;
 mod configure;
 mod copy;
@@ -14,6 +15,7 @@ mod gather;
 mod history;
 mod images;
 mod path;
+mod pins;
 mod ports;
 mod refusal;
 mod run;
@@ -26,9 +28,10 @@ pub mod user_policy;
 use std::collections::BTreeMap;
 
 use containerfile::{Containerfile, Diagnostic, Parsed};
-use image::{Image, Platform};
+use image::Platform;
 
 pub use images::{ImageKey, ImageSource, WantedImage};
+pub use pins::{Pins, WantedRemote};
 pub use scope::proxy_environment;
 
 use checks::Checks;
@@ -79,9 +82,6 @@ impl<'a> PlanOptions<'a> {
     }
 }
 
-/// The images that were looked up.
-pub type Pins = BTreeMap<ImageKey, Image>;
-
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -107,6 +107,8 @@ pub enum Outcome {
     Planned(BuildPlan, Vec<Diagnostic>),
     /// These images have to be looked up too.
     NeedsImages(Vec<WantedImage>),
+    /// These sources of ADD have to be fetched.
+    NeedsRemotes(Vec<WantedRemote>),
 }
 
 /// A build whose stages are chosen and whose images are not looked up yet.
@@ -177,7 +179,7 @@ impl<'a> Draft<'a> {
             gathered: &gathered,
             pins,
         };
-        let stages = evaluation.run(self.target, &mut findings);
+        let (stages, remotes) = evaluation.run(self.target, &mut findings);
         for warning in scope::unused_build_args(
             self.file,
             self.options.build_args,
@@ -194,6 +196,9 @@ impl<'a> Draft<'a> {
             .collect();
         if !missing.is_empty() {
             return Ok(Outcome::NeedsImages(missing));
+        }
+        if !remotes.is_empty() {
+            return Ok(Outcome::NeedsRemotes(remotes));
         }
         let pinned = |wanted: &WantedImage| {
             let image = pins.get(&wanted.key)?.clone();

@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::graph::{Base, BuildPlan, PlannedStage};
-use crate::step::{CopyFrom, CopyStep, RunNetwork, RunStep, Step, StepKind};
+use crate::step::{CopyFrom, CopyStep, Fetched, RunNetwork, RunStep, Step, StepKind};
 
 impl Display for BuildPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -156,6 +156,10 @@ fn copy(f: &mut Formatter<'_>, copy: &CopyStep, workdir: &str) -> fmt::Result {
         "copy {:?} from {from} to {:?}{inside}",
         copy.sources, copy.destination
     )?;
+    for Fetched { pinned, unpack } in &copy.fetched {
+        let unpacked = if *unpack { ", unpacked" } else { "" };
+        writeln!(f, "    fetched {pinned}{unpacked}")?;
+    }
     for (name, content) in &copy.inline {
         writeln!(f, "    file {name:?} with {content:?}")?;
     }

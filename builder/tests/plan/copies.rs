@@ -115,3 +115,27 @@ fn an_image_is_copied_from() {
     assert_eq!(of(text).rounds(), [["busybox:1"]]);
     assert_eq!(plan(text).copy(0).from, CopyFrom::Image(0));
 }
+
+#[test]
+fn remote_sources_are_fetched_once_and_are_content_in_the_step() {
+    let text = "FROM scratch AS a\nARG V=1\nADD one https://x.io/$V /a/\nFROM base\nADD https://u:p@x.io/1 https://x.io/1 /b/\n";
+    let rounds = of(text).rounds();
+    assert_eq!(
+        rounds,
+        [
+            vec!["base:latest"],
+            vec!["https://x.io/1", "https://x.io/1"]
+        ]
+    );
+    let planned = plan("FROM scratch\nADD --unpack=true https://u:s3cret@x.io/1?k=v /a/\n");
+    let copy = planned.copy(0);
+    assert!(copy.sources.is_empty() && copy.fetched.len() == 1 && copy.fetched[0].unpack);
+    let json = serde_json::to_string(copy).unwrap();
+    assert!(!json.contains("x.io") && !json.contains("s3cret"), "{json}");
+    let history = &planned.target().history;
+    let created_by = format!("{history:?}");
+    assert!(
+        created_by.contains("ADD https://x.io/1?k=v /a/") && !created_by.contains("s3cret"),
+        "{created_by}"
+    );
+}

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use containerfile::{Diagnostic, Severity, Source};
-use image::{Image, ImageConfig, Platform};
+use image::{Digest, Image, ImageConfig, Platform};
 use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedImage};
 use rbuild_builder::{
-    BuildPlan, CopyStep, NamedContext, PlannedStage, PlannedStep, RunStep, StepKind,
+    BuildPlan, CopyStep, NamedContext, Pinned, PlannedStage, PlannedStep, RunStep, StepKind,
 };
 
 /// What a test asks for.
@@ -185,6 +185,18 @@ impl Asked {
             match draft.finish(&pins)? {
                 Outcome::Planned(plan, warnings) => return Ok(Planned { plan, warnings }),
                 Outcome::NeedsImages(more) => wanted = more,
+                Outcome::NeedsRemotes(remotes) => {
+                    wanted = Vec::new();
+                    rounds.push(remotes.iter().map(|one| one.source.to_string()).collect());
+                    for remote in remotes {
+                        let pinned = Pinned::File {
+                            digest: Digest::of(remote.source.to_string()),
+                            name: "fetched".to_owned(),
+                            mtime: 7,
+                        };
+                        pins.insert_remote(remote.source, pinned);
+                    }
+                }
             }
         }
     }

@@ -23,6 +23,15 @@ pub(super) enum Format {
     Zstd,
 }
 
+/// An archive that a plan unpacks.
+#[derive(Clone, Debug)]
+pub(super) struct Archive {
+    /// Its tree, an index of the plan's sources.
+    pub(super) tree: usize,
+    pub(super) path: TreePath,
+    pub(super) format: Format,
+}
+
 /// Looks at the first bytes of a file; a compressed file counts only when there is a tar in it.
 pub(super) fn detect(tree: &dyn Tree, path: &TreePath) -> Result<Format, CopyError> {
     let first = first_block(tree.open(path)?.content, path)?;
@@ -150,8 +159,12 @@ impl Planner<'_, '_> {
         target: &TreePath,
     ) -> Result<(), CopyError> {
         let archive = self.plan.archives.len();
-        self.plan.archives.push((path.clone(), format));
-        let stream = decoded(self.plan.source, path, format)?;
+        self.plan.archives.push(Archive {
+            tree: self.at,
+            path: path.clone(),
+            format,
+        });
+        let stream = decoded(self.source(), path, format)?;
         let fail = |source| CopyError::Archive {
             path: path.clone(),
             source,

@@ -9,7 +9,7 @@ use image::Stop;
 
 use crate::copy::archive::{self, Format};
 use crate::copy::place::Place;
-use crate::copy::select::{Selected, select};
+use crate::copy::select::{Selected, literal, select};
 use crate::copy::{
     CopyError, CopyPlan, CopyRequest, CopySource, Origin, Owner, Planned, Rules, Verdict,
 };
@@ -20,13 +20,13 @@ use crate::tree::{Follow, Meta, NodeKind, Tree};
 
 /// Decides what `request` copies from `source` into `destination`; without a destination (`--link`) into an empty root.
 pub fn plan<'t>(
-    request: &CopyRequest<'_>,
+    request: &CopyRequest<'t>,
     source: &'t dyn Tree,
     destination: Option<&dyn Tree>,
     rules: &Rules<'_>,
 ) -> Result<CopyPlan<'t>, CopyError> {
     let plan = CopyPlan {
-        source,
+        sources: vec![source],
         entries: BTreeMap::new(),
         archives: Vec::new(),
         notes: Vec::new(),
@@ -36,6 +36,7 @@ pub fn plan<'t>(
         request,
         destination,
         rules,
+        at: 0,
         plan,
     };
     planner.run()?;
@@ -45,9 +46,11 @@ pub fn plan<'t>(
 }
 
 pub(super) struct Planner<'p, 't> {
-    pub(super) request: &'p CopyRequest<'p>,
+    pub(super) request: &'p CopyRequest<'t>,
     destination: Option<&'p dyn Tree>,
     rules: &'p Rules<'p>,
+    /// The tree that is being copied from, an index of the plan's sources.
+    pub(super) at: usize,
     pub(super) plan: CopyPlan<'t>,
 }
 
@@ -64,21 +67,46 @@ struct Frame {
     exists: bool,
 }
 
-impl Planner<'_, '_> {
-    fn run(&mut self) -> Result<(), CopyError> {
-        let mut selected = Vec::new();
-        let mut inline = Vec::new();
+/// A named source of a tree.
+struct Chosen {
+    tree: usize,
+    source: Selected,
+    unpack: bool,
+}
+
+impl<'t> Planner<'_, 't> {
+    /// The tree that is being copied from.
+    pub(super) fn source(&self) -> &'t dyn Tree {
+        self.plan.sources[self.at]
+    }
+
+    /// What the sources name.
+    fn choose(&mut self) -> Result<Vec<Chosen>, CopyError> {
+        let mut chosen = Vec::new();
         for source in self.request.sources {
-            match source {
-                CopySource::Path(path) => selected.extend(select(
-                    path,
-                    self.plan.source,
-                    self.rules,
-                    self.request.parents,
-                )?),
-                CopySource::Inline { name, content } => inline.push((*name, *content)),
-            }
+            let (tree, selected, unpack) = match source {
+                CopySource::Inline { .. } => continue,
+                CopySource::Path(path) => {
+                    let selected = select(path, self.source(), self.rules, self.request.parents)?;
+                    (0, selected, self.request.unpack)
+                }
+                CopySource::Other { tree, path, unpack } => {
+                    self.plan.sources.push(*tree);
+                    let selected = vec![literal(path, *tree)?];
+                    (self.plan.sources.len() - 1, selected, *unpack)
+                }
+            };
+            chosen.extend(selected.into_iter().map(|source| Chosen {
+                tree,
+                source,
+                unpack,
+            }));
         }
+        Ok(chosen)
+    }
+
+    fn run(&mut self) -> Result<(), CopyError> {
+        let chosen = self.choose()?;
         let text = self.request.destination;
         let named = TreePath::clamped(text)?;
         let target = self.resolve(&named)?;
@@ -88,7 +116,7 @@ impl Planner<'_, '_> {
         if there.is_some() && !is_dir && (slash || self.request.parents) {
             return Err(CopyError::DirectoryOverFile { path: target });
         }
-        if (self.request.sources.len() > 1 || selected.len() > 1)
+        if (self.request.sources.len() > 1 || chosen.len() > 1)
             && !slash
             && !is_dir
             && !self.request.parents
@@ -96,12 +124,29 @@ impl Planner<'_, '_> {
             return Err(CopyError::ManySources { path: target });
         }
         let directory = slash || is_dir || self.request.parents;
-        for source in selected {
-            self.selected(source, &target, directory)?;
+        for Chosen {
+            tree,
+            source,
+            unpack,
+        } in chosen
+        {
+            self.at = tree;
+            self.selected(source, unpack, &target, directory)?;
         }
-        for (name, content) in inline {
+        self.inline_files(&target, directory)?;
+        if slash && !self.plan.entries.is_empty() {
+            self.directories(&target)?;
+        }
+        Ok(())
+    }
+
+    fn inline_files(&mut self, target: &TreePath, directory: bool) -> Result<(), CopyError> {
+        for source in self.request.sources {
+            let CopySource::Inline { name, content } = source else {
+                continue;
+            };
             let mut entry = Entry::new(
-                self.file_target(&target, directory, name.as_bytes()),
+                self.file_target(target, directory, name.as_bytes()),
                 Kind::File {
                     size: content.len() as u64,
                 },
@@ -111,10 +156,7 @@ impl Planner<'_, '_> {
             entry.mtime = self.request.now;
             entry.mode = self.mode(entry.mode, false);
             self.parents_of(&entry.path.clone())?;
-            self.leaf(entry, Origin::Inline(Arc::from(content)), true)?;
-        }
-        if slash && !self.plan.entries.is_empty() {
-            self.directories(&target)?;
+            self.leaf(entry, Origin::Inline(Arc::from(*content)), true)?;
         }
         Ok(())
     }
@@ -130,6 +172,7 @@ impl Planner<'_, '_> {
     fn selected(
         &mut self,
         source: Selected,
+        unpack: bool,
         target: &TreePath,
         directory: bool,
     ) -> Result<(), CopyError> {
@@ -139,7 +182,7 @@ impl Planner<'_, '_> {
             meta,
             pivot,
         } = source;
-        if self.request.parents {
+        if self.request.parents && self.at == 0 {
             return self.with_parents(&named, &real, &meta, pivot, target);
         }
         match meta.kind {
@@ -147,15 +190,13 @@ impl Planner<'_, '_> {
                 self.directories(target)?;
                 self.contents(real, target.clone())
             }
-            NodeKind::File if self.request.unpack => {
-                match archive::detect(self.plan.source, &real)? {
-                    Format::NotAnArchive => self.file(&named, real, meta, target, directory),
-                    format => {
-                        self.directories(target)?;
-                        self.archive(&real, format, target)
-                    }
+            NodeKind::File if unpack => match archive::detect(self.source(), &real)? {
+                Format::NotAnArchive => self.file(&named, real, meta, target, directory),
+                format => {
+                    self.directories(target)?;
+                    self.archive(&real, format, target)
                 }
-            }
+            },
             _ => self.file(&named, real, meta, target, directory),
         }
     }
@@ -199,7 +240,7 @@ impl Planner<'_, '_> {
             if at < pivot || (last && !meta.is_dir()) {
                 continue;
             }
-            let Some((directory, meta)) = self.plan.source.lookup(&from)? else {
+            let Some((directory, meta)) = self.source().lookup(&from)? else {
                 continue;
             };
             to = self.merge_directory(to.child(name), true)?.0;
@@ -223,7 +264,7 @@ impl Planner<'_, '_> {
     /// Copies what is in `source` into the planned directory `target`.
     fn contents(&mut self, source: TreePath, target: TreePath) -> Result<(), CopyError> {
         let exists = self.destination_has(&target)?;
-        let names = self.plan.source.read_dir(&source)?.into_iter();
+        let names = self.source().read_dir(&source)?.into_iter();
         let mut stack = vec![Frame {
             source,
             below: TreePath::root(),
@@ -269,7 +310,7 @@ impl Planner<'_, '_> {
                     },
                 );
             }
-            let names = self.plan.source.read_dir(&source)?.into_iter();
+            let names = self.source().read_dir(&source)?.into_iter();
             stack.push(Frame {
                 source,
                 below,
@@ -298,10 +339,12 @@ impl Planner<'_, '_> {
     }
 
     fn verdict(&self, source: &TreePath, below: &TreePath, is_dir: bool) -> Verdict {
-        match (
-            (self.rules.ignore)(source, is_dir),
-            (self.rules.exclude)(below, is_dir),
-        ) {
+        let ignore = if self.at == 0 {
+            self.rules.ignore
+        } else {
+            &keep
+        };
+        match (ignore(source, is_dir), (self.rules.exclude)(below, is_dir)) {
             (Verdict::Skip, _) | (_, Verdict::Skip) => Verdict::Skip,
             (Verdict::Keep, Verdict::Keep) => Verdict::Keep,
             _ => Verdict::SkipButDescend,
@@ -344,7 +387,7 @@ impl Planner<'_, '_> {
     ) -> Result<(), CopyError> {
         let kind = match meta.kind {
             NodeKind::File => Kind::File { size: meta.size },
-            NodeKind::Symlink => Kind::Symlink(self.plan.source.read_link(&source)?),
+            NodeKind::Symlink => Kind::Symlink(self.source().read_link(&source)?),
             NodeKind::Fifo => Kind::Fifo,
             NodeKind::Socket => {
                 self.plan.notes.push(Note::Socket { path: source });
@@ -362,6 +405,7 @@ impl Planner<'_, '_> {
         let entry = self.described(target, kind, meta, None)?;
         let from = match meta.kind {
             NodeKind::File => Origin::Tree {
+                tree: self.at,
                 path: source,
                 meta: Box::new(meta.clone()),
             },
@@ -409,7 +453,7 @@ impl Planner<'_, '_> {
             _ => self.mode(meta.mode, meta.is_dir()),
         };
         let xattrs = match directory {
-            Some(source) => self.plan.source.xattrs(source)?,
+            Some(source) => self.source().xattrs(source)?,
             None => Default::default(),
         };
         Ok(Entry {
@@ -528,23 +572,29 @@ impl Planner<'_, '_> {
     }
 }
 
+/// The ignore file of trees that have none.
+fn keep(_: &TreePath, _: bool) -> Verdict {
+    Verdict::Keep
+}
+
 /// Names of one source file become hard links to the first of them.
 fn link_names(entries: &mut BTreeMap<TreePath, Planned>) {
-    let mut first: HashMap<(u64, u64), TreePath> = HashMap::new();
+    let mut first: HashMap<(usize, (u64, u64)), TreePath> = HashMap::new();
     for (path, planned) in entries {
-        let Origin::Tree { meta, .. } = &planned.from else {
+        let Origin::Tree { tree, meta, .. } = &planned.from else {
             continue;
         };
         if meta.links < 2 {
             continue;
         }
-        match first.get(&meta.inode) {
+        let file = (*tree, meta.inode);
+        match first.get(&file) {
             Some(earlier) => {
                 planned.entry.kind = Kind::Hardlink(earlier.clone());
                 planned.from = Origin::Nowhere;
             }
             None => {
-                first.insert(meta.inode, path.clone());
+                first.insert(file, path.clone());
             }
         }
     }

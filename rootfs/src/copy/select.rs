@@ -62,6 +62,22 @@ pub(super) fn select(
     Ok(found)
 }
 
+/// The one thing that `path` names, wildcards or not.
+pub(super) fn literal(path: &TreePath, tree: &dyn Tree) -> Result<Selected, CopyError> {
+    match tree.lookup(path)? {
+        Some((real, meta)) => Ok(Selected {
+            named: path.clone(),
+            real,
+            meta,
+            pivot: 0,
+        }),
+        None => Err(CopyError::MissingSource {
+            path: path.clone(),
+            nearest: None,
+        }),
+    }
+}
+
 /// Go's `filepath.Match` knows `*`, `?`, `[...]` and the backslash.
 fn is_wild(component: &[u8]) -> bool {
     component.iter().any(|byte| b"*?[\\".contains(byte))

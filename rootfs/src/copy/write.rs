@@ -18,7 +18,7 @@ use crate::note::Note;
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::root::{self, Call, Root, RootError};
-use crate::tree::{Content, OpenFile};
+use crate::tree::{Content, OpenFile, Tree};
 
 impl CopyPlan<'_> {
     /// Has hashing and writing end early, with an error, when `stop` asks for it.
@@ -75,13 +75,14 @@ impl CopyPlan<'_> {
                     debug_assert!(matches!(entry, Kind::File { .. }));
                     target.file(&planned.entry, None, &mut &content[..])?;
                 }
-                (Origin::Tree { path, .. }, _) => self.tree_file(planned, path, target)?,
+                (Origin::Tree { tree, path, .. }, _) => {
+                    self.tree_file(planned, self.sources[*tree], path, target)?
+                }
             }
         }
-        for (number, (path, format)) in self.archives.iter().enumerate() {
+        for (number, archive) in self.archives.iter().enumerate() {
             self.members(
-                path,
-                *format,
+                archive,
                 |ordinal| members.get(&(number, ordinal)).copied(),
                 target,
             )?;
@@ -98,6 +99,7 @@ impl CopyPlan<'_> {
     fn tree_file(
         &self,
         planned: &Planned,
+        tree: &dyn Tree,
         path: &TreePath,
         target: &mut impl Target,
     ) -> Result<(), CopyError> {
@@ -105,7 +107,7 @@ impl CopyPlan<'_> {
             mut content,
             size,
             xattrs,
-        } = self.source.open(path)?;
+        } = tree.open(path)?;
         if size != planned.entry.size() {
             return Err(CopyError::Changed { path: path.clone() });
         }
@@ -131,16 +133,16 @@ impl CopyPlan<'_> {
 
     fn members<'p>(
         &self,
-        path: &TreePath,
-        format: archive::Format,
+        archive: &archive::Archive,
         planned: impl Fn(u64) -> Option<&'p Planned>,
         target: &mut impl Target,
     ) -> Result<(), CopyError> {
+        let path = &archive.path;
         let fail = |source| CopyError::Archive {
             path: path.clone(),
             source,
         };
-        let stream = archive::decoded(self.source, path, format)?;
+        let stream = archive::decoded(self.sources[archive.tree], path, archive.format)?;
         let mut reader = LayerReader::new(stream, Dialect::Archive, Limits::default());
         let mut ordinal = 0;
         while let Some(record) = reader.next().map_err(fail)? {

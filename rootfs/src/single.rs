@@ -1,0 +1,109 @@
+//! A tree of one file. The invariant: it is a regular file in the root directory, and nothing else is there.
+
+use std::io::{self, Read};
+
+use crate::entry::{Time, Xattrs};
+use crate::path::{PathError, TreePath};
+use crate::tree::{Content, Meta, NodeKind, OpenFile, Tree, TreeError};
+
+/// Opens the file from its start.
+type Open<'s> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 's;
+
+/// What is known of the file beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct SingleMeta {
+    /// Its length.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Time of its last modification.
+    pub mtime: Time,
+}
+
+/// A file of root, alone.
+pub struct SingleFile<'s> {
+    path: TreePath,
+    meta: SingleMeta,
+    open: Box<Open<'s>>,
+}
+
+impl<'s> SingleFile<'s> {
+    /// The file `name`, whose content `open` gives.
+    ///
+    /// # Errors
+    /// When the name is no name of a file.
+    pub fn new(
+        name: &str,
+        meta: SingleMeta,
+        open: impl Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 's,
+    ) -> Result<Self, PathError> {
+        Ok(Self {
+            path: TreePath::scoped(name)?,
+            meta,
+            open: Box::new(open),
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &TreePath {
+        &self.path
+    }
+
+    fn node_at(&self, path: &TreePath) -> Option<Meta> {
+        let (kind, mode, size) = if *path == self.path {
+            (NodeKind::File, self.meta.mode, self.meta.size)
+        } else if path.is_root() {
+            (NodeKind::Dir, 0o755, 0)
+        } else {
+            return None;
+        };
+        Some(Meta {
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: self.meta.mtime,
+            ctime: Time::default(),
+            inode: (0, 0),
+            links: 1,
+        })
+    }
+}
+
+impl Tree for SingleFile<'_> {
+    fn node(&self, path: &TreePath) -> Result<Option<Meta>, TreeError> {
+        Ok(self.node_at(path))
+    }
+
+    fn read_link(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        Err(TreeError::Missing { path: path.clone() })
+    }
+
+    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError> {
+        let name = self.path.file_name().unwrap_or_default().to_vec();
+        match self.node_at(&self.path) {
+            Some(meta) if path.is_root() => Ok(vec![(name, meta)]),
+            _ => Err(TreeError::Missing { path: path.clone() }),
+        }
+    }
+
+    fn xattrs(&self, _: &TreePath) -> Result<Xattrs, TreeError> {
+        Ok(Xattrs::default())
+    }
+
+    fn open(&self, path: &TreePath) -> Result<OpenFile<'_>, TreeError> {
+        if *path != self.path {
+            return Err(TreeError::NotRegular { path: path.clone() });
+        }
+        let stream = (self.open)().map_err(|source| TreeError::Layer {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(OpenFile {
+            content: Content::Stream(stream),
+            size: self.meta.size,
+            xattrs: Xattrs::default(),
+        })
+    }
+}
