@@ -15,6 +15,7 @@ mod show;
 mod signals;
 mod stdout;
 mod surroundings;
+mod worktree;
 
 use std::process::ExitCode;
 

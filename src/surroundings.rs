@@ -174,26 +174,6 @@ impl Surroundings {
         }
     }
 
-    /// SOURCE_DATE_EPOCH (reproducible-builds.org), in seconds since 1970.
-    ///
-    /// # Errors
-    /// When it is not a number: a time that is silently wrong is worse than none.
-    pub(crate) fn source_date_epoch(&self) -> Result<Option<i64>, Failure> {
-        let Some(text) = self.value("SOURCE_DATE_EPOCH") else {
-            return Ok(None);
-        };
-        let parsed = text
-            .to_str()
-            .and_then(|text| text.parse().ok())
-            .filter(|seconds: &i64| *seconds >= 0);
-        parsed.map(Some).ok_or_else(|| {
-            Failure::usage(format!(
-                "SOURCE_DATE_EPOCH={} is not a number of seconds",
-                text.to_string_lossy()
-            ))
-        })
-    }
-
     /// The proxies that programs in RUN are to use, in both spellings (BuildKit's predefined ARGs).
     pub(crate) fn proxies(&self) -> Vec<(String, String)> {
         let names = [
@@ -346,14 +326,5 @@ mod tests {
                 .candidates,
             [Path::new("/d/config.json")]
         );
-    }
-
-    #[test]
-    fn f23_a_source_date_epoch_that_is_no_number_is_an_error() {
-        let epoch = |text| Surroundings::of(&[("SOURCE_DATE_EPOCH", text)]).source_date_epoch();
-        assert_eq!(epoch("12").unwrap(), Some(12));
-        assert_eq!(epoch("").unwrap(), None);
-        assert!(epoch("yesterday").is_err());
-        assert!(epoch("-1").is_err());
     }
 }

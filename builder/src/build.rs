@@ -22,6 +22,7 @@ use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
 use crate::request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
 use crate::session::run_remotely;
+use crate::times::{OLDEST, Times, from_rfc3339};
 
 /// A finished build.
 #[derive(Debug)]
@@ -150,10 +151,9 @@ fn build_one(
         return Err(BuildError::Cancelled);
     }
     let user = settle_user(request, host, plan, &executed, &verdict, warnings)?;
-    let timestamp = request.source_date_epoch.unwrap_or(request.now);
     let settings = Settings {
         annotations: &request.annotations,
-        timestamp,
+        epoch: request.times.epoch(),
         user,
     };
     let image = commit::image_of(plan, &executed, &settings)
@@ -208,6 +208,7 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
             .iter()
             .map(|layer| layer.diff_id)
             .collect(),
+        created: created(&pinned.image),
     };
     let directories = request
         .named_contexts
@@ -239,9 +240,19 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
         },
         no_new_privileges: request.no_new_privileges,
         ambient_env,
-        source_date_epoch: request.source_date_epoch,
+        times: if request.rewrite_timestamp {
+            request.times
+        } else {
+            Times::Newest
+        },
         now: request.now,
     }
+}
+
+/// When an image was made. Bazel and others write 1970, which is no time either.
+fn created(image: &Image) -> i64 {
+    let text = image.config().created.as_deref();
+    text.and_then(from_rfc3339).unwrap_or(OLDEST).max(OLDEST)
 }
 
 /// Does the steps: here if no stage needs a session or all is cached, else in a session.
@@ -329,7 +340,7 @@ fn settle_user(
     }
     let settings = Settings {
         annotations: &[],
-        timestamp: 0,
+        epoch: None,
         user: None,
     };
     let image = commit::image_of(plan, executed, &settings)

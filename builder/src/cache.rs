@@ -10,6 +10,7 @@ use image::{Area, DiffId, Digest, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::key::CacheKey;
+use crate::times::Times;
 
 /// How many input digests of one step are remembered.
 const RECORDS: usize = 16;
@@ -23,8 +24,12 @@ pub(crate) struct Record {
     pub(crate) tree: bool,
     /// The layer made of the changes, if one was made.
     pub(crate) layer: Option<StepLayer>,
-    /// When the step ran, in seconds since 1970.
-    pub(crate) created: i64,
+    /// The step's time, in seconds since 1970: that of the newest thing that it depends on.
+    pub(crate) time: i64,
+    /// Which times the layer has.
+    pub(crate) packed: Times,
+    /// Whether the tree has the very times of the layer, so that it may stand for it.
+    pub(crate) same_times: bool,
 }
 
 /// A layer as a step's result.
@@ -90,7 +95,9 @@ mod tests {
             inputs: Some(Digest::of(inputs)),
             tree: true,
             layer: None,
-            created: 7,
+            time: 7,
+            packed: Times::Newest,
+            same_times: true,
         }
     }
 
@@ -99,7 +106,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let cache = Cache::new(&store);
-        let key = CacheKey::of_base(None, crate::key::Owners::True);
+        let key = CacheKey::of_base(None, 0, crate::key::Owners::True, Times::Newest);
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"a")).unwrap();
         cache.publish(&key, &record(b"b")).unwrap();
@@ -112,7 +119,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let cache = Cache::new(&store);
-        let key = CacheKey::of_base(None, crate::key::Owners::True);
+        let key = CacheKey::of_base(None, 0, crate::key::Owners::True, Times::Newest);
         cache.publish(&key, &record(b"a")).unwrap();
         fs::write(store.subdir(Area::Cache).join(name(&key)), b"[{").unwrap();
         assert!(cache.candidates(&key).is_empty());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Compression, DiffId, Export, Image, Reference, Store, docker_archive, layout};
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
-use rootfs::{LayerWriter, Ownership, Root, Time};
+use rootfs::{LayerTimes, LayerWriter, Ownership, Root, Time};
 
 use crate::error::BuildError;
 use crate::execute::view_of;
@@ -47,7 +47,7 @@ pub(crate) fn write(
             })
         }),
         Output::Tar(path) => to_file(path.as_deref(), |out| {
-            let mut writer = LayerWriter::new(out, None);
+            let mut writer = LayerWriter::new(out, LayerTimes::Recorded);
             for (image, place) in places(images) {
                 files(store, image, &format!("/{place}"), |plan| {
                     plan.write_layer(&mut writer)?;
@@ -145,7 +145,8 @@ fn files(
         chmod: None,
         parents: false,
         unpack: false,
-        now: Time::default(),
+        date: &|time| time,
+        dated_parents: true,
     };
     let keep = |_: &rootfs::TreePath, _: bool| Verdict::Keep;
     let rules = Rules {
@@ -153,7 +154,11 @@ fn files(
         ignore: &keep,
         exclude: &keep,
     };
-    write(&plan(&request, &view, None, &rules)?.heeding(store.stop()))
+    write(
+        &plan(&request, &view, None, &rules)?
+            .heeding(store.stop())
+            .dated(Time::default()),
+    )
 }
 
 /// Writes to standard output, or to a file that gets its name at the end.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::StepLayer;
 use crate::graph::{PlannedStage, StageId};
 use crate::step::Label;
+use crate::times::Times;
 
 /// A build, planned and resolved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,8 +33,8 @@ pub(crate) struct Job {
     pub(crate) no_new_privileges: bool,
     /// Visible to RUN without being part of a step: the proxy settings of the caller.
     pub(crate) ambient_env: Vec<(String, String)>,
-    /// Clamps times of files, seconds since 1970.
-    pub(crate) source_date_epoch: Option<i64>,
+    /// Where the times of files come from.
+    pub(crate) times: Times,
     pub(crate) now: i64,
 }
 
@@ -42,6 +43,8 @@ pub(crate) struct Job {
 pub(crate) struct JobImage {
     pub(crate) name: String,
     pub(crate) layers: Vec<DiffId>,
+    /// When it was made, in seconds since 1970.
+    pub(crate) created: i64,
 }
 
 /// The network of RUN.
@@ -61,10 +64,12 @@ impl Job {
 /// What a finished build consists of: the steps of the target and of the stages it is based on, lowest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Executed {
+    /// The time of what the chain starts from, in seconds since 1970.
+    pub(crate) base_time: i64,
     pub(crate) chain: Vec<StageSteps>,
 }
 
-/// The results of one stage of the chain, in the order of its steps.
+/// The results of one stage of the chain, in the order of its steps, each with its time in seconds since 1970.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StageSteps {
     pub(crate) stage: StageId,

@@ -8,9 +8,10 @@ use image::{ChainId, Digest, ParseDigestError};
 use serde::{Deserialize, Serialize};
 
 use crate::step::Step;
+use crate::times::Times;
 
 /// Changes whenever the meaning of a step or of its stored result does.
-const VERSION: &[u8] = b"rbuild step 1";
+const VERSION: &[u8] = b"rbuild step 2";
 
 /// What becomes of the owners that a step asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +27,48 @@ pub(crate) enum Owners {
 pub(crate) struct CacheKey(Digest);
 
 impl CacheKey {
-    /// The state of a stage that starts from nothing, or from an image with these layers. `owners` tells how the stage's
-    /// steps store owners: results that differ in that are different results.
-    pub(crate) fn of_base(chain: Option<&ChainId>, owners: Owners) -> Self {
+    /// The state of a stage that starts from nothing, or from an image with these layers, made at `created`. `owners` tells how
+    /// the stage's steps store owners, `times` how their trees store times: results that differ in that are different results.
+    pub(crate) fn of_base(
+        chain: Option<&ChainId>,
+        created: i64,
+        owners: Owners,
+        times: Times,
+    ) -> Self {
         let owners: &[u8] = match owners {
             Owners::True => b"true",
             Owners::Squashed => b"squashed",
         };
+        let times: &[u8] = match times {
+            Times::Newest => b"newest",
+            Times::Commit(_) | Times::NotAfter(_) | Times::Exactly(_) => b"epoch",
+        };
+        let created = created.to_le_bytes();
         match chain {
-            Some(chain) => Self(hash(&[b"image", owners, chain.to_string().as_bytes()])),
-            None => Self(hash(&[b"scratch", owners])),
+            Some(chain) => {
+                let chain = chain.to_string();
+                Self(hash(&[b"image", owners, times, &created, chain.as_bytes()]))
+            }
+            None => Self(hash(&[b"scratch", owners, times, &created])),
         }
+    }
+
+    /// The state after a step that is made straight into a layer, which has these times.
+    pub(crate) fn packed(&self, times: Times) -> Self {
+        let Some(epoch) = times.epoch() else {
+            return *self;
+        };
+        let exact: &[u8] = match times {
+            Times::Exactly(_) => b"exactly",
+            Times::Newest | Times::Commit(_) | Times::NotAfter(_) => b"limited",
+        };
+        let key = self.0.to_string();
+        Self(hash(&[
+            b"packed",
+            key.as_bytes(),
+            exact,
+            &epoch.to_le_bytes(),
+        ]))
     }
 
     /// The state after a step whose inputs, beyond the parent state, have this digest.
@@ -85,6 +117,10 @@ mod tests {
     use super::*;
     use crate::step::{RunNetwork, RunStep, StepKind};
 
+    fn base(owners: Owners) -> CacheKey {
+        CacheKey::of_base(None, 0, owners, Times::Newest)
+    }
+
     fn run(argv: &[&str]) -> Step {
         Step {
             kind: StepKind::Run(RunStep {
@@ -102,7 +138,7 @@ mod tests {
     #[test]
     fn parts_cannot_run_into_each_other() {
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
-        let base = CacheKey::of_base(None, Owners::True);
+        let base = base(Owners::True);
         assert_ne!(
             base.after(&run(&["a b"]), None),
             base.after(&run(&["a", "b"]), None)
@@ -111,7 +147,7 @@ mod tests {
 
     #[test]
     fn environment_user_and_build_arguments_are_part_of_the_key() {
-        let base = CacheKey::of_base(None, Owners::True);
+        let base = base(Owners::True);
         let plain = base.after(&run(&["a"]), None);
         let mut other = run(&["a"]);
         other.env.push(("A".into(), "1".into()));
@@ -128,16 +164,24 @@ mod tests {
 
     #[test]
     fn a_result_with_squashed_owners_is_another_result() {
-        assert_ne!(
-            CacheKey::of_base(None, Owners::True),
-            CacheKey::of_base(None, Owners::Squashed)
-        );
+        assert_ne!(base(Owners::True), base(Owners::Squashed));
+    }
+
+    #[test]
+    fn trees_are_shared_by_epochs_and_layers_are_not() {
+        let of = |times| CacheKey::of_base(None, 0, Owners::True, times);
+        let [one, two] = [Times::Commit(1), Times::NotAfter(2)];
+        assert_eq!(of(one), of(two));
+        assert_ne!(of(one), of(Times::Newest));
+        assert_ne!(of(one).packed(one), of(two).packed(two));
+        assert_ne!(of(one).packed(one), of(one).packed(Times::Exactly(1)));
+        assert_ne!(of(one), CacheKey::of_base(None, 1, Owners::True, one));
     }
 
     #[test]
     fn a_key_depends_on_the_parent_and_on_the_inputs() {
         let step = run(&["a"]);
-        let base = CacheKey::of_base(None, Owners::True);
+        let base = base(Owners::True);
         let digest = Digest::of(b"x");
         assert_ne!(
             base.after(&step, None),

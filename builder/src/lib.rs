@@ -22,6 +22,7 @@ mod resolve;
 mod rules;
 mod session;
 pub mod step;
+mod times;
 
 pub use build::{Built, BuiltImage, build};
 pub use cancel::Cancel;
@@ -39,3 +40,4 @@ pub use session::{ENTRY, RemoteError, session_entry};
 pub use step::{
     CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
 };
+pub use times::Times;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use containerfile::Source;
 use image::{Platform, Reference};
 
+use crate::times::Times;
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -44,9 +46,12 @@ pub struct BuildRequest {
     pub tags: Vec<Reference>,
     /// `-o`.
     pub outputs: Vec<Output>,
-    /// Seconds since 1970 that stand for "now" in the image, from SOURCE_DATE_EPOCH.
-    pub source_date_epoch: Option<i64>,
-    /// The real time, in seconds since 1970.
+    /// Where the times of the image come from.
+    pub times: Times,
+    /// `--rewrite-timestamp`: whether files follow `times` too; else they have the time of the newest input at most.
+    pub rewrite_timestamp: bool,
+    /// The real time, in seconds since 1970: it decides which files are too young to be remembered by their times, and nothing
+    /// else.
     pub now: i64,
 }
 

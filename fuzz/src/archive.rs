@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rootfs::copy::{CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::layer::{Dialect, Limits, Record, Stored};
-use rootfs::{Entry, Kind, LayerContents, LayerIndex, LayerReader, Time, TreePath, View};
+use rootfs::{Entry, Kind, LayerContents, LayerIndex, LayerReader, TreePath, View};
 
 /// A tar stream as a layer and as the source of ADD, as it is and with checksums that fit, and a stored index.
 pub fn archive(data: &[u8]) {
@@ -88,7 +88,8 @@ fn add(bytes: Vec<u8>) {
         chmod: None,
         parents: false,
         unpack: true,
-        now: Time::default(),
+        date: &|time| time,
+        dated_parents: true,
     };
     let rules = Rules {
         glob: &|_, _| false,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::digests::FileDigests;
-use rootfs::{DirTree, LayerIndex, LayerWriter, Ownership, Root, Time};
+use rootfs::{DirTree, LayerIndex, LayerTimes, LayerWriter, Ownership, Root, Time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let base = std::env::args()
@@ -43,12 +43,13 @@ fn measure(tree: &Path, base: &Path) -> Result<(), Box<dyn Error>> {
     let context = DirTree::new(Root::open(tree)?, Ownership::Recorded);
     let plan = report("plan (the walk)", || planned(&context))?;
     let sink = report("layer to nowhere", || {
-        let mut layer = LayerWriter::new(std::io::sink(), None);
+        let mut layer = LayerWriter::new(std::io::sink(), LayerTimes::Recorded);
         plan.write_layer(&mut layer)?;
         Ok(layer.finish()?)
     })?;
     let finished = report("layer to a file", || {
-        let mut layer = LayerWriter::new(File::create(base.join("layer.tar"))?, None);
+        let mut layer =
+            LayerWriter::new(File::create(base.join("layer.tar"))?, LayerTimes::Recorded);
         plan.write_layer(&mut layer)?;
         Ok(layer.finish()?)
     })?;
@@ -86,7 +87,8 @@ fn planned(context: &DirTree) -> Result<CopyPlan<'_>, Box<dyn Error>> {
         chmod: None,
         parents: false,
         unpack: false,
-        now: Time::default(),
+        date: &|time| time,
+        dated_parents: true,
     };
     let keep = |_: &rootfs::TreePath, _| Verdict::Keep;
     Ok(plan(

@@ -91,8 +91,11 @@ pub struct CopyRequest<'r> {
     pub parents: bool,
     /// ADD: archives of the source tree are unpacked.
     pub unpack: bool,
-    /// Time of what has none of its own: created directories, inline files.
-    pub now: Time,
+    /// The time of a copy of something that has this one; [`Time::OF_STEP`] where it is to be that of what has none of its own
+    /// (made directories, inline files).
+    pub date: &'r dyn Fn(Time) -> Time,
+    /// Whether directories that `parents` repeats have the times that they have in the source.
+    pub dated_parents: bool,
 }
 
 /// The matchers, which live in another crate.
@@ -275,6 +278,26 @@ impl CopyPlan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The newest time of what has one of its own, in seconds since 1970.
+    pub fn newest(&self) -> Option<i64> {
+        let own = self.entries.values().filter(|planned| !planned.kept);
+        own.map(|planned| planned.entry.mtime)
+            .filter(|time| *time != Time::OF_STEP)
+            .map(|time| time.secs)
+            .max()
+    }
+
+    /// Gives [`Time::OF_STEP`] a meaning.
+    #[must_use]
+    pub fn dated(mut self, of_step: Time) -> Self {
+        for planned in self.entries.values_mut() {
+            if planned.entry.mtime == Time::OF_STEP {
+                planned.entry.mtime = of_step;
+            }
+        }
+        self
     }
 
     /// What is left out, sockets for example.

@@ -224,7 +224,8 @@ fn part(hasher: &mut Hasher, bytes: &[u8]) {
 }
 
 impl CopyPlan<'_> {
-    /// The digest of everything that the plan would write: paths, kinds, modes, owners, link targets, contents; no times.
+    /// The digest of everything that the plan would write: paths, kinds, modes, owners, link targets, contents, and the times
+    /// that the request gave them.
     ///
     /// `now` is the current time, from the caller's clock, before this call.
     pub fn digest(&self, memo: &FileDigests, now: Time) -> Result<Digest, DigestError> {
@@ -274,6 +275,8 @@ fn describe(hasher: &mut Hasher, entry: &Entry) {
     [entry.mode, entry.uid, entry.gid]
         .into_iter()
         .for_each(|number| hasher.update(&number.to_le_bytes()));
+    // A layer keeps whole seconds.
+    hasher.update(&entry.mtime.secs.to_le_bytes());
     hasher.update(&(entry.xattrs.len() as u64).to_le_bytes());
     entry.xattrs.iter().for_each(|(name, value)| {
         [name, value]

@@ -19,6 +19,31 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    /// Stands for the time of the step that makes something, until that is known ([`crate::copy::CopyPlan::dated`]).
+    pub const OF_STEP: Self = Self {
+        secs: i64::MAX,
+        nanos: 0,
+    };
+
+    /// Nanoseconds that say, in a tree on the disk: this becomes the epoch of whatever layer is made of it. Trees outlive
+    /// epochs, so that the next commit need not run their steps again; a layer's seconds have no such mark.
+    const MARK: u32 = 555_555_551;
+
+    /// A moment that becomes the epoch in a layer; until then it is seen as `secs`.
+    pub const fn marked(secs: i64) -> Self {
+        Self {
+            secs,
+            nanos: Self::MARK,
+        }
+    }
+
+    /// Whether it becomes the epoch.
+    pub const fn is_marked(self) -> bool {
+        self.nanos == Self::MARK
+    }
+}
+
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {

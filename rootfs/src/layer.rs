@@ -15,4 +15,4 @@ pub(crate) use writer::Descriptor;
 pub use error::{Limits, ReadError, WriteError};
 pub use index::{Extent, IndexError, LayerIndex, Owners, Record, Stored};
 pub use reader::{Dialect, LayerReader};
-pub use writer::{FinishedLayer, LayerWriter};
+pub use writer::{FinishedLayer, LayerTimes, LayerWriter};

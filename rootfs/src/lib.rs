@@ -13,6 +13,7 @@ pub mod entry;
 pub mod layer;
 pub mod listing;
 mod metadata;
+pub mod moments;
 mod note;
 mod ownership;
 mod path;
@@ -26,7 +27,7 @@ mod walk;
 pub mod xattr;
 
 pub use entry::{Entry, Kind, Time};
-pub use layer::{LayerIndex, LayerReader, LayerWriter};
+pub use layer::{LayerIndex, LayerReader, LayerTimes, LayerWriter};
 pub use note::Note;
 pub use ownership::{OwnerId, Ownership, OwnershipError};
 pub use path::{PathError, TreePath};

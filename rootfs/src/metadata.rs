@@ -2,7 +2,7 @@
 //!
 //! Invariant: a set-id bit or capability is never there before its owner.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
 
@@ -48,7 +48,7 @@ pub(crate) fn times(mtime: Time) -> Timestamps {
 }
 
 pub(crate) fn set_times_of_name(
-    parent: &OwnedFd,
+    parent: impl AsFd,
     path: &TreePath,
     mtime: Time,
 ) -> Result<(), RootError> {

@@ -10,7 +10,7 @@ use std::path::Path;
 use common::{Fixture, Tar};
 use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::listing::{Detail, Listing};
-use rootfs::{DirTree, LayerWriter, Ownership, Root, Time, Tree as _, TreePath, View};
+use rootfs::{DirTree, LayerTimes, LayerWriter, Ownership, Root, Time, Tree as _, TreePath, View};
 
 const NOW: Time = Time {
     secs: 1_700_000_000,
@@ -93,7 +93,8 @@ impl Copy<'_> {
             chmod: self.chmod,
             parents: self.parents,
             unpack: self.unpack,
-            now: NOW,
+            date: &|time| time,
+            dated_parents: true,
         };
         let rules = Rules {
             glob: &glob,
@@ -104,7 +105,7 @@ impl Copy<'_> {
         let into_tree = plan(&request, &context, (!self.link).then_some(&tree), &rules);
         let into_layer = plan(&request, &context, (!self.link).then_some(&view), &rules);
         let (into_tree, into_layer) = match (into_tree, into_layer) {
-            (Ok(tree), Ok(layer)) => (tree, layer),
+            (Ok(tree), Ok(layer)) => (tree.dated(NOW), layer.dated(NOW)),
             (Err(tree), Err(layer)) => {
                 assert_eq!(tree.to_string(), layer.to_string());
                 fixture.check_canary();
@@ -116,7 +117,7 @@ impl Copy<'_> {
                 layer.err()
             ),
         };
-        let mut layer = LayerWriter::new(Vec::new(), None);
+        let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
         into_layer.write_layer(&mut layer)?;
         let layer = layer.finish()?;
         let mut view = view;
@@ -749,14 +750,15 @@ fn the_same_copy_gives_the_same_layer() {
             chmod: None,
             parents: false,
             unpack: false,
-            now: NOW,
+            date: &|time| time,
+            dated_parents: true,
         };
         let rules = Rules {
             glob: &glob,
             ignore: &|_, _| Verdict::Keep,
             exclude: &|_, _| Verdict::Keep,
         };
-        let mut layer = LayerWriter::new(Vec::new(), Some(NOW.secs));
+        let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Limited(NOW.secs));
         plan(&request, &context, None, &rules)
             .expect("planned")
             .write_layer(&mut layer)

@@ -23,8 +23,8 @@ use rootfs::layer::{Dialect, Limits};
 use rootfs::listing::{Detail, Listing};
 use rootfs::unpack::{UnpackError, WhiteoutForm, unpack, unpack_with};
 use rootfs::{
-    DirTree, Entry, Kind, LayerContents, LayerReader, LayerWriter, Ownership, OwnershipError, Root,
-    RootError, Time, Tree, TreeError, TreePath, View,
+    DirTree, Entry, Kind, LayerContents, LayerReader, LayerTimes, LayerWriter, Ownership,
+    OwnershipError, Root, RootError, Time, Tree, TreeError, TreePath, View,
 };
 
 fn path(text: &str) -> TreePath {
@@ -213,7 +213,7 @@ fn f31_a_changeset_on_top_gives_what_the_overlay_showed() {
         .status()
         .expect("sh");
     assert!(done.success());
-    let mut layer = LayerWriter::new(Vec::new(), None);
+    let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
     let upper = Root::open(&base.join("upper")).expect("opened");
     changeset::write(&upper, Ownership::PLAIN, &mut layer).expect("written");
     let layer = layer.finish().expect("finished");
@@ -248,7 +248,7 @@ fn a_file_of_the_invoking_user_in_an_upper_is_an_error() {
         changeset::write(
             &fixture.root(),
             Ownership::SESSION,
-            &mut LayerWriter::new(std::io::sink(), None),
+            &mut LayerWriter::new(std::io::sink(), LayerTimes::Recorded),
         )
     };
     assert!(
@@ -353,7 +353,7 @@ fn f29_an_attribute_that_cannot_be_stored_says_so() {
 
 #[test]
 fn f26_names_ids_and_attributes_survive_the_writer_and_gnu_tar_agrees() {
-    let mut layer = LayerWriter::new(Vec::new(), None);
+    let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
     let long = "n".repeat(200) + "/" + &"m".repeat(255);
     let mut entry = Entry::new(path(&long), Kind::File { size: 3 }, 0o6755);
     (entry.uid, entry.gid) = (4_000_000_000, 0o10_000_000);
@@ -383,7 +383,7 @@ fn f26_names_ids_and_attributes_survive_the_writer_and_gnu_tar_agrees() {
 
 #[test]
 fn a_file_that_shrinks_while_it_is_read_is_an_error() {
-    let mut layer = LayerWriter::new(Vec::new(), None);
+    let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
     let entry = Entry::new(path("f"), Kind::File { size: 10 }, 0o644);
     assert!(layer.append_stream(entry, &b"short"[..]).is_err());
 }
@@ -428,7 +428,8 @@ fn s07_s22_s40_swapped_directories_never_lead_out() {
         chmod: None,
         parents: false,
         unpack: false,
-        now: Time::default(),
+        date: &|time| time,
+        dated_parents: true,
     };
     for _ in 0..500 {
         let _races = fixture.unpack(&tar, &View::new());
@@ -438,7 +439,7 @@ fn s07_s22_s40_swapped_directories_never_lead_out() {
         let _races = changeset::write(
             &fixture.root(),
             Ownership::PLAIN,
-            &mut LayerWriter::new(std::io::sink(), None),
+            &mut LayerWriter::new(std::io::sink(), LayerTimes::Recorded),
         );
         let _races = fixture.root().remove_all(&path("d"));
         fixture.check_canary();
@@ -465,7 +466,7 @@ fn deep(fixture: &Fixture, levels: usize) {
 fn f25_deep_trees_are_packed_unpacked_and_removed() {
     let fixture = Fixture::new();
     deep(&fixture, 400);
-    let mut layer = LayerWriter::new(Vec::new(), None);
+    let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
     changeset::write(&fixture.root(), Ownership::PLAIN, &mut layer).expect("written");
     let layer = layer.finish().expect("finished");
     assert_eq!(layer.index.records.len(), 401);
@@ -551,7 +552,8 @@ fn digest(fixture: &Fixture, memo: &FileDigests, now: i64) -> image::Digest {
         chmod: None,
         parents: false,
         unpack: false,
-        now: Time::default(),
+        date: &|time| time,
+        dated_parents: true,
     };
     plan(&request, &tree, None, &rules)
         .expect("planned")
@@ -607,14 +609,14 @@ fn what_is_remembered_is_not_read_again_and_a_change_is_seen() {
 }
 
 #[test]
-fn times_do_not_count_in_a_digest_but_modes_and_names_do() {
+fn times_modes_and_names_count_in_a_digest() {
     let fixture = Fixture::new();
     std::fs::write(fixture.path("f"), "one").expect("written");
     let first = digest(&fixture, &FileDigests::new(), now());
     std::fs::File::open(fixture.path("f"))
         .and_then(|file| file.set_modified(std::time::UNIX_EPOCH))
         .expect("set");
-    assert_eq!(digest(&fixture, &FileDigests::new(), now()), first);
+    assert_ne!(digest(&fixture, &FileDigests::new(), now()), first);
     std::fs::set_permissions(fixture.path("f"), std::fs::Permissions::from_mode(0o755))
         .expect("set");
     let second = digest(&fixture, &FileDigests::new(), now());
@@ -642,10 +644,11 @@ fn a_stage_that_was_never_unpacked_is_copied_from_its_layers() {
         chmod: None,
         parents: false,
         unpack: false,
-        now: Time::default(),
+        date: &|time| time,
+        dated_parents: true,
     };
     let copied = plan(&request, &view, None, &rules).expect("planned");
-    let mut layer = LayerWriter::new(Vec::new(), None);
+    let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
     copied.write_layer(&mut layer).expect("written");
     let layer = layer.finish().expect("finished");
     let copy = View::of([&layer.index])

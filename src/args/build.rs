@@ -16,11 +16,13 @@ use crate::surroundings::Surroundings;
 
 mod context;
 mod settings;
+mod times;
 
 use context::named_context;
 pub(crate) use settings::{
     BuildSettings, ContainerfileSource, ContextSource, ImageSettings, Isolation, Results, Sources,
 };
+use times::TimeArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +40,8 @@ pub(crate) struct BuildArgs {
     sources: SourceArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    times: TimeArgs,
     /// Show the plan and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -198,7 +202,10 @@ impl BuildArgs {
     /// # Errors
     /// The first argument that makes no sense, by name.
     pub(crate) fn settings(self, here: &Surroundings) -> Result<BuildSettings, Failure> {
-        let (image, results) = (self.image.settings(here)?, self.results.settings(here)?);
+        let (image, results) = (
+            self.image.settings(self.times, here)?,
+            self.results.settings(here)?,
+        );
         let single = |output: &Output| matches!(output, Output::DockerArchive(_));
         if image.platforms.len() > 1 && results.outputs.iter().any(single) {
             return Err(Failure::usage(
@@ -258,7 +265,7 @@ impl SourceArgs {
 }
 
 impl ImageArgs {
-    fn settings(self, here: &Surroundings) -> Result<ImageSettings, Failure> {
+    fn settings(self, times: TimeArgs, here: &Surroundings) -> Result<ImageSettings, Failure> {
         let mut build_args = BTreeMap::new();
         for text in &self.build_args {
             match text.split_once('=') {
@@ -279,6 +286,7 @@ impl ImageArgs {
             .iter()
             .map(|tag| parse_tag(tag))
             .collect::<Result<_, _>>()?;
+        let times = times.settings(&build_args, here)?;
         Ok(ImageSettings {
             target: self.target,
             build_args,
@@ -295,7 +303,7 @@ impl ImageArgs {
                 PolicyArg::Off => UserPolicy::Off,
             },
             tags,
-            source_date_epoch: here.source_date_epoch()?,
+            times,
         })
     }
 }

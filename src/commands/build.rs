@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use builder::{
     BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Host, Network, Output,
-    StepFailure,
+    StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
 
 use super::containerfile::{Inputs, read};
-use crate::args::build::{BuildSettings, Results};
+use crate::args::build::{BuildSettings, ContextSource, Results};
 use crate::args::output::is_stdout;
 use crate::credentials;
 use crate::failure::{Failure, Kind};
@@ -23,6 +23,7 @@ use crate::show::{self, Display, Progress};
 use crate::signals::Interrupts;
 use crate::stdout::{human_size, print};
 use crate::surroundings::Surroundings;
+use crate::worktree::{self, Commit};
 
 /// Builds, or shows the plan.
 pub(super) fn build(
@@ -168,9 +169,27 @@ impl Build<'_> {
             user_policy: image.user_policy,
             tags: image.tags,
             outputs: self.settings.results.outputs.clone(),
-            source_date_epoch: image.source_date_epoch,
+            times: image.times.asked.unwrap_or_else(|| self.times_of_context()),
+            rewrite_timestamp: image.times.rewrite,
             now: self.here.now,
         })
+    }
+
+    /// The commit's time, in a git work tree; the newest input's elsewhere.
+    fn times_of_context(&self) -> Times {
+        let ContextSource::Directory(context) = &self.settings.sources.context else {
+            return Times::Newest;
+        };
+        match worktree::commit_of(context) {
+            Commit::At(seconds) => Times::Commit(seconds),
+            Commit::None => Times::Newest,
+            Commit::Unreadable(why) => {
+                self.notice(format!(
+                    "the commit of the build context cannot be read ({why}): the image has the time of its newest input"
+                ));
+                Times::Newest
+            }
+        }
     }
 
     fn network(&self, source: &Source) -> Result<Network, Failure> {

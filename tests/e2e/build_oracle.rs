@@ -39,6 +39,11 @@ impl Site {
         }
     }
 
+    /// The layout that `FROM busybox` is.
+    pub(crate) fn busybox(&self) -> &Path {
+        &self.busybox
+    }
+
     /// The program, ready to build with this Containerfile; without a network and a policy unless `args` give them.
     pub(crate) fn command(&self, containerfile: &str, args: &[&str]) -> assert_cmd::Command {
         self.place.write("Containerfile", containerfile);

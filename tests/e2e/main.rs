@@ -23,6 +23,7 @@ mod build_replace;
 mod build_run;
 mod build_sandbox;
 mod build_stages;
+mod build_times;
 mod build_workdir;
 mod cli_build;
 mod cli_debug;

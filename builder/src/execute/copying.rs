@@ -22,7 +22,8 @@ use crate::graph::StageId;
 use crate::job::StepFailure;
 use crate::key;
 use crate::rules::{Patterns, matches_component};
-use crate::step::{CopyFrom, CopyStep};
+use crate::step::{CopyFrom, CopyStep, StepKind};
+use crate::times::{OLDEST, whole};
 
 /// A tree to copy from and the patterns that hide parts of it.
 struct Origin {
@@ -89,7 +90,8 @@ impl Workshop<'_> {
             chmod: None,
             parents: true,
             unpack: false,
-            now: Time::default(),
+            date: &|time| self.date(&copy.from, time),
+            dated_parents: copy.parents,
         };
         let rules = rules(&origin.ignore, &excludes);
         let selected = plan(&request, origin.tree.as_ref(), None, &rules.borrow())
@@ -183,28 +185,30 @@ impl Workshop<'_> {
             let finished = place.finished;
             let digest = move || self.input_digest(finished, copy);
             let inputs = std::thread::Builder::new().spawn_scoped(scope, digest);
-            let layer = self.with_plan(place, copy, &origin, &destination, |plan| {
-                let layer = self.write_layer(plan)?;
+            let layer = self.with_plan(place, state, &origin, &destination, |plan| {
+                let written = self.write_layer(plan)?;
                 self.tell_notes(plan.notes());
-                Ok(layer)
+                Ok(written)
             });
             let inputs = match inputs {
                 Ok(thread) => thread.join().map_err(|_| StepFailure::cancelled())?,
                 // No thread is to be had.
                 Err(_) => digest(),
             };
-            let layer = layer?;
+            let (time, (layer, same_times)) = layer?;
             Ok(Done {
                 layer: Some(layer),
                 tree: None,
                 inputs: inputs?,
+                time,
+                same_times,
             })
         })
     }
 
-    fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<StepLayer, StepFailure> {
+    fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<(StepLayer, bool), StepFailure> {
         let blob = self.store.blob_writer().map_err(|error| fail(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         plan.write_layer(&mut writer)
             .map_err(|error| fail(&error))?;
         finish(self.store, writer)
@@ -223,7 +227,7 @@ impl Workshop<'_> {
         let destination = mounted.tree(session)?;
         let root = mounted.root()?;
         let inputs = self.input_digest(place.finished, copy)?;
-        let written = self.with_plan(place, copy, &origin, &destination, |plan| {
+        let written = self.with_plan(place, state, &origin, &destination, |plan| {
             let notes = plan
                 .write_tree(&root, session.trees.ownership())
                 .map_err(|error| fail(&error))?;
@@ -236,11 +240,16 @@ impl Workshop<'_> {
         });
         drop((destination, root));
         match written {
-            Ok(layer) => Ok(Done {
-                layer,
-                tree: Some(mounted.finish()),
-                inputs,
-            }),
+            Ok((time, layer)) => {
+                let (layer, same_times) = layer.unzip();
+                Ok(Done {
+                    layer,
+                    tree: Some(mounted.finish()),
+                    inputs,
+                    time,
+                    same_times: same_times.unwrap_or(true),
+                })
+            }
             Err(failure) => {
                 mounted.discard();
                 Err(failure)
@@ -248,15 +257,27 @@ impl Workshop<'_> {
         }
     }
 
-    /// Plans a COPY and hands the plan on.
+    /// The time of a copy of something that has the time `time` in the source.
+    fn date(&self, from: &CopyFrom, time: Time) -> Time {
+        match from {
+            CopyFrom::Context | CopyFrom::NamedContext(_) => self.job.times.of_context(time),
+            CopyFrom::Stage(_) => self.job.times.of_stage(time),
+            CopyFrom::Image(_) => whole(time),
+        }
+    }
+
+    /// Plans a COPY and hands the plan on; returns the step's time too.
     fn with_plan<T>(
         &self,
         place: &Place<'_>,
-        copy: &CopyStep,
+        state: &StageState,
         origin: &Origin,
         destination: &dyn Tree,
         write: impl FnOnce(&CopyPlan<'_>) -> Result<T, StepFailure>,
-    ) -> Result<T, StepFailure> {
+    ) -> Result<(i64, T), StepFailure> {
+        let StepKind::Copy(copy) = &place.planned.step.kind else {
+            return Err(StepFailure::saying("copy for a step that copies nothing"));
+        };
         let paths = copy.sources.iter().map(|path| CopySource::Path(path));
         let inline = copy
             .inline
@@ -286,10 +307,8 @@ impl Workshop<'_> {
                 .map(|chmod| chmod as &dyn Fn(u32, bool) -> u32),
             parents: copy.parents,
             unpack: copy.unpack,
-            now: Time {
-                secs: self.job.source_date_epoch.unwrap_or(self.job.now),
-                nanos: 0,
-            },
+            date: &|time| self.date(&copy.from, time),
+            dated_parents: true,
         };
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let rules = rules(&origin.ignore, &excludes);
@@ -297,7 +316,9 @@ impl Workshop<'_> {
         let plan = plan(&request, origin.tree.as_ref(), destination, &rules.borrow())
             .map_err(|error| fail(&error))?
             .heeding(self.store.stop());
-        write(&plan)
+        let time = plan.newest().max(Some(state.time())).unwrap_or(OLDEST);
+        let plan = plan.dated(self.job.times.of_step(time));
+        Ok((time, write(&plan)?))
     }
 
     fn owner(&self, copy: &CopyStep, destination: &dyn Tree) -> Result<Owner, StepFailure> {

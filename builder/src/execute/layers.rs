@@ -37,16 +37,16 @@ pub(crate) fn view_of(store: &Store, layers: &[DiffId]) -> Result<View, StepFail
     Ok(view.with_contents(Arc::new(Blobs(paths))))
 }
 
-/// Finishes a layer that was written into a blob.
+/// Finishes a layer that was written into a blob; also whether it has the times that its entries were given with.
 pub(crate) fn finish(
     store: &Store,
     writer: LayerWriter<BlobWriter<'_>>,
-) -> Result<StepLayer, StepFailure> {
+) -> Result<(StepLayer, bool), StepFailure> {
     let finished = writer
         .finish()
         .map_err(|error| StepFailure::of_build(&error))?;
     if finished.index.records.is_empty() {
-        return Ok(StepLayer::Empty);
+        return Ok((StepLayer::Empty, true));
     }
     let diff_id = finished.index.diff_id;
     let size = finished
@@ -54,7 +54,7 @@ pub(crate) fn finish(
         .finish_as(diff_id.digest())
         .map_err(|error| StepFailure::of_build(&error))?;
     save_index(store, &finished.index).map_err(|error| StepFailure::of_build(&error))?;
-    Ok(StepLayer::Blob { diff_id, size })
+    Ok((StepLayer::Blob { diff_id, size }, !finished.retimed))
 }
 
 impl Workshop<'_> {
@@ -89,7 +89,7 @@ impl Workshop<'_> {
                 continue;
             };
             chain.push(diff_id);
-            if result.record.tree {
+            if result.record.tree && result.record.same_times {
                 session
                     .trees
                     .adopt_step(&result.key.hex(), &chain)
@@ -112,8 +112,10 @@ impl Workshop<'_> {
         let work = || {
             while let Some(result) = next() {
                 match self.pack_one(result) {
-                    Ok(layer) => {
+                    Ok((layer, same_times)) => {
                         result.record.layer = Some(layer);
+                        result.record.packed = self.job.times;
+                        result.record.same_times = same_times;
                         result.cached = false;
                     }
                     Err(error) => {
@@ -134,7 +136,7 @@ impl Workshop<'_> {
             .map_or(Ok(()), Err)
     }
 
-    fn pack_one(&self, result: &StepResult) -> Result<StepLayer, StepFailure> {
+    fn pack_one(&self, result: &StepResult) -> Result<(StepLayer, bool), StepFailure> {
         let session = self.session()?;
         let published = || session.trees.step(&result.key.hex());
         let tree = result.fresh_tree.clone().unwrap_or_else(published);
@@ -143,7 +145,7 @@ impl Workshop<'_> {
             .store
             .blob_writer()
             .map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         let notes = changeset::write(&root, session.trees.ownership(), &mut writer)
             .map_err(|error| StepFailure::of_build(&error))?;
         for note in notes {

@@ -42,6 +42,10 @@ pub(crate) struct Done {
     pub(crate) tree: Option<std::path::PathBuf>,
     /// The digest of what was copied.
     pub(crate) inputs: Option<Digest>,
+    /// The time of the newest thing that the step depends on.
+    pub(crate) time: i64,
+    /// Whether the tree has the times of the layer.
+    pub(crate) same_times: bool,
 }
 
 impl Workshop<'_> {
@@ -76,10 +80,12 @@ impl Workshop<'_> {
             inputs: done.inputs,
             tree: done.tree.is_some(),
             layer: done.layer,
-            created: self.job.source_date_epoch.unwrap_or(self.job.now),
+            time: done.time,
+            packed: self.job.times,
+            same_times: done.same_times,
         };
-        let key = key_of(state, place, record.inputs.as_ref());
-        let lookup = state.key.after(&place.planned.step, None);
+        let key = self.key_of(state, place, record.inputs.as_ref());
+        let lookup = self.key_of(state, place, None);
         Ok(StepResult {
             stage,
             key,
@@ -96,7 +102,7 @@ impl Workshop<'_> {
         place: &Place<'_>,
         state: &StageState,
     ) -> Result<Option<StepResult>, StepFailure> {
-        let lookup = state.key.after(&place.planned.step, None);
+        let lookup = self.key_of(state, place, None);
         if self.job.no_cache {
             return Ok(None);
         }
@@ -108,11 +114,14 @@ impl Workshop<'_> {
             StepKind::Copy(copy) => self.input_digest(place.finished, copy)?,
             StepKind::Run(_) | StepKind::Workdir => None,
         };
-        let key = key_of(state, place, inputs.as_ref());
+        let key = self.key_of(state, place, inputs.as_ref());
         let usable = |record: &Record| {
             record.inputs == inputs && self.is_there(place.stage, &key, record).unwrap_or(false)
         };
-        let Some(mut record) = candidates.into_iter().find(usable) else {
+        let known = candidates
+            .into_iter()
+            .filter_map(|record| self.with_times_of_job(place, record));
+        let Some(mut record) = known.into_iter().find(usable) else {
             return Ok(None);
         };
         if let Some(StepLayer::Blob { diff_id, .. }) = &record.layer
@@ -130,6 +139,31 @@ impl Workshop<'_> {
             fresh_tree: None,
             cached: true,
         }))
+    }
+
+    /// A record without a layer that has other times than are asked for. The tree, which knows no epoch, stays, unless it lost
+    /// the owners that only the layer has.
+    fn with_times_of_job(&self, place: &Place<'_>, mut record: Record) -> Option<Record> {
+        let packed = matches!(record.layer, Some(StepLayer::Blob { .. }));
+        if packed && record.packed != self.job.times {
+            let owners_lost =
+                self.job.single_id && matches!(place.planned.step.kind, StepKind::Copy(_));
+            if owners_lost || !record.tree {
+                return None;
+            }
+            record.layer = None;
+        }
+        Some(record)
+    }
+
+    /// The key of a step's result. What goes straight into a layer depends on the layer's times.
+    fn key_of(&self, state: &StageState, place: &Place<'_>, inputs: Option<&Digest>) -> CacheKey {
+        let key = state.key.after(&place.planned.step, inputs);
+        if needs_trees(self.job, place.stage) {
+            key
+        } else {
+            key.packed(self.job.times)
+        }
     }
 
     /// Whether a record's result can be used by what follows. A stage of trees needs the tree; where the whole build may
@@ -186,9 +220,4 @@ impl Workshop<'_> {
             StepKind::Workdir => self.workdir_in_layer(place, state),
         }
     }
-}
-
-/// The key of a step's result.
-pub(crate) fn key_of(state: &StageState, place: &Place<'_>, inputs: Option<&Digest>) -> CacheKey {
-    state.key.after(&place.planned.step, inputs)
 }

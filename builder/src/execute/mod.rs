@@ -27,6 +27,7 @@ use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
 use crate::key::{CacheKey, Owners};
 use crate::step::StepKind;
+use crate::times::OLDEST;
 
 use lookup::Place;
 
@@ -59,6 +60,8 @@ pub(crate) struct StageState {
     pub(crate) key: CacheKey,
     /// The image at the bottom, by its index in the job.
     pub(crate) image: Option<usize>,
+    /// The time of what it starts from, in seconds since 1970.
+    pub(crate) base_time: i64,
     pub(crate) results: Vec<StepResult>,
 }
 
@@ -87,22 +90,28 @@ impl StageState {
         } else {
             Owners::True
         };
-        let (chain, image) = match &stage.base {
-            Base::Scratch => (None, None),
+        let (chain, image, base_time) = match &stage.base {
+            Base::Scratch => (None, None, OLDEST),
             Base::Image(index) => {
-                let layers = job
-                    .images
-                    .get(*index)
-                    .map_or(&[][..], |image| &image.layers);
-                (image::ChainId::of(layers), Some(*index))
+                let image = job.images.get(*index);
+                let layers = image.map_or(&[][..], |image| &image.layers);
+                let created = image.map_or(OLDEST, |image| image.created);
+                (image::ChainId::of(layers), Some(*index), created)
             }
             Base::Stage(id) => return finished(*id).ok_or_else(StepFailure::cancelled),
         };
         Ok(Self {
-            key: CacheKey::of_base(chain.as_ref(), owners),
+            key: CacheKey::of_base(chain.as_ref(), base_time, owners, job.times),
             image,
+            base_time,
             results: Vec::new(),
         })
+    }
+
+    /// The time of the newest thing that the state depends on.
+    pub(crate) fn time(&self) -> i64 {
+        let last = self.results.last();
+        last.map_or(self.base_time, |result| result.record.time)
     }
 }
 
@@ -226,7 +235,7 @@ impl Workshop<'_> {
         let mut chain: Vec<StageSteps> = Vec::new();
         for result in &target.results {
             let layer = result.record.layer.clone().unwrap_or(StepLayer::Empty);
-            let step = (layer, result.record.created);
+            let step = (layer, result.record.time);
             match chain.last_mut() {
                 Some(last) if last.stage == result.stage => last.steps.push(step),
                 _ => chain.push(StageSteps {
@@ -235,6 +244,9 @@ impl Workshop<'_> {
                 }),
             }
         }
-        Executed { chain }
+        Executed {
+            base_time: target.base_time,
+            chain,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rootfs::trees::{UnpackedLayer, remove_tree};
-use rootfs::{DirTree, Root};
+use rootfs::{DirTree, Root, Time, moments};
 use sandbox::{Overlay, Upper};
 
 use super::{SessionTools, StageState, Workshop};
@@ -17,6 +17,8 @@ pub(crate) struct WorkingRoot {
     pub(crate) mount: OwnedFd,
     /// The upper directory.
     pub(crate) upper: PathBuf,
+    /// The time of what is written from now on, by the clock of the store's file system.
+    started: Time,
     home: PathBuf,
 }
 
@@ -38,6 +40,20 @@ impl WorkingRoot {
     /// Ends the use of the mount; returns the directory with the changes.
     pub(crate) fn finish(self) -> PathBuf {
         self.upper
+    }
+
+    /// Ends the use of the mount; what was changed meanwhile gets the time `at`, and the directory with it is returned.
+    pub(crate) fn settle(self, at: Time) -> Result<PathBuf, StepFailure> {
+        let settled = Root::open(&self.upper)
+            .and_then(|upper| moments::settle(&upper, self.started, at))
+            .map_err(|error| StepFailure::of_build(&error));
+        match settled {
+            Ok(()) => Ok(self.upper),
+            Err(failure) => {
+                self.discard();
+                Err(failure)
+            }
+        }
     }
 
     /// Ends the use of the mount and drops the changes.
@@ -98,6 +114,9 @@ impl Workshop<'_> {
         for directory in [&upper, &work] {
             std::fs::create_dir(directory).map_err(|error| StepFailure::of_build(&error))?;
         }
+        let started = Root::open(&upper)
+            .and_then(|upper| moments::start(&upper))
+            .map_err(|error| StepFailure::of_build(&error))?;
         self.imitate_root(lowers.first().map(PathBuf::as_path), &upper)?;
         if lowest == Lowest::Skeleton {
             lowers.push(session.trees.skeleton(self.store).map_err(fail)?);
@@ -117,7 +136,12 @@ impl Workshop<'_> {
         let mount = overlay
             .mount()
             .map_err(|error| StepFailure::of_build(&error))?;
-        Ok(WorkingRoot { mount, upper, home })
+        Ok(WorkingRoot {
+            mount,
+            upper,
+            started,
+            home,
+        })
     }
 
     /// Mounts a stage's files for reading.

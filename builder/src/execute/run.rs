@@ -39,8 +39,10 @@ impl Workshop<'_> {
         match self.run_in(session, place, &root, run) {
             Ok(()) => Ok(Done {
                 layer: None,
-                tree: Some(root.finish()),
+                tree: Some(root.settle(self.job.times.of_step(state.time()))?),
                 inputs: None,
+                time: state.time(),
+                same_times: true,
             }),
             Err(failure) => {
                 root.discard();

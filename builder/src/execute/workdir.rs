@@ -3,7 +3,7 @@
 
 use rootfs::accounts::Accounts;
 use rootfs::tree::Follow;
-use rootfs::{Entry, Kind, LayerWriter, Time, Tree, TreePath};
+use rootfs::{Entry, Kind, LayerWriter, Tree, TreePath};
 use rustix::fs::{AtFlags, Gid, Uid};
 
 use super::layers::{finish, view_of};
@@ -71,32 +71,33 @@ impl Workshop<'_> {
                 layer: Some(StepLayer::Empty),
                 tree: None,
                 inputs: None,
+                time: state.time(),
+                same_times: true,
             });
         }
         let blob = self
             .store
             .blob_writer()
             .map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.source_date_epoch);
+        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         for Missing { path, uid, gid } in missing {
-            let mtime = Time {
-                secs: self.job.source_date_epoch.unwrap_or(self.job.now),
-                nanos: 0,
-            };
             let entry = Entry {
                 uid,
                 gid,
-                mtime,
+                mtime: self.job.times.of_step(state.time()),
                 ..Entry::new(path, Kind::Dir, 0o755)
             };
             writer
                 .append(entry)
                 .map_err(|error| StepFailure::of_build(&error))?;
         }
+        let (layer, same_times) = finish(self.store, writer)?;
         Ok(Done {
-            layer: Some(finish(self.store, writer)?),
+            layer: Some(layer),
             tree: None,
             inputs: None,
+            time: state.time(),
+            same_times,
         })
     }
 
@@ -114,13 +115,17 @@ impl Workshop<'_> {
                 layer: Some(StepLayer::Empty),
                 tree: None,
                 inputs: None,
+                time: state.time(),
+                same_times: true,
             });
         }
         make(session, &mounted, missing)?;
         Ok(Done {
             layer: None,
-            tree: Some(mounted.finish()),
+            tree: Some(mounted.settle(self.job.times.of_step(state.time()))?),
             inputs: None,
+            time: state.time(),
+            same_times: true,
         })
     }
 

@@ -77,7 +77,7 @@ impl<'a> PlanOptions<'a> {
             build_platform: Platform::host(),
             labels: &request.labels,
             allow_host_network: request.allow_host_network,
-            source_date_epoch: request.source_date_epoch,
+            source_date_epoch: request.times.epoch(),
         }
     }
 }

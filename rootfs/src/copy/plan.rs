@@ -13,7 +13,7 @@ use crate::copy::select::{Selected, literal, select};
 use crate::copy::{
     CopyError, CopyPlan, CopyRequest, CopySource, Origin, Owner, Planned, Rules, Verdict,
 };
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, Time};
 use crate::note::Note;
 use crate::path::TreePath;
 use crate::tree::{Follow, Meta, NodeKind, Tree};
@@ -153,7 +153,7 @@ impl<'t> Planner<'_, 't> {
                 0o644,
             );
             (entry.uid, entry.gid) = self.created_owner();
-            entry.mtime = self.request.now;
+            entry.mtime = Time::OF_STEP;
             entry.mode = self.mode(entry.mode, false);
             self.parents_of(&entry.path.clone())?;
             self.leaf(entry, Origin::Inline(Arc::from(*content)), true)?;
@@ -244,7 +244,10 @@ impl<'t> Planner<'_, 't> {
                 continue;
             };
             to = self.merge_directory(to.child(name), true)?.0;
-            let entry = self.described(to.clone(), Kind::Dir, &meta, Some(&directory))?;
+            let mut entry = self.described(to.clone(), Kind::Dir, &meta, Some(&directory))?;
+            if !self.request.dated_parents {
+                entry.mtime = Time::OF_STEP;
+            }
             self.plan.entries.insert(
                 to.clone(),
                 Planned {
@@ -462,7 +465,7 @@ impl<'t> Planner<'_, 't> {
             mode,
             uid,
             gid,
-            mtime: meta.mtime,
+            mtime: (self.request.date)(meta.mtime),
             xattrs,
         })
     }
@@ -525,7 +528,7 @@ impl<'t> Planner<'_, 't> {
                 None => {
                     let mut entry = Entry::new(here.clone(), Kind::Dir, 0o755);
                     (entry.uid, entry.gid) = self.created_owner();
-                    entry.mtime = self.request.now;
+                    entry.mtime = Time::OF_STEP;
                     Planned {
                         entry,
                         from: Origin::Nowhere,

@@ -25,13 +25,36 @@ const BUFFERS: usize = 4;
 const OCTAL_ID: u32 = 0o7_777_777;
 const OCTAL_SIZE: u64 = 0o77_777_777_777;
 
+/// Which times a layer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerTimes {
+    /// Those of the entries.
+    Recorded,
+    /// Those of the entries, but none after this epoch, in seconds since 1970; marked ones become it.
+    Limited(i64),
+    /// This one, everywhere.
+    Exactly(i64),
+}
+
+impl LayerTimes {
+    fn of(self, time: Time) -> i64 {
+        match self {
+            Self::Recorded => time.secs,
+            Self::Limited(epoch) if time.is_marked() => epoch,
+            Self::Limited(epoch) => time.secs.min(epoch),
+            Self::Exactly(epoch) => epoch,
+        }
+    }
+}
+
 /// A layer that is being written.
 pub struct LayerWriter<W> {
     output: W,
     buffer: Vec<u8>,
     flushed: u64,
     hashing: Hashing,
-    clamp: Option<i64>,
+    times: LayerTimes,
+    retimed: bool,
     records: Vec<Record>,
 }
 
@@ -41,6 +64,8 @@ pub struct FinishedLayer<W> {
     pub output: W,
     /// What is in it.
     pub index: LayerIndex,
+    /// Whether any entry was given with another time than it got.
+    pub retimed: bool,
 }
 
 /// Where hashing happens.
@@ -114,14 +139,15 @@ impl Hashing {
 }
 
 impl<W: Write> LayerWriter<W> {
-    /// Starts a layer. Times after `clamp` (seconds since 1970) are written as `clamp` (`SOURCE_DATE_EPOCH`).
-    pub fn new(output: W, clamp: Option<i64>) -> Self {
+    /// Starts a layer.
+    pub fn new(output: W, times: LayerTimes) -> Self {
         Self {
             output,
             buffer: Vec::with_capacity(BUFFER),
             flushed: 0,
             hashing: Hashing::start(),
-            clamp,
+            times,
+            retimed: false,
             records: Vec::new(),
         }
     }
@@ -207,6 +233,7 @@ impl<W: Write> LayerWriter<W> {
         Ok(FinishedLayer {
             output: self.output,
             index: LayerIndex::new(diff_id, self.flushed, self.records),
+            retimed: self.retimed,
         })
     }
 
@@ -251,12 +278,13 @@ impl<W: Write> LayerWriter<W> {
         {
             return Err(WriteError::ReservedName { path: entry.path });
         }
-        entry.mtime = Time {
-            secs: self
-                .clamp
-                .map_or(entry.mtime.secs, |latest| entry.mtime.secs.min(latest)),
-            nanos: 0,
-        };
+        let secs = self.times.of(entry.mtime);
+        let has_time = !matches!(
+            entry.kind,
+            Kind::Whiteout | Kind::Opaque | Kind::Hardlink(_)
+        );
+        self.retimed |= has_time && secs != entry.mtime.secs;
+        entry.mtime = Time { secs, nanos: 0 };
         let name = member_name(&entry);
         let link = link_name(&entry.kind);
         let mut extensions = Vec::new();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{Descriptor, Image, ImageConfig, MediaType, Platform, Reference, Store};
-use rootfs::{Entry, Kind, LayerWriter, TreePath};
+use rootfs::{Entry, Kind, LayerTimes, LayerWriter, TreePath};
 use runner::{Program, RunRequest};
 use sandbox::subids::{ROOT_FALLBACK, SubIdRange, SubIdSources, SubIds};
 use sandbox::{Extent, ExtentMap, IdMapError, MapWriter, SessionPlan};
@@ -198,7 +198,7 @@ pub(crate) fn request(image: &str, act: &[&str]) -> RunRequest {
 type Writer = LayerWriter<File>;
 
 fn add_layer(store: &Store, make: fn(&mut Writer)) -> Result<Descriptor, Box<dyn Error>> {
-    let mut writer = LayerWriter::new(tempfile::tempfile()?, None);
+    let mut writer = LayerWriter::new(tempfile::tempfile()?, LayerTimes::Recorded);
     make(&mut writer);
     let finished = writer.finish()?;
     let mut file = finished.output;

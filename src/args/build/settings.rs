@@ -7,6 +7,7 @@ use builder::{NamedContext, Output, UserPolicy};
 use image::{Platform, Reference};
 
 use super::NetworkArg;
+use super::times::TimeSettings;
 use crate::args::registry::RegistrySettings;
 use crate::show::Progress;
 
@@ -79,8 +80,8 @@ pub(crate) struct ImageSettings {
     pub user_policy: UserPolicy,
     /// `-t`.
     pub tags: Vec<Reference>,
-    /// SOURCE_DATE_EPOCH.
-    pub source_date_epoch: Option<i64>,
+    /// Where its times come from.
+    pub times: TimeSettings,
 }
 
 /// What RUN may do.

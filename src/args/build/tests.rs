@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use builder::NamedContext;
+use builder::{NamedContext, Times};
 
 use super::*;
 use crate::args::{Command, tests::parse};
@@ -258,4 +258,47 @@ fn what_makes_no_sense_is_refused_by_name() {
     ] {
         assert!(misused(line).contains(word), "{line}: {}", misused(line));
     }
+}
+
+#[test]
+fn f23_a_source_date_epoch_that_is_no_number_is_an_error() {
+    let times = |env: &[(&str, &str)], line: &str| {
+        settings_in(&Surroundings::of(env), line).map(|settings| settings.image.times.asked)
+    };
+    let variable = [("SOURCE_DATE_EPOCH", "12")];
+    assert_eq!(times(&[], "build").unwrap(), None);
+    assert_eq!(times(&[("SOURCE_DATE_EPOCH", "")], "build").unwrap(), None);
+    assert_eq!(
+        times(&variable, "build").unwrap(),
+        Some(Times::NotAfter(12))
+    );
+    let argument = "build --build-arg SOURCE_DATE_EPOCH=13";
+    assert_eq!(
+        times(&variable, argument).unwrap(),
+        Some(Times::NotAfter(13))
+    );
+    let flag = format!("{argument} --source-date-epoch 14");
+    assert_eq!(times(&variable, &flag).unwrap(), Some(Times::NotAfter(14)));
+    assert_eq!(
+        times(&variable, "build --source-date-epoch context").unwrap(),
+        None
+    );
+    let exact = times(&variable, "build --timestamp 15").unwrap();
+    assert_eq!(exact, Some(Times::Exactly(15)));
+    for text in ["yesterday", "-1", "1.5"] {
+        assert!(times(&[("SOURCE_DATE_EPOCH", text)], "build").is_err());
+    }
+    assert!(misused("build --timestamp 1 --source-date-epoch 2").contains("cannot be used"));
+}
+
+#[test]
+fn file_times_can_be_left_alone() {
+    assert!(settings("build").image.times.rewrite);
+    assert!(settings("build --rewrite-timestamp").image.times.rewrite);
+    assert!(
+        !settings("build --rewrite-timestamp=false")
+            .image
+            .times
+            .rewrite
+    );
 }
