@@ -20,6 +20,7 @@ fn git(directory: &Path, args: &[&str]) -> bool {
 }
 
 /// A repository with a commit, or nothing where git is not installed.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn repository(args: &[&str]) -> Option<tempfile::TempDir> {
     let directory = tempfile::tempdir().unwrap();
     if !git(directory.path(), &[&["init", "-q"], args].concat()) {
