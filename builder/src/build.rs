@@ -17,11 +17,14 @@ use crate::export;
 use crate::graph::{BuildPlan, PlannedStage};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
+use crate::mounts::{RunMount, RunMountSource};
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
 use crate::request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
 use crate::session::run_remotely;
+use crate::settings::RunAccess;
+use crate::step::{RunStep, StepKind};
 use crate::times::{OLDEST, Times, from_rfc3339};
 
 /// A finished build.
@@ -239,6 +242,7 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
             Network::Pasta(program) => JobNetwork::Pasta(program.clone()),
         },
         no_new_privileges: request.no_new_privileges,
+        access: access_of(request, plan),
         ambient_env,
         times: if request.rewrite_timestamp {
             request.times
@@ -253,6 +257,30 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
 fn created(image: &Image) -> i64 {
     let text = image.config().created.as_deref();
     text.and_then(from_rfc3339).unwrap_or(OLDEST).max(OLDEST)
+}
+
+/// What the steps may use, without the secrets that none of them names.
+fn access_of(request: &BuildRequest, plan: &BuildPlan) -> RunAccess {
+    let mut access = request.access.clone();
+    let runs: Vec<&RunStep> = plan
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.steps)
+        .filter_map(|planned| match &planned.step.kind {
+            StepKind::Run(run) => Some(run),
+            StepKind::Copy(_) | StepKind::Workdir => None,
+        })
+        .collect();
+    let named = |wanted: &str| {
+        runs.iter().any(|run| {
+            let file = |mount: &RunMount| {
+                matches!(&mount.source, RunMountSource::Secret { id, .. } if id == wanted)
+            };
+            run.mounts.iter().any(file) || run.secret_env.iter().any(|secret| secret.id == wanted)
+        })
+    };
+    access.secrets.retain(|id, _| named(id));
+    access
 }
 
 /// Does the steps: here if no stage needs a session or all is cached, else in a session.

@@ -4,6 +4,7 @@
 use image::{Image, ImageConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::mounts::RunMount;
 use crate::step::{Label, PlannedStep};
 
 /// The position of a stage in its Containerfile, counted from 0.
@@ -79,17 +80,18 @@ impl PlannedStage {
             Base::Stage(id) => Some(id),
             Base::Scratch | Base::Image(_) => None,
         };
-        let copied = self
-            .steps
-            .iter()
-            .filter_map(|planned| match &planned.step.kind {
-                StepKind::Copy(copy) => match copy.from {
-                    CopyFrom::Stage(id) => Some(id),
-                    _ => None,
-                },
-                StepKind::Run(_) | StepKind::Workdir => None,
-            });
-        let mut ids: Vec<StageId> = base.into_iter().chain(copied).collect();
+        let used = self.steps.iter().flat_map(|planned| {
+            let from: Vec<&CopyFrom> = match &planned.step.kind {
+                StepKind::Copy(copy) => vec![&copy.from],
+                StepKind::Run(run) => run.mounts.iter().filter_map(RunMount::from).collect(),
+                StepKind::Workdir => Vec::new(),
+            };
+            from.into_iter().filter_map(|from| match from {
+                CopyFrom::Stage(id) => Some(*id),
+                _ => None,
+            })
+        });
+        let mut ids: Vec<StageId> = base.into_iter().chain(used).collect();
         ids.sort_unstable();
         ids.dedup();
         ids

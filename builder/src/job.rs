@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
 use crate::graph::{PlannedStage, StageId};
+use crate::settings::RunAccess;
 use crate::step::Label;
 use crate::times::Times;
 
@@ -31,6 +32,8 @@ pub(crate) struct Job {
     pub(crate) single_id: bool,
     pub(crate) network: JobNetwork,
     pub(crate) no_new_privileges: bool,
+    /// What RUN gets access to: of the secrets only those that a step names.
+    pub(crate) access: RunAccess,
     /// Visible to RUN without being part of a step: the proxy settings of the caller.
     pub(crate) ambient_env: Vec<(String, String)>,
     /// Where the times of files come from.

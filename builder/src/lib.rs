@@ -13,6 +13,7 @@ pub mod graph;
 mod host;
 mod job;
 mod key;
+pub mod mounts;
 pub mod plan;
 mod planning;
 mod prune;
@@ -21,6 +22,7 @@ pub mod request;
 mod resolve;
 mod rules;
 mod session;
+pub mod settings;
 pub mod step;
 mod times;
 
@@ -31,12 +33,14 @@ pub use event::{BuildEvent, StageSummary};
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
 pub use host::{FindCredentials, FindSession, Host};
 pub use job::{FailureDetails, StepFailure};
+pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, SecretVariable};
 pub use planning::{Planned, PlannedTarget, plan};
 pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
 pub use remote::{ParseRemoteError, Pinned, RemoteKind, RemoteSource};
 pub use request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
 pub use resolve::pull;
 pub use session::{ENTRY, RemoteError, session_entry};
+pub use settings::{Dns, RunAccess, RunSettings, Secret};
 pub use step::{
     CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
 };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use containerfile::Source;
 use image::{Platform, Reference};
 
+use crate::settings::{RunAccess, RunSettings};
 use crate::times::Times;
 
 /// One build.
@@ -40,6 +41,16 @@ pub struct BuildRequest {
     pub allow_host_network: bool,
     /// `--security-opt no-new-privileges`.
     pub no_new_privileges: bool,
+    /// What the command line says about RUN and changes what it makes.
+    pub run: RunSettings,
+    /// What RUN gets access to.
+    pub access: RunAccess,
+    /// `--env`, in order: every stage has it in its environment from the start.
+    pub env: Vec<(String, String)>,
+    /// `--unsetenv`.
+    pub unset_env: Vec<String>,
+    /// `--unsetlabel`.
+    pub unset_labels: Vec<String>,
     /// `--user-policy`.
     pub user_policy: UserPolicy,
     /// `-t`.

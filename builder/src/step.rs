@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::graph::StageId;
+use crate::mounts::{RunMount, SecretVariable};
 use crate::remote::Pinned;
+use crate::settings::RunSettings;
 
 /// One step of a stage that makes or changes files. Instructions that only configure make no step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,15 @@ pub struct RunStep {
     pub network: RunNetwork,
     /// Build arguments in effect, which are visible to the program but not part of the image's environment.
     pub args: Vec<(String, String)>,
+    /// `--mount`, in the order in which they are mounted. A secret's value is no part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<RunMount>,
+    /// Secrets that the program gets as variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_env: Vec<SecretVariable>,
+    /// What the command line says about all RUN steps.
+    #[serde(default, skip_serializing_if = "RunSettings::is_default")]
+    pub settings: RunSettings,
 }
 
 /// `RUN --network`.

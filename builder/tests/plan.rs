@@ -8,6 +8,8 @@ mod configuration;
 mod copies;
 #[path = "plan/fixtures.rs"]
 mod fixtures;
+#[path = "plan/mounts.rs"]
+mod mounts;
 #[path = "plan/onbuild.rs"]
 mod onbuild;
 #[path = "plan/refusals.rs"]

@@ -69,8 +69,15 @@ pub enum MountKey {
     ReadOnly,
     /// `rw` or `readwrite`.
     ReadWrite,
+    /// `size` or `tmpfs-size`.
     Size,
+    /// `tmpfs-mode`.
+    TmpfsMode,
     Env,
+    /// `relabel`, `z` or `Z`.
+    Relabel,
+    /// `bind-propagation`, or the propagation alone.
+    Propagation,
 }
 
 /// How builds that run at the same time share a cache mount.
@@ -128,6 +135,8 @@ pub enum MountSpec {
         target: String,
         /// The limit in bytes.
         size: Option<u64>,
+        /// Its mode; 1777 by default.
+        mode: u32,
     },
     /// A secret as a file, an environment variable or both.
     Secret {
@@ -169,6 +178,14 @@ pub enum MountError {
     /// The comma-separated text has a misplaced quote.
     #[error("{0:?} has a quote in the middle of an option, or one that never closes")]
     Quote(String),
+    /// Another builder's option, which makes no sense here.
+    #[error("{option} is refused: {reason}")]
+    Refused {
+        /// As written.
+        option: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// No mount has this option.
     #[error("unknown option {option:?}{}", hint(*.nearest))]
     UnknownOption {
@@ -249,7 +266,36 @@ const SPELLINGS: &[(&str, MountKey)] = &[
     ("readwrite", MountKey::ReadWrite),
     ("rw", MountKey::ReadWrite),
     ("size", MountKey::Size),
+    ("tmpfs-size", MountKey::Size),
+    ("tmpfs-mode", MountKey::TmpfsMode),
     ("env", MountKey::Env),
+    ("relabel", MountKey::Relabel),
+    ("z", MountKey::Relabel),
+    ("bind-propagation", MountKey::Propagation),
+    ("private", MountKey::Propagation),
+    ("rprivate", MountKey::Propagation),
+];
+
+const NOT_SHARED: &str =
+    "a step's mounts are private: nothing that is mounted in it or outside of it reaches the other";
+
+/// Options of Buildah that are understood and not done.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "u",
+        "files of bind mounts are shown as root's and never changed; cache mounts take uid= and gid=",
+    ),
+    ("chown", "cache, secret and ssh mounts take uid= and gid="),
+    (
+        "tmpcopyup",
+        "a tmpfs begins empty; copy into it in the step",
+    ),
+    ("shared", NOT_SHARED),
+    ("rshared", NOT_SHARED),
+    ("slave", NOT_SHARED),
+    ("rslave", NOT_SHARED),
+    ("unbindable", NOT_SHARED),
+    ("runbindable", NOT_SHARED),
 ];
 
 impl MountKey {
@@ -309,14 +355,49 @@ mod tests {
         for text in [
             "target=/a,bind-propagation=rshared,suid",
             "target=/a,bind-propagation=x,src=/",
-            "target=/a,relabel=shared",
+            "target=/a,suid",
+            "target=/a,relabel=shared=x",
             "target=/a,U",
+            "target=/a,rshared",
+            "type=tmpfs,target=/a,tmpcopyup",
         ] {
             assert!(
-                matches!(parsed(text), Err(MountError::UnknownOption { .. })),
-                "{text}"
+                matches!(
+                    parsed(text),
+                    Err(MountError::UnknownOption { .. }
+                        | MountError::Refused { .. }
+                        | MountError::Value { .. })
+                ),
+                "{text}: {:?}",
+                parsed(text)
             );
         }
+    }
+
+    #[test]
+    fn options_of_buildah_that_ask_for_what_is_so_are_accepted() {
+        for text in [
+            "target=/a,z",
+            "target=/a,Z",
+            "target=/a,relabel=private",
+            "target=/a,bind-propagation=rprivate",
+            "target=/a,private",
+            "type=cache,target=/a,Z",
+        ] {
+            assert!(parsed(text).is_ok(), "{text}: {:?}", parsed(text));
+        }
+        let tmpfs = spec("type=tmpfs,target=/a,tmpfs-size=1k,tmpfs-mode=755");
+        assert!(
+            matches!(
+                tmpfs,
+                Ok(MountSpec::Tmpfs {
+                    size: Some(1024),
+                    mode: 0o755,
+                    ..
+                })
+            ),
+            "{tmpfs:?}"
+        );
     }
 
     #[test]

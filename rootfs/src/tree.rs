@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Stat};
 use thiserror::Error;
 
 use crate::entry::{Device, Time, Xattrs};
+use crate::metadata::{settle, times};
 use crate::ownership::{OwnerId, Ownership, OwnershipError};
 use crate::path::{PathError, TreePath};
 use crate::root::{self, Call, Root, RootError};
@@ -250,6 +251,28 @@ impl DirTree {
     /// How its owners are stored.
     pub fn ownership(&self) -> Ownership {
         self.ownership
+    }
+
+    /// Gives another directory the owner, mode, attributes and time of the directory at the canonical `path`. Attributes that
+    /// it cannot have are left out.
+    pub fn copy_attributes(&self, path: &TreePath, onto: &OwnedFd) -> Result<(), TreeError> {
+        let Some(meta) = self.node(path)? else {
+            return Ok(());
+        };
+        let (xattrs, mut notes) = (self.xattrs(path)?, Vec::new());
+        let owner = (meta.uid, meta.gid);
+        settle(
+            onto,
+            path,
+            meta.mode,
+            owner,
+            &xattrs,
+            self.ownership,
+            &mut notes,
+        )?;
+        rustix::fs::futimens(onto, &times(meta.mtime))
+            .map_err(RootError::call(Call::SetTimes, path))?;
+        Ok(())
     }
 
     /// Calls `act` with the directory `parent`.

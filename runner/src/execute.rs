@@ -244,6 +244,7 @@ impl Prepared {
                 seccomp: true,
                 mask_paths: true,
             },
+            limits: sandbox::Limits::default(),
             process: ProcessSpec {
                 argv: container.argv.clone(),
                 env: container.env.clone(),

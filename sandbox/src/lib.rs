@@ -8,11 +8,13 @@ mod degree;
 mod executable;
 mod failure;
 mod idmap;
+mod memory;
 mod network;
 mod overlay;
 mod perform;
 mod plan;
 pub mod preflight;
+mod resource;
 mod seccomp;
 mod session;
 mod spec;
@@ -30,13 +32,16 @@ pub use degree::{Caller, WriterChoice};
 pub use executable::OwnExecutable;
 pub use failure::SetupFailure;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
+pub use memory::{MemoryFile, memory_file};
 pub use network::{DNS_FORWARD, NetworkError, SharedNetwork};
 pub use nix::errno::Errno;
 pub use overlay::{MAX_LOWERS, Overlay, Upper};
 pub use plan::{SetupOp, SetupPlan};
+pub use resource::{Resource, UnknownResource};
 pub use session::{Entry, MapWriter, Session, SessionContext, SessionError, SessionPlan};
 pub use spec::{
-    Confinement, Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec,
+    Confinement, Handle, Limits, MountSource, MountSpec, NetworkSpec, ProcessSpec, ResourceLimit,
+    SandboxSpec, UserSpec,
 };
 pub use step::{IdleStep, Outcome, Step, StepControl, StepError};
 pub use tree::detached_tree;

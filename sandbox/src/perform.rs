@@ -79,6 +79,7 @@ impl Performer {
             }
             SetupOp::Stdio { handles, terminal } => self.stdio(*handles, *terminal).during(here),
             SetupOp::WorkingDirectory(path) => enter(path),
+            SetupOp::Limit(limit) => limit.apply().during(here),
             SetupOp::Seccomp => seccomp::install().during(here),
             SetupOp::Bound(set) => capabilities::bound(*set),
             SetupOp::User { user, groups, keep } => {

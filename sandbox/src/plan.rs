@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::CapabilitySet;
 use crate::idmap::IdMap;
 use crate::spec::{
-    Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, SandboxSpec, UserSpec,
+    Handle, MountSource, MountSpec, NetworkSpec, ProcessSpec, ResourceLimit, SandboxSpec, UserSpec,
 };
 
 /// One operation.
@@ -92,6 +92,8 @@ pub enum SetupOp {
     },
     /// Enter the working directory, which must lie in the root.
     WorkingDirectory(String),
+    /// Limit what each process may use up.
+    Limit(ResourceLimit),
     /// Install the system call filter. It needs the power that the next operations give away.
     Seccomp,
     /// Limit the capabilities that the process can ever have.
@@ -151,6 +153,9 @@ const DEV_LINKS: [(&str, &str); 5] = [
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/ptmx", "pts/ptmx"),
 ];
+
+/// What Podman and Docker give /dev/shm.
+const SHM_SIZE: u64 = 64 << 20;
 
 /// What Podman masks (containers-common, `DefaultMaskedPaths`).
 const MASKED: [&str; 13] = [
@@ -236,6 +241,7 @@ fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
         attributes: attributes.to_vec(),
         optional: false,
     };
+    let shm_size = spec.limits.shm_size.unwrap_or(SHM_SIZE).to_string();
     let mut ops = vec![mount("proc", "/proc", &[], &[NoSuid, NoDev, NoExec])];
     ops.push(if spec.network == NetworkSpec::None {
         mount("sysfs", "/sys", &[], &[ReadOnly, NoSuid, NoDev, NoExec])
@@ -264,7 +270,7 @@ fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     ops.push(mount(
         "tmpfs",
         "/dev/shm",
-        &[("mode", "1777"), ("size", "65536k")],
+        &[("mode", "1777"), ("size", &shm_size)],
         &[NoSuid, NoDev, NoExec],
     ));
     let mut queue = mount("mqueue", "/dev/mqueue", &[], &[NoSuid, NoDev, NoExec]);
@@ -315,6 +321,7 @@ fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<Setup
         },
         SetupOp::WorkingDirectory(process.cwd.clone()),
     ];
+    ops.extend(spec.limits.resources.iter().copied().map(SetupOp::Limit));
     if confinement.seccomp {
         ops.push(SetupOp::Seccomp);
     }
@@ -388,6 +395,7 @@ impl fmt::Display for SetupOp {
             Self::NewSession => f.write_str("start a new session with an empty keyring"),
             Self::Stdio { .. } => f.write_str("take standard input, output and error"),
             Self::WorkingDirectory(path) => write!(f, "enter {path}"),
+            Self::Limit(limit) => write!(f, "limit {limit}"),
             Self::Seccomp => f.write_str("install the system call filter"),
             Self::Bound(set) => write!(f, "bound capabilities to {set}"),
             Self::User { user, .. } => write!(f, "become user {}:{}", user.uid, user.gid),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::CapabilitySet;
 use crate::idmap::IdMap;
+use crate::resource::Resource;
 
 /// The position of a descriptor in the list that is sent along with the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// What the process may not do.
     pub confinement: Confinement,
+    /// What it may use up.
+    pub limits: Limits,
     /// What is executed.
     pub process: ProcessSpec,
 }
@@ -85,6 +88,26 @@ pub struct Confinement {
     pub seccomp: bool,
     /// Whether kernel interfaces that say or change too much are masked or read-only.
     pub mask_paths: bool,
+}
+
+/// What the process and its children may use up; what is not said is as it is outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The size of /dev/shm in bytes; 64 MiB by default, as everywhere.
+    pub shm_size: Option<u64>,
+    /// Limits of each process, getrlimit(2).
+    pub resources: Vec<ResourceLimit>,
+}
+
+/// One limit of each process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceLimit {
+    /// Of what.
+    pub resource: Resource,
+    /// What holds at first; `None` is no limit.
+    pub soft: Option<u64>,
+    /// What it may be raised to; `None` is no limit.
+    pub hard: Option<u64>,
 }
 
 /// The program and its surroundings.

@@ -22,6 +22,7 @@ fn build_step() -> SandboxSpec {
             seccomp: true,
             mask_paths: true,
         },
+        limits: rbuild_sandbox::Limits::default(),
         process: ProcessSpec {
             argv: ["/bin/sh", "-c", "make install"]
                 .map(str::to_owned)
@@ -77,6 +78,7 @@ fn container() -> SandboxSpec {
             no_new_privileges: true,
             ..step.confinement
         },
+        limits: rbuild_sandbox::Limits::default(),
         process: ProcessSpec {
             argv: vec!["/app".to_owned()],
             user: UserSpec {

@@ -16,12 +16,15 @@ use crate::surroundings::Surroundings;
 
 mod context;
 mod settings;
+mod steps;
 mod times;
 
 use context::named_context;
 pub(crate) use settings::{
     BuildSettings, ContainerfileSource, ContextSource, ImageSettings, Isolation, Results, Sources,
 };
+use steps::StepArgs;
+pub(crate) use steps::{SecretSource, StepSettings};
 use times::TimeArgs;
 
 const EXAMPLES: &str = "\
@@ -49,6 +52,8 @@ pub(crate) struct BuildArgs {
     results: ResultArgs,
     #[command(flatten)]
     isolation: IsolationArgs,
+    #[command(flatten)]
+    steps: StepArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -216,6 +221,7 @@ impl BuildArgs {
             sources: self.sources.settings()?,
             image,
             isolation: self.isolation.settings(),
+            steps: self.steps.settings(here)?,
             results,
             registry: self.registry.settings(here)?,
             dry_run: self.dry_run,

@@ -5,18 +5,22 @@
 //! type, one in the second, a line in the conversion and a test below it.
 
 pub(crate) mod build;
+mod capability;
+mod csv;
 pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
 pub(crate) mod output;
 pub(crate) mod registry;
 pub(crate) mod run;
+mod size;
 pub(crate) mod store;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use capability::capabilities;
 pub(crate) use default_command::with_default_command;
 
 /// Rootless container image builds with a distroless and static focus.

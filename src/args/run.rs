@@ -2,9 +2,9 @@
 //! open here, whatever does not is valid.
 
 use runner::{Mounts, Program, RunRequest, UsernsMode};
-use sandbox::CapabilitySet;
 
 use super::build::NetworkArg;
+use super::capabilities;
 use crate::failure::{Failure, Kind};
 use crate::surroundings::Surroundings;
 
@@ -125,8 +125,8 @@ impl RunArgs {
                 Some(text) => text.parse().map_err(misused)?,
                 None => UsernsMode::Default,
             },
-            cap_add: known_capabilities("--cap-add", self.isolation.cap_add)?,
-            cap_drop: known_capabilities("--cap-drop", self.isolation.cap_drop)?,
+            cap_add: capabilities("--cap-add", self.isolation.cap_add)?,
+            cap_drop: capabilities("--cap-drop", self.isolation.cap_drop)?,
             ..RunRequest::default()
         };
         Ok(RunSettings {
@@ -186,18 +186,6 @@ impl FileArgs {
 
 fn misused(error: impl Into<anyhow::Error>) -> Failure {
     Failure::new(Kind::Usage, error)
-}
-
-/// The names are checked before anything starts; the runner gives them their meaning.
-fn known_capabilities(flag: &str, names: Vec<String>) -> Result<Vec<String>, Failure> {
-    let checked = CapabilitySet::default().with(&names);
-    checked.map_err(|error| {
-        Failure::new(
-            Kind::Usage,
-            anyhow::Error::new(error).context(flag.to_owned()),
-        )
-    })?;
-    Ok(names)
 }
 
 #[cfg(test)]

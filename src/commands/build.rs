@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use builder::{
     BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Host, Network, Output,
-    StepFailure, Times,
+    RunAccess, StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
 
 use super::containerfile::{Inputs, read};
+use super::secrets;
 use crate::args::build::{BuildSettings, ContextSource, Results};
 use crate::args::output::is_stdout;
 use crate::credentials;
@@ -151,6 +152,7 @@ impl Build<'_> {
 
     fn request(&self, inputs: Inputs) -> Result<BuildRequest, Failure> {
         let image = self.settings.image.clone();
+        let steps = self.settings.steps.clone();
         Ok(BuildRequest {
             network: self.network(&inputs.containerfile)?,
             containerfile: inputs.containerfile,
@@ -166,6 +168,14 @@ impl Build<'_> {
             jobs: image.jobs,
             allow_host_network: self.settings.isolation.allow_host_network,
             no_new_privileges: self.settings.isolation.no_new_privileges,
+            run: steps.run,
+            access: RunAccess {
+                secrets: secrets::read(&steps.secrets, self.here)?,
+                dns: steps.dns,
+            },
+            env: steps.env,
+            unset_env: steps.unset_env,
+            unset_labels: steps.unset_labels,
             user_policy: image.user_policy,
             tags: image.tags,
             outputs: self.settings.results.outputs.clone(),

@@ -13,6 +13,7 @@ mod prune;
 mod pull;
 mod rmi;
 mod run;
+mod secrets;
 mod unshare;
 
 use std::process::ExitCode;

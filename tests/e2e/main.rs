@@ -49,6 +49,9 @@ mod language;
 mod language_instructions;
 mod language_lexical;
 mod language_variables;
+mod run_flags;
+mod run_mounts;
+mod run_secrets;
 
 #[test]
 fn no_test_file_was_forgotten() {

@@ -4,9 +4,12 @@
 
 mod copying;
 mod fetched;
+mod injected;
 mod layers;
 mod lookup;
+mod mount_points;
 mod mounted;
+mod mounts;
 mod output;
 mod run;
 mod schedule;

@@ -23,6 +23,35 @@ pub(crate) struct WorkingRoot {
 }
 
 impl WorkingRoot {
+    /// The same root with one more lower directory below its changes.
+    pub(crate) fn above(
+        self,
+        workshop: &Workshop<'_>,
+        state: &StageState,
+        lower: PathBuf,
+    ) -> Result<Self, StepFailure> {
+        let Self {
+            mount,
+            upper,
+            started,
+            home,
+        } = self;
+        // An upper directory belongs to one mount at a time, and a volatile mount marks its work directory as used.
+        drop(mount);
+        let work = home.join("work-above");
+        std::fs::create_dir(&work).map_err(|error| StepFailure::of_build(&error))?;
+        let mut lowers = vec![lower];
+        lowers.extend(workshop.lowers(state)?);
+        workshop.complete(&mut lowers, Lowest::Skeleton)?;
+        let mount = writable(lowers, upper.clone(), work)?;
+        Ok(Self {
+            mount,
+            upper,
+            started,
+            home,
+        })
+    }
+
     /// The tree as image ids see it.
     pub(crate) fn tree(&self, session: &SessionTools<'_>) -> Result<DirTree, StepFailure> {
         Ok(DirTree::new(self.root()?, session.trees.ownership()))
@@ -108,7 +137,6 @@ impl Workshop<'_> {
     ) -> Result<WorkingRoot, StepFailure> {
         let session = self.session()?;
         let fail = |error: rootfs::trees::TreesError| StepFailure::of_build(&error);
-        let mut lowers = self.lowers(state)?;
         let home = session.work.directory("step").map_err(fail)?;
         let (upper, work) = (home.join("upper"), home.join("work"));
         for directory in [&upper, &work] {
@@ -117,7 +145,22 @@ impl Workshop<'_> {
         let started = Root::open(&upper)
             .and_then(|upper| moments::start(&upper))
             .map_err(|error| StepFailure::of_build(&error))?;
+        let mut lowers = self.lowers(state)?;
         self.imitate_root(lowers.first().map(PathBuf::as_path), &upper)?;
+        self.complete(&mut lowers, lowest)?;
+        let mount = writable(lowers, upper.clone(), work)?;
+        Ok(WorkingRoot {
+            mount,
+            upper,
+            started,
+            home,
+        })
+    }
+
+    /// Adds what a root has below the stage's own directories.
+    fn complete(&self, lowers: &mut Vec<PathBuf>, lowest: Lowest) -> Result<(), StepFailure> {
+        let session = self.session()?;
+        let fail = |error: rootfs::trees::TreesError| StepFailure::of_build(&error);
         if lowest == Lowest::Skeleton {
             lowers.push(session.trees.skeleton(self.store).map_err(fail)?);
         }
@@ -125,23 +168,7 @@ impl Workshop<'_> {
             // An overlay needs a lower directory; an empty one adds nothing.
             lowers.push(session.work.directory("empty").map_err(fail)?);
         }
-        let overlay = Overlay {
-            lowers,
-            data_only: Vec::new(),
-            upper: Some(Upper {
-                upper: upper.clone(),
-                work,
-            }),
-        };
-        let mount = overlay
-            .mount()
-            .map_err(|error| StepFailure::of_build(&error))?;
-        Ok(WorkingRoot {
-            mount,
-            upper,
-            started,
-            home,
-        })
+        Ok(())
     }
 
     /// Mounts a stage's files for reading.
@@ -190,4 +217,15 @@ impl Workshop<'_> {
         rustix::fs::chmod(upper, rustix::fs::Mode::from_raw_mode(mode))
             .map_err(|error| fail(&error))
     }
+}
+
+fn writable(lowers: Vec<PathBuf>, upper: PathBuf, work: PathBuf) -> Result<OwnedFd, StepFailure> {
+    let overlay = Overlay {
+        lowers,
+        data_only: Vec::new(),
+        upper: Some(Upper { upper, work }),
+    };
+    overlay
+        .mount()
+        .map_err(|error| StepFailure::of_build(&error))
 }

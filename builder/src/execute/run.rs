@@ -4,15 +4,19 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use rootfs::accounts::{Account, Accounts};
 use sandbox::{
-    CapabilitySet, Confinement, DNS_FORWARD, Handle, IdleStep, MountSource, MountSpec, NetworkSpec,
-    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec, detached_tree,
+    CapabilitySet, Confinement, Handle, IdleStep, Limits, MountSource, MountSpec, NetworkSpec,
+    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec,
 };
 
+use super::injected::{SCRIPT, hostname};
 use super::lookup::{Done, Place};
+use super::mount_points;
 use super::mounted::{Lowest, WorkingRoot};
+use super::mounts::StepMounts;
 use super::output::Pipes;
 use super::{SessionTools, StageState, Workshop};
 use crate::event::BuildEvent;
@@ -23,9 +27,6 @@ use crate::step::{RunNetwork, RunStep};
 const TAIL: usize = 20;
 /// BuildKit's default path (util/system), for images that set none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const HOSTNAME: &str = "rbuild";
-/// Below /dev, which is a tmpfs of the step: nothing of it reaches the layer.
-const SCRIPT: &str = "/dev/pipes/script";
 
 impl Workshop<'_> {
     pub(crate) fn run_step(
@@ -36,7 +37,16 @@ impl Workshop<'_> {
     ) -> Result<Done, StepFailure> {
         let session = self.session()?;
         let root = self.mount(state, Lowest::Skeleton)?;
-        match self.run_in(session, place, &root, run) {
+        let mut ready = Ready::default();
+        let root = match self.make_ready(session, place, &root, run, &mut ready) {
+            Ok(None) => root,
+            Ok(Some(mount_points)) => root.above(self, state, mount_points)?,
+            Err(failure) => {
+                root.discard();
+                return Err(failure);
+            }
+        };
+        match self.run_in(session, place, &root, run, &ready) {
             Ok(()) => Ok(Done {
                 layer: None,
                 tree: Some(root.settle(self.job.times.of_step(state.time()))?),
@@ -51,25 +61,40 @@ impl Workshop<'_> {
         }
     }
 
+    /// Makes all that the step mounts ready; returns the directory with the mount points that its root lacks.
+    fn make_ready<'s>(
+        &'s self,
+        session: &'s SessionTools<'_>,
+        place: &Place<'_>,
+        root: &WorkingRoot,
+        run: &RunStep,
+        ready: &mut Ready<'s>,
+    ) -> Result<Option<PathBuf>, StepFailure> {
+        self.restore_workdir(place, root)?;
+        ready.network = self.network_of(session, run)?;
+        ready.files = self.injected_files(session, run, &ready.network)?;
+        ready.mounts = self.ready_mounts(session, place, run)?;
+        let files: Vec<&str> = ready.files.iter().map(|(target, _)| *target).collect();
+        mount_points::missing(session, &root.tree(session)?, &files, &ready.mounts)
+    }
+
     fn run_in(
         &self,
         session: &SessionTools<'_>,
         place: &Place<'_>,
         root: &WorkingRoot,
         run: &RunStep,
+        ready: &Ready<'_>,
     ) -> Result<(), StepFailure> {
         let accounts =
             Accounts::of(&root.tree(session)?).map_err(|error| StepFailure::of_build(&error))?;
         let account = super::account(&accounts, &place.planned.step.user)?;
-        self.restore_workdir(place, root)?;
-        let network = self.network_of(session, run)?;
-        let files = self.injected_files(session, run, &network)?;
         let output = Pipes::new(session, &account)?;
         let [stdout, stderr] = output.program_ends();
         let null = File::open("/dev/null").map_err(|error| StepFailure::of_build(&error))?;
         let mut handles = vec![root.mount.as_fd(), null.as_fd(), stdout, stderr];
         let mut mounts = Vec::new();
-        for (target, tree) in &files {
+        for (target, tree) in &ready.files {
             let source = MountSource::Tree {
                 handle: Handle(handles.len()),
                 directory: false,
@@ -81,7 +106,8 @@ impl Workshop<'_> {
             });
             handles.push(tree.as_fd());
         }
-        let network = match &network {
+        mounts.extend(ready.mounts.specs(&mut handles));
+        let network = match &ready.network {
             StepNetwork::None => NetworkSpec::None,
             StepNetwork::Host => NetworkSpec::Host,
             StepNetwork::Shared(network) => {
@@ -89,7 +115,11 @@ impl Workshop<'_> {
                 NetworkSpec::Shared(Handle(handles.len() - 1))
             }
         };
-        let spec = self.spec(session, place, run, &account, mounts, network);
+        let mut spec = self.spec(session, place, run, &account, mounts)?;
+        spec.network = network;
+        for (name, value) in &ready.mounts.env {
+            set(&mut spec.process.env, name, value);
+        }
         let idle = match place.spare.take() {
             Some(idle) => idle,
             None => IdleStep::spawn(session.executable).map_err(|error| explain(&error))?,
@@ -112,26 +142,34 @@ impl Workshop<'_> {
         run: &RunStep,
         account: &Account,
         mounts: Vec<MountSpec>,
-        network: NetworkSpec,
-    ) -> SandboxSpec {
+    ) -> Result<SandboxSpec, StepFailure> {
         let argv = if run.script.is_some() {
             vec![SCRIPT.to_owned()]
         } else {
             run.argv.clone()
         };
-        SandboxSpec {
+        let settings = &run.settings;
+        let capabilities = CapabilitySet::podman_default()
+            .with(&settings.cap_add)
+            .and_then(|set| set.without(&settings.cap_drop))
+            .map_err(|error| StepFailure::of_build(&error))?;
+        Ok(SandboxSpec {
             ids: session.ids.clone(),
             root: Handle(0),
             read_only_root: false,
             mounts,
-            network,
-            hostname: HOSTNAME.to_owned(),
+            network: NetworkSpec::None,
+            hostname: hostname(run).to_owned(),
             confinement: Confinement {
-                capabilities: CapabilitySet::podman_default(),
+                capabilities,
                 ambient: false,
                 no_new_privileges: self.job.no_new_privileges,
                 seccomp: true,
                 mask_paths: true,
+            },
+            limits: Limits {
+                shm_size: settings.shm_size,
+                resources: settings.ulimits.clone(),
             },
             process: ProcessSpec {
                 argv,
@@ -145,7 +183,7 @@ impl Workshop<'_> {
                 stdio: [Handle(1), Handle(2), Handle(3)],
                 terminal: false,
             },
-        }
+        })
     }
 
     /// ENV wins over ARG, ARG over the caller's proxy settings; HOME and PATH have a default.
@@ -167,10 +205,7 @@ impl Workshop<'_> {
             &place.planned.step.env,
         ];
         for (name, value) in layers.into_iter().flatten() {
-            match env.iter_mut().find(|(known, _)| known == name) {
-                Some(known) => known.1.clone_from(value),
-                None => env.push((name.clone(), value.clone())),
-            }
+            set(&mut env, name, value);
         }
         env
     }
@@ -197,39 +232,6 @@ impl Workshop<'_> {
                     .map_err(Clone::clone)
             }
         }
-    }
-
-    /// Files that are bound over the image's own, each as a detached tree.
-    fn injected_files(
-        &self,
-        session: &SessionTools<'_>,
-        run: &RunStep,
-        network: &StepNetwork<'_>,
-    ) -> Result<Vec<(&'static str, OwnedFd)>, StepFailure> {
-        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
-        let directory = session
-            .work
-            .directory("files")
-            .map_err(|error| fail(&error))?;
-        let mut files = vec![
-            ("/etc/hostname", format!("{HOSTNAME}\n"), 0o644),
-            ("/etc/hosts", hosts(network), 0o644),
-            ("/etc/resolv.conf", resolver(network), 0o644),
-        ];
-        files.extend(run.script.clone().map(|script| (SCRIPT, script, 0o755)));
-        let mut trees = Vec::with_capacity(files.len());
-        for (number, (target, content, mode)) in files.into_iter().enumerate() {
-            let path = directory.join(number.to_string());
-            std::fs::write(&path, content).map_err(|error| fail(&error))?;
-            rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(mode))
-                .map_err(|error| fail(&error))?;
-            session
-                .trees
-                .give_to_image_root(&path)
-                .map_err(|error| fail(&error))?;
-            trees.push((target, detached_tree(&path).map_err(|error| fail(&error))?));
-        }
-        Ok(trees)
     }
 
     /// Passes the program's output on until it ends.
@@ -271,6 +273,13 @@ impl Workshop<'_> {
     }
 }
 
+fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
+    match env.iter_mut().find(|(known, _)| known == name) {
+        Some(known) => value.clone_into(&mut known.1),
+        None => env.push((name.to_owned(), value.to_owned())),
+    }
+}
+
 fn home_of(account: &Account) -> String {
     let home = account
         .home
@@ -299,36 +308,21 @@ fn start_network(
     })
 }
 
-enum StepNetwork<'s> {
+/// What a step has beside the stage's files. It lives as long as the step.
+#[derive(Default)]
+struct Ready<'s> {
+    network: StepNetwork<'s>,
+    files: Vec<(&'static str, OwnedFd)>,
+    mounts: StepMounts,
+}
+
+/// The network of one step.
+#[derive(Default)]
+pub(super) enum StepNetwork<'s> {
+    #[default]
     None,
     Host,
     Shared(&'s SharedNetwork),
-}
-
-fn hosts(network: &StepNetwork<'_>) -> String {
-    let own =
-        format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    match network {
-        StepNetwork::Host => std::fs::read_to_string("/etc/hosts").unwrap_or(own),
-        StepNetwork::None | StepNetwork::Shared(_) => own,
-    }
-}
-
-/// With pasta the host's resolver is reached through an address of the namespace, which also covers resolvers on 127.0.0.53.
-fn resolver(network: &StepNetwork<'_>) -> String {
-    let host = || std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    match network {
-        StepNetwork::None => String::new(),
-        StepNetwork::Host => host(),
-        StepNetwork::Shared(_) => {
-            let kept: String = host()
-                .lines()
-                .filter(|line| line.starts_with("search") || line.starts_with("options"))
-                .map(|line| format!("{line}\n"))
-                .collect();
-            format!("nameserver {DNS_FORWARD}\n{kept}")
-        }
-    }
 }
 
 fn explain(error: &StepError) -> StepFailure {

@@ -31,7 +31,7 @@ impl StageEvaluator<'_, '_> {
         Ok(())
     }
 
-    fn source(&self, meaning: &Meaning) -> Option<CopyFrom> {
+    pub(super) fn source(&self, meaning: &Meaning) -> Option<CopyFrom> {
         match meaning {
             Meaning::Scratch(_) => None,
             Meaning::Stage(index) => Some(CopyFrom::Stage(StageId(*index))),

@@ -45,6 +45,12 @@ impl Evaluation<'_> {
             let Some((base, state)) = self.start(index, &ends, findings) else {
                 continue;
             };
+            let mut state = state;
+            // A stage that starts from another one has them from there.
+            let inherited = matches!(base, Base::Stage(_));
+            for (name, value) in self.options.env.iter().filter(|_| !inherited) {
+                state.scope.env.set(name, value.clone());
+            }
             let mut evaluator = StageEvaluator {
                 context: self,
                 index,
@@ -63,17 +69,16 @@ impl Evaluation<'_> {
                 evaluator.findings.keep(checked);
             }
             let (steps, history, state) = (evaluator.steps, evaluator.history, evaluator.state);
-            let labels = if index == target {
-                self.options.labels
-            } else {
-                &[]
-            };
+            let mut config = state.config();
+            if index == target {
+                self.finish(&mut config);
+            }
             planned.push(PlannedStage {
                 id: StageId(index),
                 name: self.stages.name(index),
                 base,
                 steps,
-                config: state.config(labels),
+                config,
                 history,
                 user_label: state.user_label.clone(),
                 from_label: self.stages.opening_label(index),
@@ -81,6 +86,20 @@ impl Evaluation<'_> {
             ends.insert(index, state);
         }
         (planned, remotes)
+    }
+
+    /// What the command line says about the image's configuration.
+    fn finish(&self, image: &mut ImageConfig) {
+        let options = self.options;
+        image.config.env.retain(|entry| {
+            let name = entry
+                .split_once('=')
+                .map_or(entry.as_str(), |(name, _)| name);
+            !options.unset_env.iter().any(|unset| unset == name)
+        });
+        let labels = &mut image.config.labels;
+        labels.retain(|name, _| !options.unset_labels.contains(name));
+        labels.extend(options.labels.iter().cloned());
     }
 
     /// What a stage starts from, and what holds at its beginning.
@@ -209,7 +228,7 @@ impl State {
     }
 
     /// The configuration of an image made here.
-    fn config(&self, labels: &[(String, String)]) -> ImageConfig {
+    fn config(&self) -> ImageConfig {
         let mut image = self.image.clone();
         image.config.env = self
             .scope
@@ -218,7 +237,6 @@ impl State {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        image.config.labels.extend(labels.iter().cloned());
         image
     }
 }

@@ -111,6 +111,17 @@ impl<'i> Site<'i> {
         self.expansion(word, scope).map(|expansion| expansion.text)
     }
 
+    /// The value of a word, for a caller that says itself what is wrong.
+    pub(super) fn expand_option(&self, word: &Word, scope: &Scope) -> Result<String, ExpandError> {
+        expand::expand(
+            &word.raw,
+            &|name| scope.lookup(name),
+            self.escape,
+            Mode::Word,
+        )
+        .map(|expansion| expansion.text)
+    }
+
     /// The value of a word that must not be blank.
     pub(super) fn expand_name(&self, word: &Word, scope: &Scope, what: &str) -> Checked<String> {
         let expansion = self.expansion(word, scope)?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use containerfile::{EscapeChar, Instruction, InstructionKind, Spanned};
+use containerfile::{EscapeChar, Instruction, InstructionKind, Mount, MountKey, Spanned};
 
 use super::Pins;
 use super::findings::{Checked, Findings, Site};
@@ -41,14 +41,11 @@ impl Gathered {
                 open.push(*base);
             }
             let sites = gathered.sites_of(stages, index, EscapeChar::default());
-            open.extend(
-                sites
-                    .iter()
-                    .filter_map(|site| match copied(stages, index, site) {
-                        Some(Ok(Meaning::Stage(source))) => Some(source),
-                        _ => None,
-                    }),
-            );
+            let used = sites.iter().flat_map(|site| used(stages, index, site));
+            open.extend(used.filter_map(|meaning| match meaning {
+                Ok(Meaning::Stage(source)) => Some(source),
+                _ => None,
+            }));
         }
         gathered.wanted = gathered.images(stages);
         gathered
@@ -105,7 +102,7 @@ impl Gathered {
         self.indices().flat_map(of).collect()
     }
 
-    /// Reports a `--from` that means nothing.
+    /// Reports a `--from` or `from=` that means nothing.
     pub(super) fn report_source(
         &self,
         stages: &Stages<'_>,
@@ -113,7 +110,10 @@ impl Gathered {
         site: &Site<'_>,
         findings: &mut Findings,
     ) {
-        if let Some(Err(error)) = copied(stages, index, site) {
+        for error in used(stages, index, site)
+            .into_iter()
+            .filter_map(Result::err)
+        {
             findings.push(*error);
         }
     }
@@ -134,11 +134,12 @@ impl Gathered {
     fn images(&self, stages: &Stages<'_>) -> Vec<WantedImage> {
         let mut wanted: Vec<WantedImage> = Vec::new();
         for index in self.indices() {
-            let copies = self.sites_of(stages, index, EscapeChar::default());
-            let copies = copies
+            let sites = self.sites_of(stages, index, EscapeChar::default());
+            let used = sites
                 .iter()
-                .filter_map(|site| copied(stages, index, site)?.ok());
-            for meaning in stages.base(index).cloned().into_iter().chain(copies) {
+                .flat_map(|site| used(stages, index, site))
+                .filter_map(Result::ok);
+            for meaning in stages.base(index).cloned().into_iter().chain(used) {
                 if let Meaning::Image(image) = meaning
                     && wanted.iter().all(|known| known.key != image.key)
                 {
@@ -148,6 +149,33 @@ impl Gathered {
         }
         wanted
     }
+}
+
+/// Everything beside the context that an instruction takes files from.
+fn used(stages: &Stages<'_>, index: usize, site: &Site<'_>) -> Vec<Checked<Meaning>> {
+    match &site.instruction.kind {
+        InstructionKind::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|mount| mounted(stages, index, site, mount))
+            .collect(),
+        _ => copied(stages, index, site).into_iter().collect(),
+    }
+}
+
+/// What a mount is mounted from; `None` where it does not say. Its value holds no variable.
+pub(super) fn mounted(
+    stages: &Stages<'_>,
+    index: usize,
+    site: &Site<'_>,
+    mount: &Mount,
+) -> Option<Checked<Meaning>> {
+    let from = mount
+        .option(MountKey::From)
+        .filter(|from| !from.raw.is_empty())?;
+    let from = Spanned::new(from.raw.clone(), site.place(from.span));
+    let meaning = stages.copied(index, &from);
+    Some(meaning.map_err(|error| Box::new(site.placed(*error))))
 }
 
 /// What a copying instruction copies from; `None` for the context and for all other instructions.

@@ -14,6 +14,7 @@ mod findings;
 mod gather;
 mod history;
 mod images;
+mod mounts;
 mod path;
 mod pins;
 mod ports;
@@ -43,6 +44,7 @@ use stages::Stages;
 
 use crate::graph::{BuildPlan, PinnedImage, StageId};
 use crate::request::{BuildRequest, NamedContext};
+use crate::settings::RunSettings;
 
 /// What of a request decides the plan.
 #[derive(Clone, Debug)]
@@ -61,6 +63,14 @@ pub struct PlanOptions<'a> {
     pub labels: &'a [(String, String)],
     /// Whether `RUN --network=host` is allowed.
     pub allow_host_network: bool,
+    /// What the command line says about RUN.
+    pub run: &'a RunSettings,
+    /// `--env`: what every stage has in its environment from the start.
+    pub env: &'a [(String, String)],
+    /// `--unsetenv`: what the image does not have in its environment.
+    pub unset_env: &'a [String],
+    /// `--unsetlabel`: labels of the base image that the image does not have.
+    pub unset_labels: &'a [String],
     /// The value of a declared `ARG SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<i64>,
 }
@@ -77,6 +87,10 @@ impl<'a> PlanOptions<'a> {
             build_platform: Platform::host(),
             labels: &request.labels,
             allow_host_network: request.allow_host_network,
+            run: &request.run,
+            env: &request.env,
+            unset_env: &request.unset_env,
+            unset_labels: &request.unset_labels,
             source_date_epoch: request.times.epoch(),
         }
     }

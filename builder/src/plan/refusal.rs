@@ -12,6 +12,9 @@ pub(super) fn refuse(site: &Site<'_>, allow_host_network: bool, findings: &mut F
     };
     for flag in flags(site.instruction, "mount") {
         let kind = flag.value.as_ref().map_or("", |value| value.raw.as_str());
+        if kind.contains("type=tmpfs") || kind.contains("type=secret") {
+            continue;
+        }
         let message = format!("RUN --mount={kind} is not implemented yet");
         findings.push(with_help(
             site,

@@ -5,6 +5,7 @@ use containerfile::{NetworkMode, Run, RunCommand};
 use super::evaluate::StageEvaluator;
 use super::findings::{Checked, Site};
 use super::history;
+use crate::settings::RunSettings;
 use crate::step::{RunNetwork, RunStep, Step, StepKind};
 
 impl StageEvaluator<'_, '_> {
@@ -19,6 +20,7 @@ impl StageEvaluator<'_, '_> {
             Some(NetworkMode::None) => RunNetwork::None,
             Some(NetworkMode::Host) => RunNetwork::Host,
         };
+        let (mounts, secret_env) = self.mounts(site, &run.mounts)?;
         let args = self.state.scope.visible_args();
         let created_by = match &script {
             Some(script) => history::run(&args, std::slice::from_ref(script)),
@@ -30,6 +32,9 @@ impl StageEvaluator<'_, '_> {
                 script,
                 network,
                 args,
+                mounts,
+                secret_env,
+                settings: self.settings(),
             }),
             env: self.state.scope.env.pairs().to_vec(),
             user: self.state.image.config.user.clone(),
@@ -37,6 +42,15 @@ impl StageEvaluator<'_, '_> {
         };
         self.step(site, step, created_by);
         Ok(())
+    }
+
+    /// What the command line says, and the host name that a build argument gives, as in BuildKit.
+    fn settings(&self) -> RunSettings {
+        let hostname = self.context.globals.build_arg("BUILDKIT_SANDBOX_HOSTNAME");
+        RunSettings {
+            hostname: hostname.map(str::to_owned),
+            ..self.context.options.run.clone()
+        }
     }
 
     /// The arguments, or the script that is executed as a file.

@@ -19,6 +19,13 @@ const PROXIES: [&str; 5] = [
     "ALL_PROXY",
 ];
 
+/// Arguments of BuildKit that are obeyed without an `ARG`.
+const OBEYED: [&str; 3] = [
+    "BUILDKIT_SANDBOX_HOSTNAME",
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_DOCKERFILE_CHECK",
+];
+
 /// Named values in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Variables(Vec<(String, String)>);
@@ -225,7 +232,7 @@ pub(super) fn unused_build_args(
         .filter(|name| !declared.contains(&name.as_str()) && !proxy(name));
     unused
         .filter_map(|name| {
-            if name == "BUILDKIT_DOCKERFILE_CHECK" {
+            if OBEYED.contains(&name.as_str()) {
                 return None;
             }
             if name.starts_with("BUILDKIT_") {

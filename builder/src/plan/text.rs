@@ -4,6 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::graph::{Base, BuildPlan, PlannedStage};
+use crate::mounts::{RunMount, RunMountSource};
 use crate::step::{CopyFrom, CopyStep, Fetched, RunNetwork, RunStep, Step, StepKind};
 
 impl Display for BuildPlan {
@@ -136,16 +137,43 @@ fn run(f: &mut Formatter<'_>, run: &RunStep, step: &Step) -> fmt::Result {
     if !run.args.is_empty() {
         writeln!(f, "    args {}", pairs(&run.args))?;
     }
-    Ok(())
+    run.mounts
+        .iter()
+        .try_for_each(|mount| self::mount(f, mount))?;
+    run.secret_env
+        .iter()
+        .try_for_each(|secret| writeln!(f, "    secret {} as ${}", secret.id, secret.name))
 }
 
-fn copy(f: &mut Formatter<'_>, copy: &CopyStep, workdir: &str) -> fmt::Result {
-    let from = match &copy.from {
+fn mount(f: &mut Formatter<'_>, mount: &RunMount) -> fmt::Result {
+    let what = match &mount.source {
+        RunMountSource::Bind {
+            from,
+            source,
+            writable,
+        } => {
+            let writable = if *writable { ", writable" } else { "" };
+            format!("{source:?} from {}{writable}", origin(from))
+        }
+        RunMountSource::Cache(cache) => format!("the cache {:?}", cache.id),
+        RunMountSource::Tmpfs { .. } => "memory".to_owned(),
+        RunMountSource::Secret { id, .. } => format!("the secret {id:?}"),
+        RunMountSource::Ssh { id, .. } => format!("the agent {id:?}"),
+    };
+    writeln!(f, "    mount {what} at {}", mount.target)
+}
+
+fn origin(from: &CopyFrom) -> String {
+    match from {
         CopyFrom::Context => "the context".to_owned(),
         CopyFrom::NamedContext(name) => format!("context {name}"),
         CopyFrom::Stage(id) => format!("stage {}", id.0),
         CopyFrom::Image(index) => format!("image {index}"),
-    };
+    }
+}
+
+fn copy(f: &mut Formatter<'_>, copy: &CopyStep, workdir: &str) -> fmt::Result {
+    let from = origin(&copy.from);
     let inside = if copy.destination.starts_with('/') {
         String::new()
     } else {

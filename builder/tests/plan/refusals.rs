@@ -35,24 +35,6 @@ fn harmless_values_of_the_same_flags_are_accepted() {
 }
 
 #[test]
-fn every_mount_is_refused_by_name_even_before_the_base_is_known() {
-    for kind in [
-        "bind,target=/x",
-        "cache,target=/x",
-        "tmpfs,target=/x",
-        "secret,id=x",
-        "ssh",
-    ] {
-        let flag = format!("--mount=type={kind}");
-        let found = errors(&format!("FROM base\nRUN {flag} true\n"));
-        assert_eq!(
-            found,
-            [format!("{flag} | RUN {flag} is not implemented yet")]
-        );
-    }
-}
-
-#[test]
 fn flags_of_remote_sources_need_a_remote_source() {
     for (line, part) in [
         ("ADD --checksum=sha256:0 a /", "one URL or git repository"),

@@ -6,7 +6,8 @@ use containerfile::{Diagnostic, Severity, Source};
 use image::{Digest, Image, ImageConfig, Platform};
 use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedImage};
 use rbuild_builder::{
-    BuildPlan, CopyStep, NamedContext, Pinned, PlannedStage, PlannedStep, RunStep, StepKind,
+    BuildPlan, CopyStep, NamedContext, Pinned, PlannedStage, PlannedStep, RunSettings, RunStep,
+    StepKind,
 };
 
 /// What a test asks for.
@@ -19,6 +20,9 @@ pub(crate) struct Asked {
     labels: Vec<(String, String)>,
     host_network: bool,
     epoch: Option<i64>,
+    run: RunSettings,
+    env: Vec<(String, String)>,
+    unset: Vec<String>,
     images: BTreeMap<String, ImageConfig>,
 }
 
@@ -39,6 +43,9 @@ pub(crate) fn of(text: &str) -> Asked {
         labels: Vec::new(),
         host_network: false,
         epoch: None,
+        run: RunSettings::default(),
+        env: Vec::new(),
+        unset: Vec::new(),
         images: BTreeMap::new(),
     }
 }
@@ -81,6 +88,16 @@ impl Asked {
 
     pub(crate) fn host_network(mut self) -> Self {
         self.host_network = true;
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.unset.push(name.into());
         self
     }
 
@@ -159,6 +176,10 @@ impl Asked {
             labels: &self.labels,
             allow_host_network: self.host_network,
             source_date_epoch: self.epoch,
+            run: &self.run,
+            env: &self.env,
+            unset_env: &self.unset,
+            unset_labels: &self.unset,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: only known options come out, and `from` holds no variable.
 
-use super::{Mount, MountError, MountKey, MountOption, SPELLINGS};
+use super::{Mount, MountError, MountKey, MountOption, REFUSED, SPELLINGS};
 use crate::ast::{EscapeChar, Word};
 use crate::expand;
 use crate::source::Span;
@@ -91,6 +91,12 @@ fn option(field: Word) -> Result<MountOption, MountError> {
         None => (field.raw.as_str(), None),
     };
     let lower = name.to_ascii_lowercase();
+    if let Some((_, reason)) = REFUSED.iter().find(|(spelling, _)| *spelling == lower) {
+        return Err(MountError::Refused {
+            option: name.to_owned(),
+            reason,
+        });
+    }
     let Some(&(_, key)) = SPELLINGS.iter().find(|(spelling, _)| *spelling == lower) else {
         let nearest = suggestion(&lower, SPELLINGS.iter().map(|&(spelling, _)| spelling));
         return Err(MountError::UnknownOption {
@@ -99,8 +105,8 @@ fn option(field: Word) -> Result<MountOption, MountError> {
         });
     };
     let is_switch = matches!(
-        key,
-        MountKey::ReadOnly | MountKey::ReadWrite | MountKey::Required
+        lower.as_str(),
+        "z" | "private" | "rprivate" | "ro" | "readonly" | "rw" | "readwrite" | "required"
     );
     let span = field.span;
     let exact = span.end - span.start == field.raw.len();

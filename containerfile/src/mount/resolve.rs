@@ -45,19 +45,22 @@ impl Options {
     }
 
     fn bind(&mut self) -> Result<MountSpec, MountError> {
-        Ok(MountSpec::Bind {
+        let bind = MountSpec::Bind {
             target: self.target("bind")?,
             source: self
                 .take(MountKey::Source)
                 .unwrap_or_else(|| "/".to_owned()),
             from: self.take(MountKey::From),
             writable: self.writable()?.unwrap_or(false),
-        })
+        };
+        self.labels()?;
+        self.propagation()?;
+        Ok(bind)
     }
 
     fn cache(&mut self) -> Result<MountSpec, MountError> {
         let target = self.target("cache")?;
-        Ok(MountSpec::Cache {
+        let cache = MountSpec::Cache {
             id: self
                 .take(MountKey::Id)
                 .unwrap_or_else(|| path::clean(&target)),
@@ -69,7 +72,9 @@ impl Options {
             uid: self.number(MountKey::Uid)?,
             gid: self.number(MountKey::Gid)?,
             read_only: !self.writable()?.unwrap_or(true),
-        })
+        };
+        self.labels()?;
+        Ok(cache)
     }
 
     fn tmpfs(&mut self) -> Result<MountSpec, MountError> {
@@ -87,7 +92,42 @@ impl Options {
                 }
             },
         };
-        Ok(MountSpec::Tmpfs { target, size })
+        let mode = self.octal(MountKey::TmpfsMode, 0o1777)?;
+        Ok(MountSpec::Tmpfs { target, size, mode })
+    }
+
+    /// Steps run under the caller's own SELinux label, which files of the store have too: there is nothing to relabel.
+    fn labels(&mut self) -> Result<(), MountError> {
+        self.one_of(
+            MountKey::Relabel,
+            &["true", "shared", "private"],
+            "shared or private",
+        )
+    }
+
+    /// Only what is so anyway can be asked for.
+    fn propagation(&mut self) -> Result<(), MountError> {
+        self.one_of(
+            MountKey::Propagation,
+            &["true", "private", "rprivate"],
+            "private, which is how all mounts of a step are",
+        )
+    }
+
+    fn one_of(
+        &mut self,
+        key: MountKey,
+        accepted: &[&str],
+        expected: &'static str,
+    ) -> Result<(), MountError> {
+        match self.take(key) {
+            Some(value) if !accepted.contains(&value.as_str()) => Err(MountError::Value {
+                key: key.name(),
+                value,
+                expected,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn secret(&mut self) -> Result<MountSpec, MountError> {
@@ -202,14 +242,18 @@ impl Options {
     }
 
     fn mode(&mut self, default: u32) -> Result<u32, MountError> {
-        let Some(value) = self.take(MountKey::Mode) else {
+        self.octal(MountKey::Mode, default)
+    }
+
+    fn octal(&mut self, key: MountKey, default: u32) -> Result<u32, MountError> {
+        let Some(value) = self.take(key) else {
             return Ok(default);
         };
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         match u32::from_str_radix(&value, 8) {
             Ok(mode) if digits && mode <= 0o7777 => Ok(mode),
             _ => Err(MountError::Value {
-                key: "mode",
+                key: key.name(),
                 value,
                 expected: "an octal mode up to 7777",
             }),

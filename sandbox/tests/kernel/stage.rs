@@ -385,6 +385,7 @@ impl<'a> Stage<'a> {
             },
             hostname: "stage".to_owned(),
             confinement: self.job.confinement.clone(),
+            limits: rbuild_sandbox::Limits::default(),
             process: ProcessSpec {
                 argv: program.to_vec(),
                 env: self.job.env.clone(),

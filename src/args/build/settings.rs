@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use builder::{NamedContext, Output, UserPolicy};
 use image::{Platform, Reference};
 
-use super::NetworkArg;
 use super::times::TimeSettings;
+use super::{NetworkArg, StepSettings};
 use crate::args::registry::RegistrySettings;
 use crate::show::Progress;
 
@@ -40,6 +40,8 @@ pub(crate) struct BuildSettings {
     pub image: ImageSettings,
     /// What RUN may do.
     pub isolation: Isolation,
+    /// What RUN gets.
+    pub steps: StepSettings,
     /// Where results go and how progress is shown.
     pub results: Results,
     /// How registries are spoken to.

@@ -1,0 +1,176 @@
+//! `RUN --mount`, made ready. The invariant: everything that a mount shows is there as a detached tree before the step starts;
+//! nothing is attached anywhere the session or
+//! another step could see.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rootfs::TreePath;
+use sandbox::{Handle, MemoryFile, MountSource, MountSpec, memory_file};
+
+use super::lookup::Place;
+use super::{SessionTools, Workshop};
+use crate::job::StepFailure;
+use crate::mounts::{Access, RunMountSource};
+use crate::settings::Secret;
+use crate::step::RunStep;
+
+/// What is mounted.
+pub(super) enum Mounted {
+    /// A detached tree.
+    Tree {
+        tree: OwnedFd,
+        directory: bool,
+        read_only: bool,
+    },
+    /// A tmpfs that the step makes itself.
+    Tmpfs { size: Option<u64>, mode: u32 },
+}
+
+/// A mount that is ready.
+pub(super) struct ReadyMount {
+    pub(super) target: String,
+    pub(super) what: Mounted,
+}
+
+/// All mounts of one step.
+#[derive(Default)]
+pub(super) struct StepMounts {
+    pub(super) mounts: Vec<ReadyMount>,
+    /// What the program learns of them.
+    pub(super) env: Vec<(String, String)>,
+}
+
+impl StepMounts {
+    /// The mounts as a spec, whose handles are added to `handles`.
+    pub(super) fn specs<'h>(&'h self, handles: &mut Vec<BorrowedFd<'h>>) -> Vec<MountSpec> {
+        let spec = |mount: &'h ReadyMount| {
+            let (source, read_only) = match &mount.what {
+                Mounted::Tree {
+                    tree,
+                    directory,
+                    read_only,
+                } => {
+                    handles.push(tree.as_fd());
+                    let handle = Handle(handles.len() - 1);
+                    let directory = *directory;
+                    (MountSource::Tree { handle, directory }, *read_only)
+                }
+                Mounted::Tmpfs { size, mode } => {
+                    let (size, mode) = (*size, *mode);
+                    (MountSource::Tmpfs { size, mode }, false)
+                }
+            };
+            MountSpec {
+                target: mount.target.clone(),
+                source,
+                read_only,
+            }
+        };
+        self.mounts.iter().map(spec).collect()
+    }
+}
+
+impl Workshop<'_> {
+    /// Makes the mounts of a RUN ready.
+    pub(super) fn ready_mounts(
+        &self,
+        session: &SessionTools<'_>,
+        _place: &Place<'_>,
+        run: &RunStep,
+    ) -> Result<StepMounts, StepFailure> {
+        let mut ready = StepMounts::default();
+        for mount in &run.mounts {
+            let what = match &mount.source {
+                RunMountSource::Tmpfs { size, mode } => Some(Mounted::Tmpfs {
+                    size: *size,
+                    mode: *mode,
+                }),
+                RunMountSource::Secret {
+                    id,
+                    required,
+                    access,
+                } => self
+                    .secret(id, *required)?
+                    .map(|secret| secret_file(session, secret, *access))
+                    .transpose()?,
+                RunMountSource::Bind { .. }
+                | RunMountSource::Cache(_)
+                | RunMountSource::Ssh { .. } => {
+                    return Err(StepFailure::saying(
+                        "mount what the plan should have refused",
+                    ));
+                }
+            };
+            let target = mount.target.clone();
+            ready
+                .mounts
+                .extend(what.map(|what| ReadyMount { target, what }));
+        }
+        for variable in &run.secret_env {
+            let Some(secret) = self.secret(&variable.id, variable.required)? else {
+                continue;
+            };
+            let value = std::str::from_utf8(secret.bytes()).ok();
+            let value = value.filter(|value| !value.contains('\0')).ok_or_else(|| {
+                let id = &variable.id;
+                StepFailure::saying(format!(
+                    "set ${}: the secret {id} is no text, which a variable must be",
+                    variable.name
+                ))
+                .hint("mount it as a file: --mount=type=secret,id=…,target=…")
+            })?;
+            ready.env.push((variable.name.clone(), value.to_owned()));
+        }
+        Ok(ready)
+    }
+
+    /// The secret of that name; what is not required may be missing.
+    fn secret(&self, id: &str, required: bool) -> Result<Option<&Secret>, StepFailure> {
+        match self.job.access.secrets.get(id) {
+            None if required => Err(StepFailure::saying(format!(
+                "find the secret {id:?}, which the step requires"
+            ))
+            .hint(format!(
+                "give it: --secret id={id},src=FILE or --secret id={id},env=VARIABLE"
+            ))),
+            found => Ok(found),
+        }
+    }
+}
+
+fn secret_file(
+    session: &SessionTools<'_>,
+    secret: &Secret,
+    access: Access,
+) -> Result<Mounted, StepFailure> {
+    let place = session
+        .work
+        .directory("secret")
+        .map_err(|error| StepFailure::of_build(&error))?;
+    let file = MemoryFile {
+        content: secret.bytes(),
+        mode: access.mode,
+        owner: session_owner(session, access)?,
+    };
+    let tree = memory_file(&place, &file).map_err(|error| StepFailure::of_build(&error))?;
+    Ok(Mounted::Tree {
+        tree,
+        directory: false,
+        read_only: true,
+    })
+}
+
+/// The ids that an owner has in the session; `None` where it has one id only.
+pub(super) fn session_owner(
+    session: &SessionTools<'_>,
+    access: Access,
+) -> Result<Option<(u32, u32)>, StepFailure> {
+    let on_disk = |id| {
+        session
+            .trees
+            .ownership()
+            .to_disk(id, &TreePath::root())
+            .map_err(|error| StepFailure::of_build(&error))
+    };
+    Ok(on_disk(access.uid)?.zip(on_disk(access.gid)?))
+}

@@ -1,0 +1,100 @@
+//! What the command line says about all RUN steps. The invariant: [`RunSettings`] can change what a step makes and is part of its
+//! key; [`RunAccess`] only gives access to something (a secret, a resolver) and is not, so that a rotated token or another
+//! network does not build everything anew. The line between the two is BuildKit's: extra hosts, limits and the host name are in
+//! its ExecOp, values of secrets and resolvers are not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sandbox::ResourceLimit;
+use serde::{Deserialize, Serialize};
+
+/// What can change the result of a RUN.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSettings {
+    /// `--cap-add`: names, checked.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop`: names, checked.
+    pub cap_drop: Vec<String>,
+    /// `--add-host`: name and address.
+    pub hosts: Vec<(String, String)>,
+    /// The argument BUILDKIT_SANDBOX_HOSTNAME.
+    pub hostname: Option<String>,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`.
+    pub ulimits: Vec<ResourceLimit>,
+}
+
+impl RunSettings {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What RUN gets access to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAccess {
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--dns` and its relatives.
+    pub dns: Dns,
+}
+
+/// The resolver of RUN; what is empty is as it is on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// `--dns none`: /etc/resolv.conf is the image's own.
+    pub untouched: bool,
+    /// `--dns`: addresses.
+    pub servers: Vec<String>,
+    /// `--dns-search`: domains; `.` alone is none.
+    pub searches: Vec<String>,
+    /// `--dns-option`.
+    pub options: Vec<String>,
+}
+
+/// The value of a secret. It is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The largest, as BuildKit's `MaxSecretSize`.
+    pub const MAX_SIZE: usize = 500 << 10;
+
+    /// The value, unless it is larger than a secret may be.
+    #[must_use]
+    pub fn new(value: Vec<u8>) -> Option<Self> {
+        (value.len() <= Self::MAX_SIZE).then_some(Self(value))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s46_a_secret_is_not_shown_by_debug_output() {
+        let secret = Secret::new(b"swordfish".to_vec()).unwrap();
+        let access = RunAccess {
+            secrets: [("a".to_owned(), secret)].into(),
+            ..RunAccess::default()
+        };
+        let text = format!("{access:?}");
+        assert!(
+            text.contains("9 bytes") && !text.contains("sword"),
+            "{text}"
+        );
+        assert!(Secret::new(vec![0; Secret::MAX_SIZE + 1]).is_none());
+    }
+}

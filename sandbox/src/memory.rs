@@ -1,0 +1,76 @@
+//! Files in memory that a step sees and no disk does. The invariant: what comes back is a detached mount of one file, which
+//! vanishes with its last user; its content was in no other file.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use crate::failure::{During, SetupFailure};
+
+/// What the file is to be.
+#[derive(Clone, Copy)]
+pub struct MemoryFile<'c> {
+    /// Its bytes.
+    pub content: &'c [u8],
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner and group as the caller's namespace counts them; `None` leaves them to the caller.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Not derived: the content is nobody's to print.
+impl std::fmt::Debug for MemoryFile<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "MemoryFile({} bytes, {:o})",
+            self.content.len(),
+            self.mode
+        )
+    }
+}
+
+const NAME: &str = "file";
+
+/// Makes a file on a tmpfs of its own, for [`MountSource::Tree`](crate::MountSource). `place` is an empty directory of the
+/// calling session; nothing stays in it.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn memory_file(place: &Path, file: &MemoryFile<'_>) -> Result<OwnedFd, SetupFailure> {
+    let here = || "make a file in memory".to_owned();
+    let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(here)?;
+    for (key, value) in [("mode", "0700"), ("nr_inodes", "4")] {
+        rustix::mount::fsconfig_set_string(&fs, key, value).during(here)?;
+    }
+    rustix::mount::fsconfig_create(&fs).during(here)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount =
+        rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during(here)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(&mount, NAME, flags, Mode::RUSR | Mode::WUSR).during(here)?;
+    std::io::Write::write_all(
+        &mut std::fs::File::from(fd.try_clone().during(here)?),
+        file.content,
+    )
+    .during(here)?;
+    if let Some((uid, gid)) = file.owner {
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::fchown(&fd, owner.0, owner.1).during(here)?;
+    }
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(file.mode)).during(here)?;
+    drop(fd);
+    // Before Linux 6.15 only what is attached somewhere can be cloned, open_tree(2).
+    let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(&mount, "", CWD, place, from).during(here)?;
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, place.join(NAME), clone).during(here);
+    rustix::mount::unmount(place, UnmountFlags::DETACH).during(here)?;
+    tree
+}
