@@ -1,6 +1,7 @@
 //! One build from the request to the outputs, in one direction: plan, execute, commit, export. The invariant: each phase takes
 //! what the one before made; nothing is written into the store's records before all steps of all platforms succeeded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use containerfile::{Diagnostic, Severity};
@@ -9,21 +10,25 @@ use rootfs::accounts::Accounts;
 
 use crate::cache::Cache;
 use crate::cancel::Cancel;
-use crate::commit::{self, Settings};
+use crate::commit::{self, Draft, Settings};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{Workshop, needs_session, needs_trees, run_all, view_of};
-use crate::export;
-use crate::graph::{BuildPlan, PlannedStage};
+use crate::export::{Exported, Outlet};
+use crate::graph::{BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
 use crate::mounts::{RunMount, RunMountSource};
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
-use crate::request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
+use crate::request::{
+    AnnotationLevel, BuildRequest, Context, NamedContext, Network, Squash, UserPolicy,
+    annotations_of,
+};
 use crate::session::run_remotely;
 use crate::settings::RunAccess;
+use crate::squash;
 use crate::step::{RunStep, StepKind};
 use crate::times::{OLDEST, Times, from_rfc3339};
 
@@ -34,6 +39,8 @@ pub struct Built {
     pub images: Vec<BuiltImage>,
     /// The index of them, where there are several.
     pub index: Option<Index>,
+    /// What the outputs have, in the order in which they were written.
+    pub exported: Vec<Exported>,
     /// Findings that did not stop the build.
     pub warnings: Vec<Diagnostic>,
 }
@@ -110,23 +117,31 @@ fn build_in_order(
             events,
         )?);
     }
-    let index = (images.len() > 1).then(|| Index::of(images.iter().map(|built| &built.image)));
-    if request.outputs.contains(&Output::Store) {
-        record(host, request, &images, index.as_ref())
-            .map_err(|error| BuildError::Commit(error.into()))?;
-    }
+    let made: Vec<&Image> = images.iter().map(|built| &built.image).collect();
+    let index = (made.len() > 1).then(|| index_of(request, &made));
     events(BuildEvent::Committed {
         digest: digest_of(index.as_ref(), &images).to_string(),
     });
-    let made: Vec<&Image> = images.iter().map(|built| &built.image).collect();
-    for output in &request.outputs {
-        export::write(host.store, &made, &request.tags, output)?;
-    }
+    let outlet = Outlet {
+        host,
+        request,
+        images: &made,
+        events,
+    };
+    let exported = outlet.write_all()?;
     Ok(Built {
         images,
         index,
+        exported,
         warnings,
     })
+}
+
+fn index_of(request: &BuildRequest, images: &[&Image]) -> Index {
+    Index {
+        annotations: annotations_of(&request.shape.annotations, AnnotationLevel::Index, None),
+        ..Index::of(images.iter().copied())
+    }
 }
 
 /// The image of one plan; nothing is recorded.
@@ -155,13 +170,15 @@ fn build_one(
     }
     let user = settle_user(request, host, plan, &executed, &verdict, warnings)?;
     let settings = Settings {
-        annotations: &request.annotations,
         epoch: request.times.epoch(),
         user,
     };
-    let image = commit::image_of(plan, &executed, &settings)
+    let draft = commit::draft_of(plan, &executed, &settings);
+    let image = squash(request.shape.squash, host, draft)?
+        .image(&request.shape)
         .map_err(|error| BuildError::Commit(error.into()))?;
-    let packed = recorded && host.store.image(image.digest()).is_err();
+    let squashed = request.shape.squash != Squash::No;
+    let packed = (recorded || squashed) && host.store.image(image.digest()).is_err();
     let size = image
         .layers()
         .iter()
@@ -174,25 +191,15 @@ fn build_one(
     })
 }
 
-/// Puts the result into the store, with its names.
-fn record(
-    host: &Host<'_>,
-    request: &BuildRequest,
-    images: &[BuiltImage],
-    index: Option<&Index>,
-) -> Result<(), image::StoreError> {
-    let names = if index.is_some() {
-        &[]
-    } else {
-        &request.tags[..]
+/// Merges the layers that are to be one.
+fn squash(which: Squash, host: &Host<'_>, draft: Draft) -> Result<Draft, BuildError> {
+    let kept = match which {
+        Squash::No => return Ok(draft),
+        Squash::Built => draft.of_base,
+        Squash::All => 0,
     };
-    for built in images {
-        host.store.add_image(&built.image, names)?;
-    }
-    if let Some(index) = index {
-        host.store.add_index(index, &request.tags)?;
-    }
-    Ok(())
+    let layer = squash::squash(host.store, draft.diff_ids(), kept)?;
+    Ok(draft.squashed(kept, &layer))
 }
 
 fn target_of(plan: &BuildPlan) -> Result<&PlannedStage, BuildError> {
@@ -233,7 +240,7 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
         },
         named_contexts: directories.collect(),
         ignore: request.ignore.clone(),
-        no_cache: request.no_cache,
+        fresh: fresh_stages(request, plan),
         jobs: request.jobs,
         single_id: false,
         network: match &request.network {
@@ -281,6 +288,21 @@ fn access_of(request: &BuildRequest, plan: &BuildPlan) -> RunAccess {
     };
     access.secrets.retain(|id, _| named(id));
     access
+}
+
+/// The stages that take nothing from the cache.
+fn fresh_stages(request: &BuildRequest, plan: &BuildPlan) -> BTreeSet<StageId> {
+    let filtered = |stage: &&PlannedStage| {
+        let number = stage.id.0.to_string();
+        let mut wanted = request.no_cache_stages.iter();
+        request.no_cache
+            || wanted.any(|name| name.eq_ignore_ascii_case(&stage.name) || *name == number)
+    };
+    plan.stages
+        .iter()
+        .filter(filtered)
+        .map(|stage| stage.id)
+        .collect()
 }
 
 /// Does the steps: here if no stage needs a session or all is cached, else in a session.
@@ -367,14 +389,11 @@ fn settle_user(
         return Ok(None);
     }
     let settings = Settings {
-        annotations: &[],
         epoch: None,
         user: None,
     };
-    let image = commit::image_of(plan, executed, &settings)
-        .map_err(|error| BuildError::Commit(error.into()))?;
-    let layers: Vec<_> = image.layers().iter().map(|layer| layer.diff_id).collect();
-    let accounts = Accounts::of(&view_of(host.store, &layers)?)
+    let draft = commit::draft_of(plan, executed, &settings);
+    let accounts = Accounts::of(&view_of(host.store, draft.diff_ids())?)
         .map_err(|error| BuildError::Commit(error.into()))?;
     let written = [Some(named.user()), named.group()]
         .into_iter()

@@ -1,30 +1,32 @@
 //! The image of a finished build. The invariant: the configuration's layers, the manifest's and the history's entries are made
 //! from one list, in one order; a base image's own history and layers are carried over untouched.
 
-use std::collections::BTreeMap;
-
 use image::{Descriptor, DiffId, History, Image, ImageConfig, MediaType};
 
 use crate::cache::StepLayer;
 use crate::graph::{Base, BuildPlan, PlannedStage, StageId};
 use crate::job::Executed;
+use crate::request::{AnnotationLevel, Shape, annotations_of};
 use crate::times::rfc3339;
 
 /// What decides the image beside the layers.
-pub(crate) struct Settings<'s> {
-    pub(crate) annotations: &'s [(String, String)],
+pub(crate) struct Settings {
     /// The time of the image and its history, where it is not that of the newest input.
     pub(crate) epoch: Option<i64>,
     /// `USER`, where the policy changed it.
     pub(crate) user: Option<String>,
 }
 
-/// Puts the image together; nothing is stored.
-pub(crate) fn image_of(
-    plan: &BuildPlan,
-    executed: &Executed,
-    settings: &Settings<'_>,
-) -> Result<Image, image::ImageError> {
+/// An image that is not put together yet.
+pub(crate) struct Draft {
+    config: ImageConfig,
+    layers: Vec<Descriptor>,
+    /// How many of the layers are the base image's.
+    pub(crate) of_base: usize,
+}
+
+/// What the image consists of; nothing is stored.
+pub(crate) fn draft_of(plan: &BuildPlan, executed: &Executed, settings: &Settings) -> Draft {
     let chain = chain_of(plan, plan.target);
     let base = chain.first().and_then(|stage| match stage.base {
         Base::Image(index) => plan.images.get(index),
@@ -51,8 +53,58 @@ pub(crate) fn image_of(
         created: Some(rfc3339(at)),
         ..parts.configure(target, settings.user.clone())
     };
-    let annotations: BTreeMap<String, String> = settings.annotations.iter().cloned().collect();
-    Image::compose(&config, parts.layers, annotations)
+    Draft {
+        config,
+        layers: parts.layers,
+        of_base: base.map_or(0, |base| base.image.layers().len()),
+    }
+}
+
+impl Draft {
+    /// The layers, lowest first.
+    pub(crate) fn diff_ids(&self) -> &[DiffId] {
+        &self.config.rootfs.diff_ids
+    }
+
+    /// Puts one layer in the place of those above the first `kept` ones. As with `docker build --squash`, the instructions stay in
+    /// the history without layers, and one more entry stands for the layer.
+    #[must_use]
+    pub(crate) fn squashed(mut self, kept: usize, layer: &StepLayer) -> Self {
+        let merged = self.layers.len().saturating_sub(kept);
+        self.layers.truncate(kept);
+        self.config.rootfs.diff_ids.truncate(kept);
+        let mut seen = 0;
+        for entry in &mut self.config.history {
+            seen += usize::from(!entry.empty_layer);
+            entry.empty_layer |= seen > kept;
+        }
+        if let StepLayer::Blob { diff_id, size } = layer {
+            let digest = *diff_id.digest();
+            self.layers
+                .push(Descriptor::new(MediaType::OciLayer, digest, *size));
+            self.config.rootfs.diff_ids.push(*diff_id);
+            self.config.history.push(History {
+                created: self.config.created.clone(),
+                comment: Some(format!("merge {merged} layers")),
+                ..History::default()
+            });
+        }
+        self
+    }
+
+    /// The image in a format.
+    pub(crate) fn image(mut self, shape: &Shape) -> Result<Image, image::ImageError> {
+        if shape.omit_history {
+            self.config.history.clear();
+        }
+        let platform = self.config.platform();
+        let annotations = annotations_of(
+            &shape.annotations,
+            AnnotationLevel::Manifest,
+            Some(&platform),
+        );
+        Image::compose(&self.config, self.layers, annotations)?.in_format(shape.format)
+    }
 }
 
 /// The target and the stages that it is based on, lowest first.

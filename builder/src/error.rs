@@ -44,6 +44,15 @@ pub enum BuildError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A registry did not take the image; everything else that was asked for is done.
+    #[error("push {name}")]
+    Push {
+        /// The image's name there.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It was asked to stop.
     #[error("finish: the build was cancelled")]
     Cancelled,

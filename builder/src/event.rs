@@ -15,8 +15,10 @@ pub enum BuildEvent {
         /// The stages that will be built.
         stages: Vec<StageSummary>,
     },
-    /// Bytes of an image arrive.
+    /// Bytes of an image arrive or leave.
     Transfer {
+        /// Which way they go.
+        direction: Direction,
         /// What is transferred: an image name and a short digest.
         name: String,
         /// Bytes so far.
@@ -79,6 +81,16 @@ pub enum BuildEvent {
         /// Its manifest's digest.
         digest: String,
     },
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// From a registry.
+    Fetch,
+    /// To a registry.
+    Push,
 }
 
 /// A stage as the display needs it.

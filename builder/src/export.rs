@@ -1,66 +1,242 @@
 //! Writing an image where it was asked for. The invariant: what is written is made of the store's verified blobs; a file gets
-//! its name when it is complete, and the image in the store is not changed by any output.
+//! its name when it is complete, a registry's tag is put when everything else is written, and the image in the store is not
+//! changed by any output.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use image::{Compression, DiffId, Export, Image, Reference, Store, docker_archive, layout};
+use image::registry::{self, Access};
+use image::{
+    Descriptor, DiffId, Export, Image, Index, MediaType, Platform, Reference, RegistryOptions,
+    Shipment, Store, docker_archive, layout,
+};
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::{LayerTimes, LayerWriter, Ownership, Root, Time};
 
 use crate::error::BuildError;
+use crate::event::{BuildEvent, Direction};
 use crate::execute::view_of;
-use crate::request::Output;
+use crate::host::Host;
+use crate::request::{AnnotationLevel, BuildRequest, Output, Recipe, annotations_of};
+use crate::resolve::transfers;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Writes one output of the images of a build, one for each platform.
-pub(crate) fn write(
-    store: &Store,
-    images: &[&Image],
-    tags: &[Reference],
-    output: &Output,
-) -> Result<(), BuildError> {
-    let result = match output {
-        Output::Store => Ok(()),
-        Output::OciLayout(directory) => oci_layout(store, images, tags, directory),
-        Output::OciArchive(path) => {
-            to_file(path.as_deref(), |out| oci_archive(store, images, tags, out))
-        }
-        Output::DockerArchive(path) => match images {
-            [image] => to_file(path.as_deref(), |out| {
-                docker_archive::write(out, store, &[(image, tags)]).map_err(Failure::from)
-            }),
-            _ => Err(
-                "a docker archive holds the image of one platform; type=oci holds them all".into(),
-            ),
-        },
-        Output::Local(directory) => places(images).try_for_each(|(image, place)| {
-            let directory = directory.join(place);
-            files(store, image, "/", |plan| {
-                fs::create_dir_all(&directory)?;
-                // The files belong to the caller, whatever their owners in the image are.
-                plan.write_tree(&Root::open(&directory)?, Ownership::Squashed)?;
-                Ok(())
-            })
-        }),
-        Output::Tar(path) => to_file(path.as_deref(), |out| {
-            let mut writer = LayerWriter::new(out, LayerTimes::Recorded);
-            for (image, place) in places(images) {
-                files(store, image, &format!("/{place}"), |plan| {
-                    plan.write_layer(&mut writer)?;
-                    Ok(())
-                })?;
+/// An image as an output has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exported {
+    /// Where it is.
+    pub output: Output,
+    /// Its names there.
+    pub names: Vec<Reference>,
+    /// Its manifest there.
+    pub descriptor: Descriptor,
+}
+
+/// The images of a build, one for each platform, and all that is asked for them.
+pub(crate) struct Outlet<'o> {
+    pub(crate) host: &'o Host<'o>,
+    pub(crate) request: &'o BuildRequest,
+    pub(crate) images: &'o [&'o Image],
+    pub(crate) events: &'o (dyn Fn(BuildEvent) + Sync),
+}
+
+/// The packed images for each way in which an output wants them.
+type Packed<'s> = Vec<(&'s Recipe, Vec<Export<'s>>)>;
+
+impl Outlet<'_> {
+    /// Writes every output; registries come last.
+    pub(crate) fn write_all(&self) -> Result<Vec<Exported>, BuildError> {
+        let mut packed = Vec::new();
+        let (registries, others): (Vec<_>, Vec<_>) = self
+            .request
+            .outputs
+            .iter()
+            .partition(|output| matches!(output, Output::Registry(_)));
+        let mut exported = Vec::new();
+        for output in others.into_iter().chain(registries) {
+            let names = output
+                .image()
+                .map_or(&[][..], |image| image.names(&self.request.tags));
+            let descriptor = self
+                .write(output, names, &mut packed)
+                .map_err(|source| failed(output, source))?;
+            if let Output::Registry(out) = output {
+                let shipment = self
+                    .shipment(&mut packed, &out.recipe)
+                    .map_err(|source| failed(output, source))?;
+                self.push(names, &shipment)?;
             }
-            Ok(writer.finish()?.output)
-        }),
-    };
-    result.map_err(|source| BuildError::Export {
+            exported.extend(descriptor.map(|descriptor| Exported {
+                output: output.clone(),
+                names: names.to_vec(),
+                descriptor,
+            }));
+        }
+        Ok(exported)
+    }
+
+    /// Writes one output, or packs what is pushed; what it is called there, if it is an image there.
+    fn write<'s>(
+        &'s self,
+        output: &'s Output,
+        names: &[Reference],
+        packed: &mut Packed<'s>,
+    ) -> Result<Option<Descriptor>, Failure> {
+        let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let store = self.host.store;
+        let descriptor = match output {
+            Output::Store(out) => Some(self.store(&out.recipe, names)?),
+            Output::Registry(out) => {
+                let shipment = self.shipment(packed, &out.recipe)?;
+                Some(shipment.descriptor().clone())
+            }
+            Output::OciLayout(directory, out) => {
+                let shipment = self.shipment(packed, &out.recipe)?;
+                fs::create_dir_all(directory)?;
+                layout::write_directory(directory, &shipment, &texts)?;
+                Some(shipment.descriptor().clone())
+            }
+            Output::OciArchive(path, out) => {
+                let shipment = self.shipment(packed, &out.recipe)?;
+                let write = |out| Ok(layout::write_archive(out, &shipment, &texts)?);
+                to_file(path.as_deref(), write)?;
+                Some(shipment.descriptor().clone())
+            }
+            Output::DockerArchive(path, _) => {
+                let [image] = self.images else {
+                    return Err("a docker archive holds the image of one platform".into());
+                };
+                let write = |out| Ok(docker_archive::write(out, store, &[(*image, names)])?);
+                to_file(path.as_deref(), write)?;
+                Some(image.entry())
+            }
+            Output::Local(directory) => {
+                local(store, self.images, directory)?;
+                None
+            }
+            Output::Tar(path) => {
+                to_file(path.as_deref(), |out| tar(store, self.images, out))?;
+                None
+            }
+        };
+        Ok(descriptor)
+    }
+
+    /// The images, packed once as a recipe says, and the index of several.
+    fn shipment<'p, 's>(
+        &'s self,
+        packed: &'p mut Packed<'s>,
+        recipe: &'s Recipe,
+    ) -> Result<Shipment<'p, 's>, Failure> {
+        let at = match packed.iter().position(|(other, _)| *other == recipe) {
+            Some(at) => at,
+            None => {
+                let exports = self.images.iter().map(|image| self.pack(recipe, image));
+                packed.push((recipe, exports.collect::<Result<_, _>>()?));
+                packed.len() - 1
+            }
+        };
+        let exports = &packed[at].1;
+        Ok(match &exports[..] {
+            [export] => Shipment::from(export),
+            several => Shipment::of_index(
+                several,
+                self.annotations(recipe, AnnotationLevel::Index, None),
+                self.annotations(recipe, AnnotationLevel::IndexDescriptor, None),
+            ),
+        })
+    }
+
+    fn pack(&self, recipe: &Recipe, image: &Image) -> Result<Export<'_>, Failure> {
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let (store, format) = (self.host.store, recipe.format);
+        let export = Export::new(store, image, recipe.packing, format, threads)?;
+        let platform = image.config().platform();
+        Ok(export.annotated(
+            &self.annotations(recipe, AnnotationLevel::Manifest, Some(&platform)),
+            &self.annotations(recipe, AnnotationLevel::ManifestDescriptor, Some(&platform)),
+        )?)
+    }
+
+    /// The build's annotations of a level, and after them the output's.
+    fn annotations(
+        &self,
+        recipe: &Recipe,
+        level: AnnotationLevel,
+        platform: Option<&Platform>,
+    ) -> BTreeMap<String, String> {
+        let of_build = self.request.shape.annotations.iter();
+        annotations_of(of_build.chain(&recipe.annotations), level, platform)
+    }
+
+    /// Puts the images into the store, with their names or with those of the index of them.
+    fn store(&self, recipe: &Recipe, names: &[Reference]) -> Result<Descriptor, Failure> {
+        let formed: Vec<Image> = self
+            .images
+            .iter()
+            .map(|image| self.formed(recipe, image))
+            .collect::<Result<_, _>>()?;
+        let store = self.host.store;
+        if let [image] = &formed[..] {
+            store.add_image(image, names)?;
+            return Ok(image.entry());
+        }
+        for image in &formed {
+            store.add_image(image, &[])?;
+        }
+        let index = Index {
+            annotations: self.annotations(recipe, AnnotationLevel::Index, None),
+            ..Index::of(&formed)
+        };
+        store.add_index(&index, names)?;
+        let media_type = index.media_type.clone().unwrap_or(MediaType::OciIndex);
+        Ok(Descriptor::of(media_type, &index.to_bytes()))
+    }
+
+    /// An image in an output's media types and with its annotations, its layers as they are in the store.
+    fn formed(&self, recipe: &Recipe, image: &Image) -> Result<Image, Failure> {
+        let format = recipe.format.unwrap_or_else(|| image.format());
+        let platform = image.config().platform();
+        let annotations = self.annotations(recipe, AnnotationLevel::Manifest, Some(&platform));
+        Ok(image.in_format(format)?.annotated(&annotations)?)
+    }
+
+    fn push(&self, names: &[Reference], shipment: &Shipment<'_, '_>) -> Result<(), BuildError> {
+        for name in names {
+            self.push_one(name, shipment)
+                .map_err(|source| BuildError::Push {
+                    name: name.familiar(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    fn push_one(&self, name: &Reference, shipment: &Shipment<'_, '_>) -> Result<(), Failure> {
+        let credentials = (self.host.credentials)(name)?;
+        let options = RegistryOptions {
+            stop: self.host.store.stop().clone(),
+            ..self.host.registries.clone()
+        };
+        let access = Access {
+            reference: name,
+            credentials: &credentials,
+            options: &options,
+            progress: &transfers(name, Direction::Push, self.events),
+        };
+        Ok(registry::push(access, shipment)?)
+    }
+}
+
+fn failed(output: &Output, source: Failure) -> BuildError {
+    BuildError::Export {
         target: describe(output),
         source,
-    })
+    }
 }
 
 /// Where the files of each image go, as in BuildKit: those of several platforms into `linux_arm64/` and so on.
@@ -75,58 +251,42 @@ fn places<'i>(images: &'i [&Image]) -> impl Iterator<Item = (&'i Image, String)>
     images.iter().map(move |image| (*image, place(image)))
 }
 
+/// The files belong to the caller, whatever their owners in the images are.
+fn local(store: &Store, images: &[&Image], directory: &Path) -> Result<(), Failure> {
+    places(images).try_for_each(|(image, place)| {
+        let directory = directory.join(place);
+        files(store, image, "/", |plan| {
+            fs::create_dir_all(&directory)?;
+            plan.write_tree(&Root::open(&directory)?, Ownership::Squashed)?;
+            Ok(())
+        })
+    })
+}
+
 fn describe(output: &Output) -> String {
     let file = |path: &Option<PathBuf>| {
         path.as_ref()
             .map_or("standard output".to_owned(), |p| p.display().to_string())
     };
     match output {
-        Output::Store => "the store".to_owned(),
-        Output::OciLayout(path) | Output::Local(path) => path.display().to_string(),
-        Output::OciArchive(path) | Output::DockerArchive(path) | Output::Tar(path) => file(path),
+        Output::Store(_) => "the store".to_owned(),
+        Output::Registry(_) => "the registry".to_owned(),
+        Output::OciLayout(path, _) | Output::Local(path) => path.display().to_string(),
+        Output::OciArchive(path, _) | Output::DockerArchive(path, _) | Output::Tar(path) => {
+            file(path)
+        }
     }
 }
 
-fn threads() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-fn name_of(tags: &[Reference]) -> Option<String> {
-    tags.first().map(ToString::to_string)
-}
-
-fn exports<'s>(store: &'s Store, images: &[&Image]) -> Result<Vec<Export<'s>>, Failure> {
-    let export = |image: &&Image| Export::new(store, image, Compression::Gzip, threads());
-    Ok(images.iter().map(export).collect::<Result<_, _>>()?)
-}
-
-fn oci_layout(
-    store: &Store,
-    images: &[&Image],
-    tags: &[Reference],
-    directory: &Path,
-) -> Result<(), Failure> {
-    let exports = exports(store, images)?;
-    fs::create_dir_all(directory)?;
-    Ok(layout::write_directory(
-        directory,
-        &exports,
-        name_of(tags).as_deref(),
-    )?)
-}
-
-fn oci_archive<W: Write>(
-    store: &Store,
-    images: &[&Image],
-    tags: &[Reference],
-    out: W,
-) -> Result<W, Failure> {
-    let exports = exports(store, images)?;
-    Ok(layout::write_archive(
-        out,
-        &exports,
-        name_of(tags).as_deref(),
-    )?)
+fn tar(store: &Store, images: &[&Image], out: Box<dyn Write>) -> Result<Box<dyn Write>, Failure> {
+    let mut writer = LayerWriter::new(out, LayerTimes::Recorded);
+    for (image, place) in places(images) {
+        files(store, image, &format!("/{place}"), |plan| {
+            plan.write_layer(&mut writer)?;
+            Ok(())
+        })?;
+    }
+    Ok(writer.finish()?.output)
 }
 
 /// The whole image as one tree, ready to be written to `destination`.

@@ -1,7 +1,7 @@
 //! What a build may use of the machine, handed in by the command line. The invariant: the library finds nothing of this by
 //! itself; no environment, home directory or clock is read.
 
-use image::{Credentials, Reference, Store};
+use image::{Credentials, Reference, RegistryOptions, Store};
 use sandbox::SessionPlan;
 
 use crate::cancel::{Cancel, Watched};
@@ -22,8 +22,8 @@ pub struct Host<'h> {
     pub session: &'h FindSession<'h>,
     /// Asked only by builds that need a registry.
     pub credentials: &'h FindCredentials<'h>,
-    /// Registries (`HOST[:PORT]`) that are asked by plain HTTP.
-    pub insecure_registries: &'h [String],
+    /// How registries are talked to.
+    pub registries: &'h RegistryOptions,
     /// Ends the build.
     pub cancel: &'h Cancel,
     /// The caller's proxy settings, visible to RUN without being part of a step.

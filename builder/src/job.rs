@@ -1,7 +1,7 @@
 //! What the executor is given and gives back, as data: it may run in the process that planned the build or, when RUN is
 //! needed, in a session. The invariant: a job names files of the caller only by the paths of its contexts and the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use image::DiffId;
@@ -25,7 +25,8 @@ pub(crate) struct Job {
     pub(crate) named_contexts: BTreeMap<String, PathBuf>,
     /// Name and text of the ignore file.
     pub(crate) ignore: Option<(String, String)>,
-    pub(crate) no_cache: bool,
+    /// The stages that take nothing from the cache.
+    pub(crate) fresh: BTreeSet<StageId>,
     /// How many stages run at once; 0 is as many as there are.
     pub(crate) jobs: usize,
     /// Whether the session has one id, so that RUN loses owners.

@@ -23,13 +23,15 @@ mod resolve;
 mod rules;
 mod session;
 pub mod settings;
+mod squash;
 pub mod step;
 mod times;
 
 pub use build::{Built, BuiltImage, build};
 pub use cancel::Cancel;
 pub use error::BuildError;
-pub use event::{BuildEvent, StageSummary};
+pub use event::{BuildEvent, Direction, StageSummary};
+pub use export::Exported;
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
 pub use host::{FindCredentials, FindSession, Host};
 pub use job::{FailureDetails, StepFailure};
@@ -37,7 +39,10 @@ pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, Sec
 pub use planning::{Planned, PlannedTarget, plan};
 pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
 pub use remote::{ParseRemoteError, Pinned, RemoteKind, RemoteSource};
-pub use request::{BuildRequest, Context, NamedContext, Network, Output, UserPolicy};
+pub use request::{
+    Annotation, AnnotationLevel, BuildRequest, Context, ImageOutput, NamedContext, Network, Output,
+    PullPolicy, Recipe, Shape, Squash, UserPolicy,
+};
 pub use resolve::pull;
 pub use session::{ENTRY, RemoteError, session_entry};
 pub use settings::{Dns, RunAccess, RunSettings, Secret};

@@ -58,7 +58,7 @@ pub fn plan(
     };
     for platform in &request.platforms {
         let options = PlanOptions::of(request, platform);
-        let (mut plan, warnings) = plan_one(&parsed, &options, &mut pins, host, events)?;
+        let (mut plan, warnings) = plan_one(request, &parsed, &options, &mut pins, host, events)?;
         // What is said about the file is the same for most platforms.
         let unsaid: Vec<_> = warnings
             .into_iter()
@@ -77,6 +77,7 @@ pub fn plan(
 }
 
 fn plan_one(
+    request: &BuildRequest,
     parsed: &Parsed,
     options: &PlanOptions<'_>,
     pins: &mut Pins,
@@ -84,11 +85,14 @@ fn plan_one(
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(BuildPlan, Vec<Diagnostic>), BuildError> {
     let draft = Draft::of(parsed, options).map_err(|error| refuse(parsed, error))?;
+    draft
+        .check_stages(&request.no_cache_stages)
+        .map_err(|error| refuse(parsed, error))?;
     let mut wanted = draft.images().to_vec();
     loop {
         for image in wanted {
             if !pins.contains_key(&image.key) {
-                let found = resolve::resolve(host, &image, events)?;
+                let found = resolve::resolve(host, &image, request.pull, events)?;
                 pins.insert(image.key, found);
             }
         }

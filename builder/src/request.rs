@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use containerfile::Source;
-use image::{Platform, Reference};
+use image::{Format, Platform, Reference};
+
+mod output;
+
+pub(crate) use output::annotations_of;
+pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
 use crate::settings::{RunAccess, RunSettings};
 use crate::times::Times;
@@ -29,10 +34,16 @@ pub struct BuildRequest {
     pub platforms: Vec<Platform>,
     /// `--label`, in order.
     pub labels: Vec<(String, String)>,
-    /// `--annotation`, in order.
-    pub annotations: Vec<(String, String)>,
+    /// `--inherit-labels`.
+    pub inherit_labels: bool,
+    /// How the image is put together.
+    pub shape: Shape,
     /// `--no-cache`.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages that are built anew, by name or number.
+    pub no_cache_stages: Vec<String>,
+    /// `--pull`.
+    pub pull: PullPolicy,
     /// `--jobs`: how many stages run at once.
     pub jobs: usize,
     /// `--network`.
@@ -91,6 +102,43 @@ pub enum NamedContext {
     Image(Reference),
 }
 
+/// How an image is put together from what was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// `--format`.
+    pub format: Format,
+    /// `--squash`, `--squash-all`.
+    pub squash: Squash,
+    /// `--omit-history`.
+    pub omit_history: bool,
+    /// `--annotation`, in order.
+    pub annotations: Vec<Annotation>,
+}
+
+/// Which layers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squash {
+    /// None.
+    No,
+    /// Those of this build; the base image keeps its own.
+    Built,
+    /// All of them.
+    All,
+}
+
+/// When a registry is asked for an image that has a name in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Always.
+    Always,
+    /// Never; only when the store has none, that is.
+    Missing,
+    /// Not even when the store has none.
+    Never,
+    /// Always, but what the store has is good enough when the registry does not answer.
+    Newer,
+}
+
 /// The network of RUN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -113,21 +161,4 @@ pub enum UserPolicy {
     Warn,
     /// Nothing.
     Off,
-}
-
-/// `-o`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// The local store.
-    Store,
-    /// An OCI layout directory.
-    OciLayout(PathBuf),
-    /// A tar of an OCI layout; `None` is standard output.
-    OciArchive(Option<PathBuf>),
-    /// The archive that `docker load` takes.
-    DockerArchive(Option<PathBuf>),
-    /// The files of the image, in a directory.
-    Local(PathBuf),
-    /// The files of the image, in one tar.
-    Tar(Option<PathBuf>),
 }

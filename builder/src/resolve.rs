@@ -5,16 +5,18 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use image::layout::Layout;
-use image::registry::{self, Pull, PullEvent, PullOptions};
+use image::registry::{self, Access, Pull, RegistryOptions, TransferEvent};
 use image::{Credentials, DiffId, Image, LayerObserver, LayerStream, Platform, Reference, Store};
 use rootfs::LayerReader;
 use rootfs::layer::{Dialect, LayerIndex, Limits};
 use rootfs::trees::save_index;
 
 use crate::error::BuildError;
-use crate::event::BuildEvent;
+use crate::event::{BuildEvent, Direction};
 use crate::host::Host;
+use crate::job::chain;
 use crate::plan::{ImageSource, WantedImage};
+use crate::request::PullPolicy;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,14 +24,32 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn resolve(
     host: &Host<'_>,
     wanted: &WantedImage,
+    policy: PullPolicy,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, BuildError> {
     let platform = &wanted.key.platform;
     let (result, registry) = match &wanted.key.source {
-        ImageSource::Name(reference) => match stored(host.store, reference, platform) {
-            Some(image) => (Ok(image), false),
-            None => (pull(host, reference, platform, events), true),
-        },
+        ImageSource::Name(reference) => {
+            let stored = stored(host.store, reference, platform);
+            match (policy, stored) {
+                (PullPolicy::Missing | PullPolicy::Never, Some(image)) => (Ok(image), false),
+                (PullPolicy::Never, None) => {
+                    let why =
+                        "the store has none for this platform, and --pull=never asks no registry";
+                    (Err(why.into()), false)
+                }
+                (PullPolicy::Newer, Some(image)) => {
+                    let pulled = pull(host, reference, platform, events);
+                    (
+                        pulled.or_else(|error| keep(host, wanted, image, &*error, events)),
+                        true,
+                    )
+                }
+                (PullPolicy::Always | PullPolicy::Missing | PullPolicy::Newer, _) => {
+                    (pull(host, reference, platform, events), true)
+                }
+            }
+        }
         ImageSource::OciLayout { directory, version } => (
             import(host.store, directory, version.as_deref(), platform),
             false,
@@ -40,6 +60,24 @@ pub(crate) fn resolve(
         registry,
         source,
     })
+}
+
+/// The image of the store, with a word about why it is not newer; a build that was stopped goes no further.
+fn keep(
+    host: &Host<'_>,
+    wanted: &WantedImage,
+    image: Image,
+    error: &(dyn std::error::Error + 'static),
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Image, Source> {
+    host.store.stop().check()?;
+    let message = format!(
+        "the image {} of the store is used: {}",
+        wanted.name,
+        chain(error)
+    );
+    events(BuildEvent::Notice { message });
+    Ok(image)
 }
 
 /// The image that a name has in the store, when it is for the platform.
@@ -83,43 +121,67 @@ pub fn pull(
 ) -> Result<Image, Source> {
     let _stops = host.stop_when_cancelled();
     let credentials: Credentials = (host.credentials)(reference)?;
-    let options = PullOptions {
-        insecure: host.insecure_registries.to_vec(),
+    let options = RegistryOptions {
         stop: host.store.stop().clone(),
-        ..PullOptions::default()
+        ..host.registries.clone()
     };
+    let indexing = Indexing { store: host.store };
+    let pull = Pull {
+        access: Access {
+            reference,
+            credentials: &credentials,
+            options: &options,
+            progress: &transfers(reference, Direction::Fetch, events),
+        },
+        platform,
+        observer: &indexing,
+    };
+    let image = registry::pull(&pull, host.store)?;
+    host.store.tag(reference, image.digest())?;
+    Ok(image)
+}
+
+/// Tells what happens to an image's blobs on their way.
+pub(crate) fn transfers<'e>(
+    reference: &'e Reference,
+    direction: Direction,
+    events: &'e (dyn Fn(BuildEvent) + Sync),
+) -> impl Fn(TransferEvent) + Sync + 'e {
     let sizes = std::sync::Mutex::new(std::collections::BTreeMap::new());
-    let progress = |event: PullEvent| {
+    move |event: TransferEvent| {
         let mut sizes = sizes
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let name =
             |digest: &image::Digest| format!("{} {}", reference.repository(), &digest.hex()[..12]);
         match event {
-            PullEvent::LayerStarted { digest, size } => {
+            TransferEvent::LayerStarted { digest, size } => {
                 sizes.insert(digest, size);
                 events(BuildEvent::Transfer {
+                    direction,
                     name: name(&digest),
                     done: 0,
                     total: Some(size),
                 });
             }
-            PullEvent::LayerProgress { digest, bytes } => {
+            TransferEvent::LayerProgress { digest, bytes } => {
                 events(BuildEvent::Transfer {
+                    direction,
                     name: name(&digest),
                     done: bytes,
                     total: sizes.get(&digest).copied(),
                 });
             }
-            PullEvent::LayerDone { digest } => {
+            TransferEvent::LayerDone { digest } => {
                 let total = sizes.get(&digest).copied();
                 events(BuildEvent::Transfer {
+                    direction,
                     name: name(&digest),
                     done: total.unwrap_or(0),
                     total,
                 });
             }
-            PullEvent::Retrying {
+            TransferEvent::Retrying {
                 subject,
                 reason,
                 wait,
@@ -130,21 +192,9 @@ pub fn pull(
                 );
                 events(BuildEvent::Notice { message });
             }
-            PullEvent::Resolved { .. } | PullEvent::LayerReused { .. } => {}
+            TransferEvent::Resolved { .. } | TransferEvent::LayerReused { .. } => {}
         }
-    };
-    let indexing = Indexing { store: host.store };
-    let pull = Pull {
-        reference,
-        platform,
-        credentials: &credentials,
-        options: &options,
-        progress: &progress,
-        observer: &indexing,
-    };
-    let image = registry::pull(&pull, host.store)?;
-    host.store.tag(reference, image.digest())?;
-    Ok(image)
+    }
 }
 
 /// Makes the index of a layer in the pass that verifies it, in a thread that reads what the verifier writes.

@@ -3,18 +3,18 @@
 //! Invariant: the same image and the same compression give the same bytes, whatever the number of threads. The configuration,
 //! and with it the image id, never changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crate::compress::compress;
+use crate::compress::Packing;
 use crate::digest::{DiffId, Digest};
 use crate::image::{Image, ImageError, Layer};
-use crate::manifest::Descriptor;
-use crate::media_type::{Compression, MediaType};
+use crate::manifest::{Descriptor, Index};
+use crate::media_type::{Compression, Format, MediaType};
 use crate::store::{Store, StoreError};
 
 /// Why an image cannot be made ready.
@@ -41,8 +41,12 @@ pub enum ExportError {
 pub struct Export<'s> {
     store: &'s Store,
     image: Image,
-    blobs: Vec<(Digest, u64, Content)>,
+    descriptor: Descriptor,
+    blobs: Vec<Blob>,
+    documents: [Blob; 2],
 }
+
+type Blob = (Digest, u64, Content);
 
 #[derive(Debug)]
 enum Content {
@@ -50,27 +54,30 @@ enum Content {
     Stored,
     /// In a file that has no name.
     Unnamed(Arc<File>),
-    Bytes(Vec<u8>),
+    Bytes(Arc<[u8]>),
 }
 
 /// One blob of an [`Export`].
 #[derive(Debug)]
 pub struct ExportBlob<'e> {
     store: &'e Store,
-    blob: &'e (Digest, u64, Content),
+    blob: &'e Blob,
 }
 
 impl<'s> Export<'s> {
-    /// Compresses the layers of an image of the store.
+    /// Packs the layers of an image of the store. Its format is the image's own, unless another is given.
     ///
     /// # Errors
     /// When a layer is missing, damaged, or cannot be compressed.
     pub fn new(
         store: &'s Store,
         image: &Image,
-        compression: Compression,
+        packing: impl Into<Packing>,
+        format: Option<Format>,
         threads: NonZeroUsize,
     ) -> Result<Self, ExportError> {
+        let packing = packing.into();
+        let format = format.unwrap_or_else(|| image.format());
         let mut blobs = Vec::new();
         let mut seen = BTreeSet::new();
         let mut descriptors: Vec<Descriptor> = Vec::new();
@@ -86,12 +93,8 @@ impl<'s> Export<'s> {
                 });
                 continue;
             }
-            let (digest, size, content) = pack(store, layer, compression, threads)?;
-            let media_type = match compression {
-                Compression::None => MediaType::OciLayer,
-                Compression::Gzip => MediaType::OciLayerGzip,
-                Compression::Zstd => MediaType::OciLayerZstd,
-            };
+            let (digest, size, content) = pack(store, layer, packing, threads)?;
+            let media_type = MediaType::layer(format, packing.compression());
             let mut descriptor = Descriptor::new(media_type, digest, size);
             descriptor
                 .annotations
@@ -101,18 +104,33 @@ impl<'s> Export<'s> {
                 blobs.push((digest, size, content));
             }
         }
-        let image = with_layers(image, descriptors)?;
-        for bytes in [image.config_bytes(), image.manifest_bytes()] {
-            blobs.push((
-                Digest::of(bytes),
-                bytes.len() as u64,
-                Content::Bytes(bytes.to_vec()),
-            ));
-        }
+        let image = image.with_layers(format, descriptors)?;
         Ok(Self {
             store,
+            documents: documents(&image),
+            descriptor: image.entry(),
             image,
             blobs,
+        })
+    }
+
+    /// The export with more annotations, of the manifest and of the descriptor that an index lists it with.
+    ///
+    /// # Errors
+    /// When the new manifest is refused.
+    pub fn annotated(
+        self,
+        manifest: &BTreeMap<String, String>,
+        descriptor: &BTreeMap<String, String>,
+    ) -> Result<Self, ImageError> {
+        let image = self.image.annotated(manifest)?;
+        let mut listed = image.entry();
+        listed.annotations.clone_from(descriptor);
+        Ok(Self {
+            documents: documents(&image),
+            descriptor: listed,
+            image,
+            ..self
         })
     }
 
@@ -121,24 +139,112 @@ impl<'s> Export<'s> {
         &self.image
     }
 
+    /// The manifest as an index lists it.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
     /// The blobs: layers first, then the configuration, the manifest last.
     pub fn blobs(&self) -> impl Iterator<Item = ExportBlob<'_>> {
-        self.blobs.iter().map(|blob| ExportBlob {
+        let all = self.blobs.iter().chain(&self.documents);
+        all.map(|blob| ExportBlob {
             store: self.store,
             blob,
         })
     }
 }
 
+/// What leaves together under one name: one image, or the images of several platforms with the index of them.
+#[derive(Debug)]
+pub struct Shipment<'e, 's> {
+    exports: &'e [Export<'s>],
+    index: Option<(Descriptor, Vec<u8>)>,
+    descriptor: Descriptor,
+}
+
+impl<'e, 's> From<&'e Export<'s>> for Shipment<'e, 's> {
+    fn from(export: &'e Export<'s>) -> Self {
+        Self {
+            exports: std::slice::from_ref(export),
+            index: None,
+            descriptor: export.descriptor().clone(),
+        }
+    }
+}
+
+impl<'e, 's> Shipment<'e, 's> {
+    /// Several images of one format, with annotations of the index and of the descriptor that a layout lists it with.
+    pub fn of_index(
+        exports: &'e [Export<'s>],
+        annotations: BTreeMap<String, String>,
+        listed: BTreeMap<String, String>,
+    ) -> Self {
+        let format = exports
+            .first()
+            .map_or(Format::Oci, |export| export.image().format());
+        let media_type = MediaType::OciIndex.in_format(format);
+        let index = Index {
+            media_type: Some(media_type.clone()),
+            annotations,
+            ..Index::new(
+                exports
+                    .iter()
+                    .map(|export| export.descriptor.clone())
+                    .collect(),
+            )
+        };
+        let bytes = index.to_bytes();
+        let mut descriptor = Descriptor::of(media_type, &bytes);
+        descriptor.annotations = listed;
+        Self {
+            exports,
+            index: Some((descriptor.clone(), bytes)),
+            descriptor,
+        }
+    }
+
+    /// The images.
+    pub fn exports(&self) -> &'e [Export<'s>] {
+        self.exports
+    }
+
+    /// The index, where there is one: its descriptor and its bytes.
+    pub fn index(&self) -> Option<&(Descriptor, Vec<u8>)> {
+        self.index.as_ref()
+    }
+
+    /// What a name of the shipment means: the index, or the one image.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// The blobs of all images, each once.
+    pub fn blobs(&self) -> impl Iterator<Item = ExportBlob<'e>> {
+        let mut seen = BTreeSet::new();
+        self.exports
+            .iter()
+            .flat_map(Export::blobs)
+            .filter(move |blob| seen.insert(*blob.digest()))
+    }
+}
+
+/// Configuration and manifest as blobs.
+fn documents(image: &Image) -> [Blob; 2] {
+    [image.config_bytes(), image.manifest_bytes()].map(|bytes| {
+        let content = Content::Bytes(bytes.into());
+        (Digest::of(bytes), bytes.len() as u64, content)
+    })
+}
+
 fn pack(
     store: &Store,
     layer: &Layer,
-    compression: Compression,
+    packing: Packing,
     threads: NonZeroUsize,
-) -> Result<(Digest, u64, Content), ExportError> {
+) -> Result<Blob, ExportError> {
     let diff_id = layer.diff_id;
     let tar = diff_id.digest();
-    if compression == Compression::None {
+    if packing.compression() == Compression::None {
         store.hold(tar)?;
         let size = store
             .blob_size(tar)
@@ -147,22 +253,11 @@ fn pack(
     }
     let mut input = store.open_blob(tar).map_err(StoreError::from)?;
     let mut writer = store.blob_writer()?;
-    compress(compression, &mut input, &mut writer, threads)
+    packing
+        .pack(&mut input, &mut writer, threads)
         .map_err(|source| ExportError::Compress { diff_id, source })?;
     let (file, digest, size) = writer.into_unnamed()?;
     Ok((digest, size, Content::Unnamed(Arc::new(file))))
-}
-
-/// The image with other blobs for the same layers. Everything else of its manifest stays, in OCI's types.
-fn with_layers(image: &Image, layers: Vec<Descriptor>) -> Result<Image, ImageError> {
-    if image.manifest().layers == layers {
-        return Ok(image.clone());
-    }
-    let mut manifest = image.manifest().clone();
-    manifest.media_type = Some(MediaType::OciManifest);
-    manifest.config.media_type = MediaType::OciConfig;
-    manifest.layers = layers;
-    Image::from_parts(manifest.to_bytes(), image.config_bytes().to_vec())
 }
 
 impl ExportBlob<'_> {
@@ -180,7 +275,7 @@ impl ExportBlob<'_> {
     ///
     /// # Errors
     /// When it is missing.
-    pub fn open(&self) -> Result<Box<dyn Read + Send + '_>, StoreError> {
+    pub fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
         Ok(match &self.blob.2 {
             Content::Stored => Box::new(
                 self.store
@@ -191,7 +286,7 @@ impl ExportBlob<'_> {
                 file: Arc::clone(file),
                 at: 0,
             }),
-            Content::Bytes(bytes) => Box::new(&bytes[..]),
+            Content::Bytes(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
         })
     }
 }

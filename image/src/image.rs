@@ -9,7 +9,7 @@ use crate::config::ImageConfig;
 use crate::digest::{ChainId, DiffId, Digest, ImageId};
 use crate::json::{DOCUMENT_MAX, DocumentError};
 use crate::manifest::{Descriptor, Document, Manifest};
-use crate::media_type::{Compression, MediaType};
+use crate::media_type::{Compression, Format, MediaType};
 use crate::platform::Platform;
 
 /// A place where blobs are found by digest; everything else about images is derived from it.
@@ -158,6 +158,53 @@ impl Image {
             ..Manifest::new(descriptor, layers)
         };
         Self::from_parts(manifest.to_bytes(), config_bytes)
+    }
+
+    /// The same image in the media types of a format. The configuration, and with it the image id, stays.
+    ///
+    /// # Errors
+    /// When the new manifest is refused.
+    pub fn in_format(&self, format: Format) -> Result<Self, ImageError> {
+        self.with_layers(format, self.manifest.layers.clone())
+    }
+
+    /// The same image with other blobs for its layers, in the media types of a format.
+    pub(crate) fn with_layers(
+        &self,
+        format: Format,
+        layers: Vec<Descriptor>,
+    ) -> Result<Self, ImageError> {
+        let mut manifest = self.manifest.clone();
+        manifest.layers = layers;
+        for descriptor in manifest.layers.iter_mut().chain([&mut manifest.config]) {
+            descriptor.media_type = descriptor.media_type.clone().in_format(format);
+        }
+        manifest.media_type = Some(MediaType::OciManifest.in_format(format));
+        if manifest == self.manifest {
+            return Ok(self.clone());
+        }
+        Self::from_parts(manifest.to_bytes(), self.config_bytes.clone())
+    }
+
+    /// The same image with more annotations of its manifest.
+    ///
+    /// # Errors
+    /// When the new manifest is refused.
+    pub fn annotated(&self, more: &BTreeMap<String, String>) -> Result<Self, ImageError> {
+        if more.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut manifest = self.manifest.clone();
+        manifest.annotations.extend(more.clone());
+        Self::from_parts(manifest.to_bytes(), self.config_bytes.clone())
+    }
+
+    /// Whose media types the manifest has.
+    pub fn format(&self) -> Format {
+        match self.manifest.media_type() {
+            MediaType::DockerManifest => Format::Docker,
+            _ => Format::Oci,
+        }
     }
 
     /// Reads an image, following an index to the platform's manifest.

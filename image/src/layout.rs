@@ -3,7 +3,6 @@
 //! Invariant: reading trusts only what `index.json` leads to by digest; writing publishes `index.json` last, so a layout is
 //! the old one or the new one.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,12 +10,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::export::{Export, ExportBlob};
+use crate::export::Shipment;
 use crate::image::{BlobError, BlobSource, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver, take_layer};
 use crate::json::{self, DOCUMENT_MAX, DocumentError};
 use crate::manifest::{Descriptor, Document, Index};
-use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::store::{Store, StoreError};
 use crate::tarball::{ArchiveError, Tarball, TarballWriter};
@@ -177,13 +175,13 @@ impl Layout {
                 .map(|entry| entry.digest),
             Some(text) => entries
                 .iter()
-                .find(|entry| names(entry).any(|name| name == text))
+                .find(|entry| names_of(entry).any(|name| name == text))
                 .map(|entry| entry.digest)
                 // A digest names a blob by itself; it need not be listed.
                 .or_else(|| text.parse().ok()),
         };
         found.ok_or_else(|| {
-            let offered: Vec<&str> = entries.iter().flat_map(names).collect();
+            let offered: Vec<&str> = entries.iter().flat_map(names_of).collect();
             let offered = if offered.is_empty() {
                 "no names".to_owned()
             } else {
@@ -230,7 +228,7 @@ impl Layout {
     }
 }
 
-fn names(entry: &Descriptor) -> impl Iterator<Item = &str> {
+fn names_of(entry: &Descriptor) -> impl Iterator<Item = &str> {
     [REF_NAME, CONTAINERD_NAME]
         .into_iter()
         .filter_map(|key| entry.annotations.get(key))
@@ -259,39 +257,32 @@ fn at(operation: &'static str, path: &Path, source: io::Error) -> LayoutError {
     }
 }
 
-/// What a layout lists: one image, or the index of several, whose document is a blob of the layout then.
-fn entry(exports: &[Export<'_>], name: Option<&str>) -> (Descriptor, Option<Vec<u8>>) {
-    let (mut entry, index) = match exports {
-        [export] => (export.image().entry(), None),
-        several => {
-            let bytes = Index::of(several.iter().map(Export::image)).to_bytes();
-            (Descriptor::of(MediaType::OciIndex, &bytes), Some(bytes))
-        }
+/// What a layout's index lists for a shipment: one entry for each name, or one without.
+fn entries(shipment: &Shipment<'_, '_>, names: &[String]) -> Vec<Descriptor> {
+    let entry = shipment.descriptor();
+    let named = |name: &String| {
+        let mut entry = entry.clone();
+        entry
+            .annotations
+            .insert(REF_NAME.to_owned(), name.to_owned());
+        entry
     };
-    entry
-        .annotations
-        .extend(name.map(|name| (REF_NAME.to_owned(), name.to_owned())));
-    (entry, index)
+    if names.is_empty() {
+        vec![entry.clone()]
+    } else {
+        names.iter().map(named).collect()
+    }
 }
 
-/// The blobs of all images, each once.
-fn blobs<'e>(exports: &'e [Export<'_>]) -> impl Iterator<Item = ExportBlob<'e>> {
-    let mut seen = BTreeSet::new();
-    exports
-        .iter()
-        .flat_map(Export::blobs)
-        .filter(move |blob| seen.insert(*blob.digest()))
-}
-
-/// Writes an image, or an index of several, into a layout directory; other images that are there stay, an entry of the same name
-/// is replaced.
+/// Writes an image, or an index of several, into a layout directory; other images that are there stay, entries of the same names
+/// are replaced.
 ///
 /// # Errors
 /// When something cannot be written, or the directory is something else.
 pub fn write_directory(
     directory: &Path,
-    exports: &[Export<'_>],
-    name: Option<&str>,
+    shipment: &Shipment<'_, '_>,
+    names: &[String],
 ) -> Result<(), LayoutError> {
     let place = directory.join("blobs/sha256");
     let mut index = match fs::exists(directory.join("oci-layout")) {
@@ -309,17 +300,18 @@ pub fn write_directory(
         let target = place.join(digest.hex());
         write_file(&target, content).map_err(|source| at("write", &target, source))
     };
-    for blob in blobs(exports) {
+    for blob in shipment.blobs() {
         write(blob.digest(), &mut blob.open()?)?;
     }
-    let (new, document) = entry(exports, name);
-    if let Some(bytes) = document {
-        write(&new.digest, &mut &bytes[..])?;
+    if let Some((descriptor, bytes)) = shipment.index() {
+        write(&descriptor.digest, &mut &bytes[..])?;
     }
     index.manifests.retain(|old| {
-        old.digest != new.digest && name.is_none_or(|name| names(old).all(|old| old != name))
+        let unnamed = names_of(old).next().is_none();
+        let replaced = names_of(old).any(|old| names.iter().any(|name| name == old));
+        !replaced && !(unnamed && old.digest == shipment.descriptor().digest)
     });
-    index.manifests.push(new);
+    index.manifests.extend(entries(shipment, names));
     for (file, bytes) in [
         ("oci-layout", LAYOUT_FILE.to_vec()),
         ("index.json", index.to_bytes()),
@@ -351,16 +343,15 @@ fn write_file(path: &Path, mut content: impl Read) -> io::Result<()> {
 /// When `out` cannot be written or a layer cannot be read.
 pub fn write_archive<W: Write>(
     out: W,
-    exports: &[Export<'_>],
-    name: Option<&str>,
+    shipment: &Shipment<'_, '_>,
+    names: &[String],
 ) -> Result<W, LayoutError> {
     let write = |source| at("write", Path::new("the oci-archive"), source);
     let mut archive = TarballWriter::new(out);
     archive
         .file("oci-layout", LAYOUT_FILE.len() as u64, LAYOUT_FILE)
         .map_err(write)?;
-    let (entry, document) = entry(exports, name);
-    let index = Index::new(vec![entry.clone()]).to_bytes();
+    let index = Index::new(entries(shipment, names)).to_bytes();
     archive
         .file("index.json", index.len() as u64, &index[..])
         .map_err(write)?;
@@ -368,14 +359,14 @@ pub fn write_archive<W: Write>(
         archive.directory(directory).map_err(write)?;
     }
     let blob = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
-    for content in blobs(exports) {
+    for content in shipment.blobs() {
         archive
             .file(&blob(content.digest()), content.size(), content.open()?)
             .map_err(write)?;
     }
-    if let Some(bytes) = document {
+    if let Some((descriptor, bytes)) = shipment.index() {
         archive
-            .file(&blob(&entry.digest), entry.size, &bytes[..])
+            .file(&blob(&descriptor.digest), descriptor.size, &bytes[..])
             .map_err(write)?;
     }
     archive.finish().map_err(write)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::image::Image;
 use crate::json::{self, DocumentError, null_is_default};
-use crate::media_type::MediaType;
+use crate::media_type::{Format, MediaType};
 use crate::platform::Platform;
 
 const WHAT: &str = "manifest";
@@ -239,9 +239,14 @@ impl Index {
         json::write(self)
     }
 
-    /// An OCI index of images, each with its platform.
+    /// An index of images of one format, each with its platform.
     pub fn of<'a>(images: impl IntoIterator<Item = &'a Image>) -> Self {
-        Self::new(images.into_iter().map(Image::entry).collect())
+        let images: Vec<&Image> = images.into_iter().collect();
+        let format = images.first().map_or(Format::Oci, |image| image.format());
+        Self {
+            media_type: Some(MediaType::OciIndex.in_format(format)),
+            ..Self::new(images.iter().map(|image| image.entry()).collect())
+        }
     }
 
     /// The digest of the document.

@@ -38,7 +38,7 @@ pub enum MediaType {
 }
 
 /// How a layer blob is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Compression {
     /// A plain tar.
     None,
@@ -46,6 +46,15 @@ pub enum Compression {
     Gzip,
     /// RFC 8878.
     Zstd,
+}
+
+/// In whose media types an image is written. The documents have the same shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// The OCI image specification's.
+    Oci,
+    /// Docker's image manifest version 2, schema 2, which has no annotations and no zstd.
+    Docker,
 }
 
 impl fmt::Display for Compression {
@@ -135,6 +144,35 @@ impl MediaType {
         }
     }
 
+    /// A layer's type.
+    pub fn layer(format: Format, compression: Compression) -> Self {
+        match (format, compression) {
+            (Format::Oci, Compression::None) => Self::OciLayer,
+            (Format::Oci, Compression::Gzip) => Self::OciLayerGzip,
+            (Format::Oci, Compression::Zstd) => Self::OciLayerZstd,
+            (Format::Docker, Compression::None) => Self::DockerLayer,
+            (Format::Docker, Compression::Gzip) => Self::DockerLayerGzip,
+            (Format::Docker, Compression::Zstd) => Self::DockerLayerZstd,
+        }
+    }
+
+    /// The type of the same thing in a format.
+    #[must_use]
+    pub fn in_format(self, format: Format) -> Self {
+        if let Some(compression) = self.layer_compression() {
+            return Self::layer(format, compression);
+        }
+        match (format, self) {
+            (Format::Oci, kind) if kind.is_manifest() => Self::OciManifest,
+            (Format::Oci, kind) if kind.is_config() => Self::OciConfig,
+            (Format::Oci, kind) if kind.is_index() => Self::OciIndex,
+            (Format::Docker, kind) if kind.is_manifest() => Self::DockerManifest,
+            (Format::Docker, kind) if kind.is_config() => Self::DockerConfig,
+            (Format::Docker, kind) if kind.is_index() => Self::DockerManifestList,
+            (_, other) => other,
+        }
+    }
+
     /// The type's text.
     pub fn as_str(&self) -> &str {
         match self {
@@ -186,5 +224,20 @@ mod tests {
             assert_eq!(kind.as_str(), text);
         }
         assert_eq!(MediaType::from("text/plain").as_str(), "text/plain");
+    }
+
+    #[test]
+    fn every_known_type_has_a_twin_in_the_other_format() {
+        for (kind, text) in KNOWN {
+            let (own, other) = if text.contains(".oci.") {
+                (Format::Oci, Format::Docker)
+            } else {
+                (Format::Docker, Format::Oci)
+            };
+            assert_eq!(kind.clone().in_format(own), kind);
+            let twin = kind.clone().in_format(other);
+            assert_ne!(twin, kind);
+            assert_eq!(twin.in_format(own), kind);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use image::layout::{Layout, write_archive, write_directory};
 use image::{
     Compression, Descriptor, DiffId, DockerArchive, Export, Image, ImageConfig, LayerObserver,
-    LayerStream, MediaType, Platform, Reference, Store, Unobserved,
+    LayerStream, MediaType, Platform, Reference, Shipment, Store, Unobserved,
 };
 use rbuild_image as image;
 
@@ -55,9 +55,9 @@ fn a_layout_directory_comes_back_the_same_in_every_compression() {
     let [a, b, c] = layers();
     let image = sample(&from, &[&a, &b, &c]);
     for compression in FORMATS {
-        let export = Export::new(&from, &image, compression, threads(2)).unwrap();
+        let export = Export::new(&from, &image, compression, None, threads(2)).unwrap();
         let path = directory.path().join(format!("layout-{compression}"));
-        write_directory(&path, std::slice::from_ref(&export), Some("v1")).unwrap();
+        write_directory(&path, &Shipment::from(&export), &["v1".to_owned()]).unwrap();
         let into = store(directory.path(), &format!("into-{compression}"));
         let layout = Layout::open(&path).unwrap();
         for wanted in [
@@ -95,8 +95,8 @@ fn archives_do_not_depend_on_the_number_of_threads() {
     let image = sample(&from, &[&a, &b, &c]);
     for compression in FORMATS {
         let archive = |n| {
-            let export = Export::new(&from, &image, compression, threads(n)).unwrap();
-            write_archive(Vec::new(), std::slice::from_ref(&export), Some("v1")).unwrap()
+            let export = Export::new(&from, &image, compression, None, threads(n)).unwrap();
+            write_archive(Vec::new(), &Shipment::from(&export), &["v1".to_owned()]).unwrap()
         };
         assert!(archive(1) == archive(3), "{compression}");
     }
@@ -107,12 +107,12 @@ fn an_oci_archive_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let from = store(directory.path(), "from");
     let image = sample(&from, &[b"one", b"two"]);
-    let export = Export::new(&from, &image, Compression::Gzip, threads(2)).unwrap();
+    let export = Export::new(&from, &image, Compression::Gzip, None, threads(2)).unwrap();
     let path = directory.path().join("a.tar");
     write_archive(
         fs::File::create(&path).unwrap(),
-        std::slice::from_ref(&export),
-        None,
+        &Shipment::from(&export),
+        &[],
     )
     .unwrap();
     let into = store(directory.path(), "into");
@@ -173,14 +173,15 @@ fn two_images_share_a_layout_and_a_name_is_replaced() {
             &from,
             &sample(&from, &[layer]),
             Compression::Gzip,
+            None,
             threads(1),
         )
         .unwrap()
     };
     let (one, two, three) = (export(b"1"), export(b"2"), export(b"3"));
-    write_directory(&path, std::slice::from_ref(&one), Some("a")).unwrap();
-    write_directory(&path, std::slice::from_ref(&two), Some("b")).unwrap();
-    write_directory(&path, std::slice::from_ref(&three), Some("a")).unwrap();
+    write_directory(&path, &Shipment::from(&one), &["a".to_owned()]).unwrap();
+    write_directory(&path, &Shipment::from(&two), &["b".to_owned()]).unwrap();
+    write_directory(&path, &Shipment::from(&three), &["a".to_owned()]).unwrap();
     let layout = Layout::open(&path).unwrap();
     assert_eq!(layout.entries().len(), 2);
     assert_eq!(
@@ -208,13 +209,14 @@ fn somebody_elses_directory_does_not_become_a_layout() {
         &from,
         &sample(&from, &[b"x"]),
         Compression::None,
+        None,
         threads(1),
     )
     .unwrap();
     let home = directory.path().join("home");
     fs::create_dir(&home).unwrap();
     fs::write(home.join("letter"), "dear").unwrap();
-    assert!(write_directory(&home, std::slice::from_ref(&export), None).is_err());
+    assert!(write_directory(&home, &Shipment::from(&export), &[]).is_err());
     assert_eq!(fs::read_dir(&home).unwrap().count(), 1);
 }
 
@@ -224,11 +226,11 @@ fn s53_a_wrong_blob_in_a_layout_is_refused_and_nothing_is_stored() {
     let from = store(directory.path(), "from");
     let image = sample(&from, &[b"some layer"]);
     for compression in FORMATS {
-        let export = Export::new(&from, &image, compression, threads(1)).unwrap();
+        let export = Export::new(&from, &image, compression, None, threads(1)).unwrap();
         let digests: Vec<_> = export.blobs().map(|blob| *blob.digest()).collect();
         for (at, digest) in digests.iter().enumerate() {
             let path = directory.path().join(format!("layout-{compression}-{at}"));
-            write_directory(&path, std::slice::from_ref(&export), None).unwrap();
+            write_directory(&path, &Shipment::from(&export), &[]).unwrap();
             let blob = path.join("blobs").join(digest.blob_path());
             let mut bytes = fs::read(&blob).unwrap();
             let last = bytes.len() - 1;
@@ -256,11 +258,12 @@ fn a_missing_blob_is_named() {
         &from,
         &sample(&from, &[b"x"]),
         Compression::Gzip,
+        None,
         threads(1),
     )
     .unwrap();
     let path = directory.path().join("layout");
-    write_directory(&path, std::slice::from_ref(&export), None).unwrap();
+    write_directory(&path, &Shipment::from(&export), &[]).unwrap();
     let layer = export.image().layers()[0].descriptor.digest;
     fs::remove_file(path.join("blobs").join(layer.blob_path())).unwrap();
     let into = store(directory.path(), "into");
@@ -351,10 +354,11 @@ fn a_truncated_archive_is_refused() {
         &from,
         &sample(&from, &[&[7; 5000]]),
         Compression::None,
+        None,
         threads(1),
     )
     .unwrap();
-    let bytes = write_archive(Vec::new(), std::slice::from_ref(&export), None).unwrap();
+    let bytes = write_archive(Vec::new(), &Shipment::from(&export), &[]).unwrap();
     let path = directory.path().join("cut.tar");
     for len in (0..bytes.len() - 1536).step_by(997) {
         fs::write(&path, &bytes[..len]).unwrap();
@@ -408,8 +412,8 @@ fn an_observer_sees_each_new_layer_once_and_may_refuse_it() {
     let path = directory.path().join("layout");
     write_directory(
         &path,
-        &[Export::new(&from, &image, Compression::Zstd, threads(1)).unwrap()],
-        None,
+        &Shipment::from(&Export::new(&from, &image, Compression::Zstd, None, threads(1)).unwrap()),
+        &[],
     )
     .unwrap();
     let layout = Layout::open(&path).unwrap();

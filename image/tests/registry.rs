@@ -1,6 +1,7 @@
 //! Pulls from a scripted registry on loopback: each row of the reliability catalogue that a plain pull touches.
 
 mod fake;
+mod push;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,8 +13,9 @@ use fake::{Reply, Request, Server};
 use image::compress::compress;
 use image::registry::{pull, resolve};
 use image::{
-    Compression, Credentials, Descriptor, DiffId, Digest, Image, ImageConfig, Index, MediaType,
-    Platform, Pull, PullError, PullEvent, PullOptions, Reference, Store, Unobserved,
+    Access, Compression, Credentials, Descriptor, DiffId, Digest, Image, ImageConfig, Index,
+    MediaType, Platform, Pull, Reference, RegistryError, RegistryOptions, Store, TransferEvent,
+    Unobserved,
 };
 use rbuild_image as image;
 
@@ -77,21 +79,21 @@ fn noise(len: usize) -> Vec<u8> {
 struct Client {
     _directory: tempfile::TempDir,
     store: Store,
-    options: PullOptions,
+    options: RegistryOptions,
     credentials: Credentials,
-    events: Mutex<Vec<PullEvent>>,
+    events: Mutex<Vec<TransferEvent>>,
 }
 
 impl Client {
     fn of(server: &Server) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
-        let options = PullOptions {
+        let options = RegistryOptions {
             insecure: vec![server.host()],
             backoff: Duration::from_millis(5),
             stall_timeout: Duration::from_millis(400),
             connect_timeout: Duration::from_secs(2),
-            ..PullOptions::default()
+            ..RegistryOptions::default()
         };
         let credentials = Credentials::Anonymous;
         Self {
@@ -114,16 +116,18 @@ impl Client {
         }
     }
 
-    fn pull(&self, name: &str) -> Result<Image, PullError> {
+    fn pull(&self, name: &str) -> Result<Image, RegistryError> {
         let reference: Reference = name.parse().unwrap();
         let progress = |event| self.events.lock().unwrap().push(event);
         let platform = Platform::linux("amd64");
         let request = Pull {
-            reference: &reference,
+            access: Access {
+                reference: &reference,
+                credentials: &self.credentials,
+                options: &self.options,
+                progress: &progress,
+            },
             platform: &platform,
-            credentials: &self.credentials,
-            options: &self.options,
-            progress: &progress,
             observer: &Unobserved,
         };
         pull(&request, &self.store)
@@ -154,7 +158,7 @@ impl Client {
             .lock()
             .unwrap()
             .iter()
-            .filter(|event| matches!(event, PullEvent::Retrying { .. }))
+            .filter(|event| matches!(event, TransferEvent::Retrying { .. }))
             .count()
     }
 }
@@ -240,7 +244,7 @@ fn s51_ambiguous_or_contradicting_documents_are_refused() {
         let server = Server::start(move |_| Reply::ok(&body).header("content-type", kind.as_str()));
         let client = Client::of(&server);
         let error = client.pull(&name(&server)).unwrap_err();
-        assert!(matches!(error, PullError::Document(_)), "{error}");
+        assert!(matches!(error, RegistryError::Document(_)), "{error}");
         client.assert_empty();
     }
 }
@@ -258,7 +262,7 @@ fn s52_a_header_that_is_no_digest_is_refused() {
         assert!(
             matches!(
                 client.pull(&name(&server)).unwrap_err(),
-                PullError::Header { .. }
+                RegistryError::Header { .. }
             ),
             "{header}"
         );
@@ -280,7 +284,7 @@ fn s53_a_pin_that_is_answered_with_another_manifest_is_refused() {
         let error = client
             .pull(&format!("{}@{pinned}", name(&server)))
             .unwrap_err();
-        assert!(matches!(error, PullError::Mismatch { .. }), "{error}");
+        assert!(matches!(error, RegistryError::Mismatch { .. }), "{error}");
         client.assert_empty();
     }
 }
@@ -297,7 +301,7 @@ fn s53_a_tag_whose_header_names_another_digest_is_refused() {
     let client = Client::of(&server);
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::Mismatch { .. }
+        RegistryError::Mismatch { .. }
     ));
     client.assert_empty();
 }
@@ -316,7 +320,7 @@ fn s53_f19_a_swapped_layer_is_refused_after_one_more_try() {
     });
     let client = Client::of(&server);
     let error = client.pull(&name(&server)).unwrap_err();
-    assert!(matches!(error, PullError::Layer(_)), "{error}");
+    assert!(matches!(error, RegistryError::Layer(_)), "{error}");
     assert_eq!(client.retries(), 1);
     client.assert_empty();
 }
@@ -336,7 +340,10 @@ fn s53_a_layer_with_another_diff_id_is_refused() {
     let client = Client::of(&server);
     let error = client.pull(&name(&server)).unwrap_err();
     assert!(
-        matches!(error, PullError::Layer(image::LayerError::DiffId { .. })),
+        matches!(
+            error,
+            RegistryError::Layer(image::LayerError::DiffId { .. })
+        ),
         "{error}"
     );
     client.assert_empty();
@@ -442,7 +449,10 @@ fn s55_a_password_is_not_sent_to_a_foreign_realm() {
     let server = guarded(Sample::new(&[b"one"]), move |_| named.clone());
     let client = Client::with_password(&server);
     let error = client.pull(&name(&server)).unwrap_err();
-    assert!(matches!(error, PullError::ForeignRealm { .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::ForeignRealm { .. }),
+        "{error}"
+    );
     assert_eq!(foreign.requests().len(), 0);
     Client::of(&server).pull(&name(&server)).unwrap();
     assert_eq!(
@@ -463,7 +473,7 @@ fn a_wrong_password_is_said_to_be_wrong() {
     let client = Client::with_password(&server);
     let error = client.pull(&name(&server)).unwrap_err();
     assert!(
-        matches!(error, PullError::Denied { .. }) && error.to_string().contains("wrong"),
+        matches!(error, RegistryError::Denied { .. }) && error.to_string().contains("wrong"),
         "{error}"
     );
     assert_eq!((client.retries(), server.requests().len()), (0, 2));
@@ -511,7 +521,7 @@ fn s58_plain_http_is_spoken_only_to_registries_listed_by_name() {
     client.options.insecure = vec!["127.0.0.1".into(), "localhost".into()];
     client.options.tries = 1;
     let error = client.pull(&name(&server)).unwrap_err();
-    assert!(matches!(error, PullError::Network { .. }), "{error}");
+    assert!(matches!(error, RegistryError::Network { .. }), "{error}");
     assert!(
         server
             .requests()
@@ -526,7 +536,7 @@ fn s59_an_endless_manifest_stops_at_the_limit() {
     let client = Client::of(&server);
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::TooLarge { .. }
+        RegistryError::TooLarge { .. }
     ));
     client.assert_empty();
 }
@@ -536,7 +546,7 @@ fn s59_an_endless_error_is_cut() {
     let server = Server::start(|_| Reply::status(404).endless());
     let error = Client::of(&server).pull(&name(&server)).unwrap_err();
     assert!(
-        matches!(error, PullError::Status { status: 404, .. }),
+        matches!(error, RegistryError::Status { status: 404, .. }),
         "{error}"
     );
 }
@@ -556,7 +566,7 @@ fn s59_a_layer_longer_than_declared_stops_at_once() {
     let client = Client::of(&server);
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::Layer(_)
+        RegistryError::Layer(_)
     ));
     assert_eq!(client.store.images().unwrap(), vec![]);
 }
@@ -570,7 +580,7 @@ fn s60_a_redirect_inside_is_refused_for_documents() {
     client.options.tries = 1;
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::Network { .. }
+        RegistryError::Network { .. }
     ));
     assert_eq!(inside.requests().len(), 0);
 }
@@ -669,7 +679,7 @@ fn f20_a_stalled_registry_is_given_up() {
         let started = Instant::now();
         assert!(matches!(
             client.pull(&name(&server)).unwrap_err(),
-            PullError::Network { .. }
+            RegistryError::Network { .. }
         ));
         assert!(
             started.elapsed() < Duration::from_millis(2500),
@@ -697,7 +707,7 @@ fn f20_a_byte_now_and_then_is_no_progress() {
     let started = Instant::now();
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::Network { .. }
+        RegistryError::Network { .. }
     ));
     assert!(
         started.elapsed() < Duration::from_secs(2),
@@ -722,7 +732,7 @@ fn s59_an_endless_error_for_a_layer_is_given_up() {
     client.options.tries = 1;
     assert!(matches!(
         client.pull(&name(&server)).unwrap_err(),
-        PullError::Network { .. }
+        RegistryError::Network { .. }
     ));
     client.assert_empty();
 }
@@ -734,11 +744,13 @@ fn resolving_stores_nothing() {
     let server = Server::start(move |request| sample.answer(request));
     let client = Client::of(&server);
     let request = Pull {
-        reference: &name(&server).parse().unwrap(),
+        access: Access {
+            reference: &name(&server).parse().unwrap(),
+            credentials: &client.credentials,
+            options: &client.options,
+            progress: &|_| (),
+        },
         platform: &Platform::linux("amd64"),
-        credentials: &client.credentials,
-        options: &client.options,
-        progress: &|_| (),
         observer: &Unobserved,
     };
     assert_eq!(resolve(&request).unwrap(), image);
@@ -767,9 +779,9 @@ fn the_real_registry_serves_what_we_pull() {
     );
     let server = Server::start(|_| Reply::status(404));
     let mut client = Client::of(&server);
-    client.options = PullOptions {
+    client.options = RegistryOptions {
         insecure: vec![registry.host()],
-        ..PullOptions::default()
+        ..RegistryOptions::default()
     };
     assert_eq!(
         client

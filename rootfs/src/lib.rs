@@ -34,4 +34,4 @@ pub use path::{PathError, TreePath};
 pub use root::{Call, Root, RootError};
 pub use single::{SingleFile, SingleMeta};
 pub use tree::{Content, DirTree, Meta, NodeKind, OpenFile, Tree, TreeError};
-pub use view::{LayerContents, View};
+pub use view::{LayerContents, SquashError, View};

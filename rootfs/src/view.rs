@@ -3,6 +3,8 @@
 //! Invariant: applying layers here and unpacking them give the same tree; [`unpack`](crate::unpack) asks this type where an
 //! entry belongs and then does the same on disk. Hard links are one node with several names.
 
+mod squash;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub enum ApplyError {
         target: TreePath,
     },
 }
+
+pub use squash::SquashError;
 
 type NodeId = usize;
 const ROOT: NodeId = 0;

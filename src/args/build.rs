@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use builder::{Output, UserPolicy};
+use builder::{Annotation, Output, PullPolicy, Shape, Squash, UserPolicy};
 use clap::ValueEnum;
-use image::{Platform, Reference};
+use image::{Format, Platform, Reference};
 
-use super::output::{OutputArg, is_stdout};
+use super::annotation;
+use super::output::{OutputArg, plain};
 use super::registry::RegistryArgs;
 use crate::failure::Failure;
 use crate::show::Progress;
 use crate::surroundings::Surroundings;
 
 mod context;
+mod files;
+mod outputs;
 mod settings;
 mod steps;
 mod times;
@@ -33,6 +36,7 @@ Examples:
   rbuild build -t hello --target release --build-arg V=2 .    a stage, a tag, a build argument
   rbuild --build-context debian=oci-layout:/srv/debian .      FROM debian is the layout in /srv/debian
   rbuild -o type=oci,dest=hello.tar .                         an OCI archive instead of the store
+  rbuild -t registry.example/hello:1 --push .                 into a registry
   rbuild --dry-run .                                          show the plan and do nothing";
 
 /// Arguments of `rbuild build`.
@@ -88,9 +92,15 @@ struct ImageArgs {
     /// A value for ARG; NAME alone takes it from the environment; repeatable
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
+    /// A file of NAME=VALUE lines for ARG; --build-arg comes first; repeatable
+    #[arg(long = "build-arg-file", value_name = "FILE")]
+    build_arg_files: Vec<PathBuf>,
     /// Build everything anew
     #[arg(long)]
     no_cache: bool,
+    /// Build these stages anew; repeatable, or separated by commas
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
     /// Build for these platforms, as an index where there are several; repeatable [default: this machine's]
     #[arg(
         long = "platform",
@@ -98,12 +108,39 @@ struct ImageArgs {
         value_delimiter = ','
     )]
     platforms: Vec<Platform>,
+    /// When a registry is asked for an image that the store has [default: missing; alone: always]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "missing",
+        default_missing_value = "always",
+        num_args = 0..=1,
+        require_equals = true,
+        hide_default_value = true
+    )]
+    pull: PullArg,
     /// A label of the image; repeatable
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
-    /// An annotation of the image's manifest; repeatable
-    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    /// Inherit the labels of the base image
+    #[arg(long, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    inherit_labels: bool,
+    /// An annotation of the image's manifest, or of the entry for it in a layout's index; repeatable
+    #[arg(long = "annotation", value_name = "[LEVEL:]NAME=VALUE")]
     annotations: Vec<String>,
+    /// In whose media types the image is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "oci")]
+    format: FormatArg,
+    /// Make one layer of those of this build
+    #[arg(long)]
+    squash: bool,
+    /// Make one layer of all, those of the base image too
+    #[arg(long, conflicts_with = "squash")]
+    squash_all: bool,
+    /// Leave the history out of the image
+    #[arg(long)]
+    omit_history: bool,
     /// How many stages run at once [default: the number of processors, at least 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -116,12 +153,24 @@ struct ImageArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Results")]
 struct ResultArgs {
-    /// type=oci|docker|local|tar|store[,dest=PATH], or a directory for the files; repeatable [default: type=store]
+    /// type=oci|docker|local|tar|store|registry|cacheonly[,dest=PATH][,...], or a directory for the files, or `-` for a tar of them; repeatable [default: type=store]
     #[arg(short, long = "output", value_name = "OUTPUT")]
     outputs: Vec<OutputArg>,
+    /// Push the image under each of its names, as type=registry does
+    #[arg(long)]
+    push: bool,
+    /// Put the image into the store, as type=store does
+    #[arg(long)]
+    load: bool,
     /// Write the image's id to this file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
+    /// Write the image's digests and names to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    /// Show what happens in this file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "quiet")]
+    logfile: Option<PathBuf>,
     /// Print nothing but the image's id and errors
     #[arg(short, long, conflicts_with = "progress")]
     quiet: bool,
@@ -172,7 +221,34 @@ enum ProgressArg {
     /// A live view
     Tty,
     /// One JSON object per line
+    #[value(alias = "rawjson")]
     Json,
+    /// Nothing but errors, and the image's id at the end
+    #[value(alias = "none")]
+    Quiet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PullArg {
+    /// For every build
+    #[value(alias = "true")]
+    Always,
+    /// When the store has none
+    #[value(alias = "false", alias = "ifmissing")]
+    Missing,
+    /// Not even when the store has none
+    Never,
+    /// For every build, but a registry that does not answer stops none
+    Newer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    /// The OCI image specification's
+    Oci,
+    /// Docker's image manifest version 2, schema 2
+    #[value(alias = "v2s2")]
+    Docker,
 }
 
 /// The network modes of the command line.
@@ -211,12 +287,7 @@ impl BuildArgs {
             self.image.settings(self.times, here)?,
             self.results.settings(here)?,
         );
-        let single = |output: &Output| matches!(output, Output::DockerArchive(_));
-        if image.platforms.len() > 1 && results.outputs.iter().any(single) {
-            return Err(Failure::usage(
-                "--output type=docker: a docker archive holds the image of one platform; type=oci holds them all",
-            ));
-        }
+        outputs::check(&image, &results)?;
         Ok(BuildSettings {
             sources: self.sources.settings()?,
             image,
@@ -287,6 +358,14 @@ impl ImageArgs {
                 None => build_args.extend(here.variable(text)?.map(|value| (text.clone(), value))),
             }
         }
+        let given = build_args.clone();
+        for path in &self.build_arg_files {
+            for (name, value) in files::build_args(path, here)? {
+                if !given.contains_key(&name) {
+                    build_args.insert(name, value);
+                }
+            }
+        }
         let tags = self
             .tags
             .iter()
@@ -298,7 +377,27 @@ impl ImageArgs {
             build_args,
             platforms: each_once(self.platforms),
             labels: pairs("--label", &self.labels)?,
-            annotations: pairs("--annotation", &self.annotations)?,
+            inherit_labels: self.inherit_labels,
+            shape: Shape {
+                format: match self.format {
+                    FormatArg::Oci => Format::Oci,
+                    FormatArg::Docker => Format::Docker,
+                },
+                squash: match (self.squash, self.squash_all) {
+                    (_, true) => Squash::All,
+                    (true, false) => Squash::Built,
+                    (false, false) => Squash::No,
+                },
+                omit_history: self.omit_history,
+                annotations: annotations(&self.annotations)?,
+            },
+            no_cache_stages: self.no_cache_filter,
+            pull: match self.pull {
+                PullArg::Always => PullPolicy::Always,
+                PullArg::Missing => PullPolicy::Missing,
+                PullArg::Never => PullPolicy::Never,
+                PullArg::Newer => PullPolicy::Newer,
+            },
             no_cache: self.no_cache,
             // Steps wait for disks and networks too, so that few processors are no reason for few stages.
             jobs: self.jobs.map_or(here.processors.max(4), usize::from),
@@ -329,11 +428,19 @@ impl IsolationArgs {
 
 impl ResultArgs {
     fn settings(self, here: &Surroundings) -> Result<Results, Failure> {
-        let mut outputs: Vec<Output> = self.outputs.into_iter().map(|output| output.0).collect();
-        if outputs.is_empty() {
-            outputs.push(Output::Store);
+        let nowhere = self.outputs.is_empty() && !self.push;
+        let mut outputs: Vec<Output> = self
+            .outputs
+            .into_iter()
+            .flat_map(|output| output.0)
+            .collect();
+        if nowhere || self.load {
+            add(&mut outputs, Output::Store(plain()));
         }
-        match outputs.iter().filter(|output| is_stdout(output)).count() {
+        if self.push {
+            add(&mut outputs, Output::Registry(plain()));
+        }
+        match outputs.iter().filter(|output| output.is_stdout()).count() {
             0 => {}
             1 if here.stdout_is_terminal => {
                 return Err(Failure::usage(
@@ -345,8 +452,10 @@ impl ResultArgs {
         }
         let progress = match self.progress {
             _ if self.quiet => Progress::Quiet,
+            ProgressArg::Quiet => Progress::Quiet,
             ProgressArg::Plain => Progress::Plain,
             ProgressArg::Json => Progress::Json,
+            ProgressArg::Auto if self.logfile.is_some() => Progress::Plain,
             ProgressArg::Auto | ProgressArg::Tty if here.live_terminal => Progress::Tty,
             ProgressArg::Tty => {
                 return Err(Failure::usage(
@@ -358,6 +467,8 @@ impl ResultArgs {
         Ok(Results {
             outputs,
             iidfile: self.iidfile,
+            metadata_file: self.metadata_file,
+            logfile: self.logfile,
             progress,
         })
     }
@@ -371,6 +482,21 @@ fn each_once(mut platforms: Vec<Platform>) -> Vec<Platform> {
         platforms.push(Platform::host());
     }
     platforms
+}
+
+/// Adds an output that is not asked for yet.
+fn add(outputs: &mut Vec<Output>, output: Output) {
+    if !outputs.contains(&output) {
+        outputs.push(output);
+    }
+}
+
+fn annotations(texts: &[String]) -> Result<Vec<Annotation>, Failure> {
+    let parse = |text: &String| {
+        annotation::flag(text).map_err(|error| Failure::usage(format!("--annotation: {error}")))
+    };
+    let lists: Vec<_> = texts.iter().map(parse).collect::<Result<_, _>>()?;
+    Ok(lists.into_iter().flatten().collect())
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -4,6 +4,7 @@
 //! conversion leads from the first to the second. The invariant: commands see settings only. A new flag is a field in the first
 //! type, one in the second, a line in the conversion and a test below it.
 
+mod annotation;
 pub(crate) mod build;
 mod capability;
 mod csv;

@@ -2,6 +2,9 @@
 //! is insecure by itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use image::RegistryOptions;
 
 use crate::failure::Failure;
 use crate::surroundings::{AuthFiles, Surroundings};
@@ -16,6 +19,12 @@ pub(crate) struct RegistryArgs {
     /// Speak plain HTTP to this registry; repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
+    /// How often a request that failed is made again
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    retry: u32,
+    /// How long to wait before the second try, as in 500ms, 2s or 1m; it doubles [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    retry_delay: Option<Duration>,
     /// Podman's and buildah's flag; false is refused in favour of --insecure-registry
     #[arg(long, value_name = "BOOL", hide = true, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
@@ -28,6 +37,38 @@ pub(crate) struct RegistrySettings {
     pub auth: AuthFiles,
     /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP.
     pub insecure: Vec<String>,
+    /// How often one request is made.
+    pub tries: u32,
+    /// The wait before the second one.
+    pub backoff: Duration,
+}
+
+impl RegistrySettings {
+    /// As the registry client takes them.
+    pub(crate) fn options(&self) -> RegistryOptions {
+        RegistryOptions {
+            insecure: self.insecure.clone(),
+            tries: self.tries,
+            backoff: self.backoff,
+            ..RegistryOptions::default()
+        }
+    }
+}
+
+/// `500ms`, `2s`, `1m`; a bare number counts seconds, as in podman.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time such as 500ms, 2s or 1m");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "s" | "" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_secs(u64::from(number) * 60)),
+        _ => Err(wrong()),
+    }
 }
 
 impl RegistryArgs {
@@ -52,6 +93,10 @@ impl RegistryArgs {
         Ok(RegistrySettings {
             auth: here.auth_files(self.authfile.as_deref()),
             insecure: self.insecure_registry,
+            tries: self.retry.saturating_add(1),
+            backoff: self
+                .retry_delay
+                .unwrap_or(RegistryOptions::default().backoff),
         })
     }
 }

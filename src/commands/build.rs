@@ -2,6 +2,7 @@
 //! standard output only after everything that was asked for is written.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,13 @@ use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
 
 use super::containerfile::{Inputs, read};
+use super::metadata;
 use super::secrets;
 use crate::args::build::{BuildSettings, ContextSource, Results};
-use crate::args::output::is_stdout;
 use crate::credentials;
 use crate::failure::{Failure, Kind};
 use crate::host::{self, NetworkChoice};
-use crate::show::{self, Display, Progress};
+use crate::show::{self, Display, Finding, Place, Progress};
 use crate::signals::Interrupts;
 use crate::stdout::{human_size, print};
 use crate::surroundings::Surroundings;
@@ -32,7 +33,13 @@ pub(super) fn build(
     place: &Path,
     here: &Surroundings,
 ) -> Result<(), Failure> {
-    let display = Display::new(settings.results.progress, here.colour());
+    let log = settings
+        .results
+        .logfile
+        .as_deref()
+        .map(create)
+        .transpose()?;
+    let display = Display::new(settings.results.progress, here.colour(), log);
     let build = Build {
         settings,
         place,
@@ -42,6 +49,13 @@ pub(super) fn build(
     let result = build.perform();
     build.display.finish();
     result.map_err(|failure| build.told_as_asked(failure))
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| {
+        let what = format!("write the log to {}", path.display());
+        Failure::new(Kind::Failed, anyhow::Error::new(error).context(what))
+    })
 }
 
 /// One build and how it is shown.
@@ -96,7 +110,7 @@ impl Build<'_> {
                 })
             },
             credentials: &|name| credentials::find(&self.settings.registry.auth, name),
-            insecure_registries: &self.settings.registry.insecure,
+            registries: &self.settings.registry.options(),
             cancel,
             proxy_env: self.here.proxies(),
         };
@@ -107,6 +121,9 @@ impl Build<'_> {
             builder::build(request, &host, &events).map(|built| Outcome::Built(Box::new(built)))
         };
         result.map_err(|error| {
+            findings(&error, &request.containerfile, &|finding| {
+                self.display.find(finding);
+            });
             no_session
                 .take()
                 .unwrap_or_else(|| explain(error, &request.containerfile, self.here.colour()))
@@ -122,7 +139,7 @@ impl Build<'_> {
         let Some(native) = built.images.iter().find(native) else {
             return;
         };
-        if !native.packed || request.tags.is_empty() || !request.outputs.contains(&Output::Store) {
+        if !native.packed || request.tags.is_empty() || !stored(&request.outputs) {
             return;
         }
         let entries = native.image.layers().iter().map(|layer| {
@@ -163,7 +180,10 @@ impl Build<'_> {
             target: image.target,
             platforms: image.platforms,
             labels: image.labels,
-            annotations: image.annotations,
+            inherit_labels: image.inherit_labels,
+            shape: image.shape,
+            no_cache_stages: image.no_cache_stages,
+            pull: image.pull,
             no_cache: image.no_cache,
             jobs: image.jobs,
             allow_host_network: self.settings.isolation.allow_host_network,
@@ -226,10 +246,9 @@ impl Build<'_> {
     fn warn(&self, source: &Source, warnings: &[Diagnostic]) {
         match self.progress() {
             Progress::Quiet => {}
-            Progress::Json => warnings.iter().for_each(|warning| {
-                let line = source.line(warning.span.start);
-                self.notice(format!("{}:{line}: {}", source.name(), warning.message));
-            }),
+            Progress::Json => warnings
+                .iter()
+                .for_each(|warning| self.display.find(&Finding::of(source, warning))),
             Progress::Plain | Progress::Tty => {
                 show::eprint(&show::diagnostics(source, warnings, self.here.colour()))
             }
@@ -263,16 +282,19 @@ impl Build<'_> {
 
     fn hand_over(&self, built: &Built) -> Result<(), Failure> {
         let Results {
-            outputs, iidfile, ..
+            outputs,
+            iidfile,
+            metadata_file,
+            ..
         } = &self.settings.results;
         let id = built.id().to_string();
         if let Some(path) = iidfile {
-            std::fs::write(path, &id).map_err(|error| {
-                let what = format!("write the image's id to {}", path.display());
-                Failure::new(Kind::Failed, anyhow::Error::new(error).context(what))
-            })?;
+            write(path, "the image's id", &id)?;
         }
-        if outputs.iter().any(is_stdout) {
+        if let Some(path) = metadata_file {
+            write(path, "the metadata", &metadata::of(built))?;
+        }
+        if outputs.iter().any(Output::is_stdout) {
             return Ok(());
         }
         print(&format!("{id}\n"))
@@ -292,6 +314,19 @@ impl Build<'_> {
 fn several(built: &Built) -> impl Iterator<Item = (Platform, &BuiltImage)> {
     let images = built.index.iter().flat_map(|_| &built.images);
     images.map(|one| (one.image.config().platform(), one))
+}
+
+fn write(path: &Path, what: &str, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| {
+        let what = format!("write {what} to {}", path.display());
+        Failure::new(Kind::Failed, anyhow::Error::new(error).context(what))
+    })
+}
+
+fn stored(outputs: &[Output]) -> bool {
+    outputs
+        .iter()
+        .any(|output| matches!(output, Output::Store(_)))
 }
 
 enum Outcome {
@@ -326,7 +361,9 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
             "--user-policy rewrite turns names into numbers, warn and off let the image be as it is",
         ),
         BuildError::Step(failure) => step_failed(&failure, source, colour),
-        BuildError::Image { registry: true, .. } => Failure::new(Kind::Registry, error),
+        BuildError::Image { registry: true, .. } | BuildError::Push { .. } => {
+            Failure::new(Kind::Registry, error)
+        }
         BuildError::Session(_) => Failure::new(Kind::Host, error)
             .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
         BuildError::Image { .. } | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
@@ -335,8 +372,29 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
     }
 }
 
-/// The end of its output, its lines, and how it ended.
-fn step_failed(failure: &StepFailure, source: &Source, colour: bool) -> Failure {
+/// What an error says of the Containerfile, one by one.
+fn findings(error: &BuildError, source: &Source, tell: &dyn Fn(&Finding<'_>)) {
+    match error {
+        BuildError::Plan(diagnostics) => diagnostics
+            .iter()
+            .for_each(|diagnostic| tell(&Finding::of(source, diagnostic))),
+        BuildError::Policy(diagnostic) => tell(&Finding::of(source, diagnostic)),
+        BuildError::Step(failure) => {
+            let span = failure.label.as_ref().and_then(|label| label.span);
+            tell(&Finding {
+                severity: Severity::Error,
+                rule: None,
+                message: &step_message(failure),
+                help: failure.hint.as_deref().into_iter().collect(),
+                place: span.and_then(|(start, end)| Place::of(source, Span::new(start, end))),
+                exit_code: failure.exit_code,
+            });
+        }
+        _ => {}
+    }
+}
+
+fn step_message(failure: &StepFailure) -> String {
     let mut message = failure.message.clone();
     if let Some(code) = failure.exit_code
         && !message.contains(&code.to_string())
@@ -347,6 +405,12 @@ fn step_failed(failure: &StepFailure, source: &Source, colour: bool) -> Failure 
     if !stage.is_empty() {
         message = format!("stage {stage}: {message}");
     }
+    message
+}
+
+/// The end of its output, its lines, and how it ended.
+fn step_failed(failure: &StepFailure, source: &Source, colour: bool) -> Failure {
+    let message = step_message(failure);
     let hints: Vec<String> = failure.hint.iter().cloned().collect();
     let tail: String = failure
         .tail

@@ -9,6 +9,7 @@ mod doctor;
 mod images;
 mod inspect;
 mod man;
+mod metadata;
 mod prune;
 mod pull;
 mod rmi;

@@ -28,12 +28,12 @@ pub(super) fn pull(
     } else {
         Progress::Plain
     };
-    let display = Display::new(progress, here.colour());
+    let display = Display::new(progress, here.colour(), None);
     let host = builder::Host {
         store: &store,
         session: &|| Err("a pull starts no session".into()),
         credentials: &|name| credentials::find(&settings.registry.auth, name),
-        insecure_registries: &settings.registry.insecure,
+        registries: &settings.registry.options(),
         cancel: &cancel,
         proxy_env: Vec::new(),
     };

@@ -9,11 +9,13 @@ mod source;
 mod transcript;
 mod tty;
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use builder::BuildEvent;
+use builder::{BuildEvent, Direction};
 
+pub(crate) use json::{Finding, Place};
 pub(crate) use source::{diagnostics, located};
 use transcript::Transcript;
 
@@ -66,6 +68,8 @@ const fn is_bidirectional(c: char) -> bool {
 trait View: Send {
     /// Shows an event; the transcript has it already.
     fn show(&mut self, event: &BuildEvent, transcript: &Transcript);
+    /// Tells of a finding, where it is not shown with its lines at the end.
+    fn find(&mut self, _: &Finding<'_>) {}
     /// Removes what is only there while the build goes on.
     fn finish(&mut self) {}
 }
@@ -81,12 +85,16 @@ impl View for Silence {
 pub(crate) struct Display(Mutex<(Transcript, Box<dyn View>)>);
 
 impl Display {
-    /// A display.
-    pub(crate) fn new(progress: Progress, colour: bool) -> Self {
+    /// A display on standard error, or in a file.
+    pub(crate) fn new(progress: Progress, colour: bool, file: Option<File>) -> Self {
+        let out: Box<dyn Write + Send> = match file {
+            Some(file) => Box::new(file),
+            None => Box::new(std::io::stderr()),
+        };
         let view: Box<dyn View> = match progress {
             Progress::Tty => Box::new(tty::Live::new(colour)),
-            Progress::Plain => Box::new(plain::Plain::new(std::io::stderr())),
-            Progress::Json => Box::new(json::Json::new(std::io::stderr())),
+            Progress::Plain => Box::new(plain::Plain::new(out)),
+            Progress::Json => Box::new(json::Json::new(out)),
             Progress::Quiet => Box::new(Silence),
         };
         Self(Mutex::new((Transcript::default(), view)))
@@ -104,9 +112,22 @@ impl Display {
         view.show(event, transcript);
     }
 
+    /// Tells of a finding.
+    pub(crate) fn find(&self, finding: &Finding<'_>) {
+        self.lock().1.find(finding);
+    }
+
     /// Ends the live view.
     pub(crate) fn finish(&self) {
         self.lock().1.finish();
+    }
+}
+
+/// What is done with bytes of an image.
+const fn verb(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Fetch => "fetch",
+        Direction::Push => "push",
     }
 }
 

@@ -29,16 +29,16 @@ impl<W: Write> Plain<W> {
         let _ = self.out.write_all(format!("{line}\n").as_bytes());
     }
 
-    fn transfer(&mut self, name: &str, done: u64, total: Option<u64>) {
+    fn transfer(&mut self, verb: &str, name: &str, done: u64, total: Option<u64>) {
         let shown = super::escape(name);
         if self.transfers.insert(name.to_owned()) {
             let size = total
                 .map(|total| format!(" ({})", human_size(total)))
                 .unwrap_or_default();
-            self.line(&format!("fetch {shown}{size}"));
+            self.line(&format!("{verb} {shown}{size}"));
         }
         if total == Some(done) {
-            self.line(&format!("fetch {shown} done"));
+            self.line(&format!("{verb} {shown} done"));
         }
     }
 }
@@ -49,7 +49,12 @@ impl<W: Write + Send> View for Plain<W> {
             BuildEvent::Planned { .. }
             | BuildEvent::StageStarted { .. }
             | BuildEvent::Committed { .. } => {}
-            BuildEvent::Transfer { name, done, total } => self.transfer(name, *done, *total),
+            BuildEvent::Transfer {
+                direction,
+                name,
+                done,
+                total,
+            } => self.transfer(super::verb(*direction), name, *done, *total),
             BuildEvent::StepStarted { stage, step, label } => {
                 self.line(&format!(
                     "{} {}",
@@ -121,11 +126,13 @@ mod tests {
                 }],
             },
             BuildEvent::Transfer {
+                direction: builder::Direction::Fetch,
                 name: "debian 1234".into(),
                 done: 0,
                 total: Some(2_500_000),
             },
             BuildEvent::Transfer {
+                direction: builder::Direction::Fetch,
                 name: "debian 1234".into(),
                 done: 2_500_000,
                 total: Some(2_500_000),

@@ -68,7 +68,7 @@ impl Live {
         self.line(&format!("{mark} {what} {time}"));
     }
 
-    fn transfer(&mut self, name: &str, done: u64, total: Option<u64>) {
+    fn transfer(&mut self, verb: &str, name: &str, done: u64, total: Option<u64>) {
         let bars = &self.bars;
         let bar = self.transfers.entry(name.to_owned()).or_insert_with(|| {
             let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
@@ -83,7 +83,7 @@ impl Live {
         if total == Some(done) {
             bar.finish_and_clear();
             let line = format!(
-                "✓ fetch {} {}",
+                "✓ {verb} {} {}",
                 super::escape(name),
                 crate::stdout::human_size(done)
             );
@@ -102,7 +102,12 @@ impl View for Live {
     fn show(&mut self, event: &BuildEvent, transcript: &Transcript) {
         match event {
             BuildEvent::Planned { .. } | BuildEvent::Committed { .. } => {}
-            BuildEvent::Transfer { name, done, total } => self.transfer(name, *done, *total),
+            BuildEvent::Transfer {
+                direction,
+                name,
+                done,
+                total,
+            } => self.transfer(super::verb(*direction), name, *done, *total),
             BuildEvent::StageStarted { stage } => {
                 self.line(&format!("  stage {}", transcript.stage_name(*stage)))
             }

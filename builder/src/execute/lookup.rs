@@ -103,7 +103,7 @@ impl Workshop<'_> {
         state: &StageState,
     ) -> Result<Option<StepResult>, StepFailure> {
         let lookup = self.key_of(state, place, None);
-        if self.job.no_cache {
+        if self.job.fresh.contains(&place.stage.id) {
             return Ok(None);
         }
         let candidates = self.cache.candidates(&lookup);

@@ -34,7 +34,7 @@ use crate::times::OLDEST;
 
 use lookup::Place;
 
-pub(crate) use layers::view_of;
+pub(crate) use layers::{finish, view_of};
 pub(crate) use schedule::run_all;
 
 /// Everything that the steps of one build share.

@@ -158,6 +158,9 @@ impl Evaluation<'_> {
         let mut inherited = ImageConfig::new(if fits { asked } else { &found });
         inherited.author.clone_from(&config.author);
         inherited.config = config.config.clone();
+        if !self.options.inherit_labels {
+            inherited.config.labels.clear();
+        }
         inherited
             .config
             .other

@@ -61,6 +61,8 @@ pub struct PlanOptions<'a> {
     pub build_platform: Platform,
     /// `--label`.
     pub labels: &'a [(String, String)],
+    /// `--inherit-labels`: whether the image has the labels of its base image.
+    pub inherit_labels: bool,
     /// Whether `RUN --network=host` is allowed.
     pub allow_host_network: bool,
     /// What the command line says about RUN.
@@ -86,6 +88,7 @@ impl<'a> PlanOptions<'a> {
             platform,
             build_platform: Platform::host(),
             labels: &request.labels,
+            inherit_labels: request.inherit_labels,
             allow_host_network: request.allow_host_network,
             run: &request.run,
             env: &request.env,
@@ -172,6 +175,16 @@ impl<'a> Draft<'a> {
     #[must_use]
     pub fn images(&self) -> &[WantedImage] {
         &self.images
+    }
+
+    /// Makes sure that there are stages of these names or numbers.
+    ///
+    /// # Errors
+    /// When there is none of one name.
+    pub fn check_stages(&self, names: &[String]) -> Result<(), PlanError> {
+        names
+            .iter()
+            .try_for_each(|name| self.stages.called(name).map(drop))
     }
 
     /// Evaluates the stages whose images are there.

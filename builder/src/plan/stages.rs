@@ -82,9 +82,13 @@ impl<'a> Stages<'a> {
     /// The stage that the build is for.
     pub(super) fn target(&self) -> Result<usize, PlanError> {
         let last = self.all.len().saturating_sub(1);
-        let Some(wanted) = self.options.target else {
-            return Ok(last);
-        };
+        self.options
+            .target
+            .map_or(Ok(last), |wanted| self.called(wanted))
+    }
+
+    /// The stage of a name, in any case, or of a number.
+    pub(super) fn called(&self, wanted: &str) -> Result<usize, PlanError> {
         let number = || {
             wanted
                 .parse()

@@ -190,6 +190,26 @@ fn labels_of_the_command_line_come_last_and_only_on_the_target() {
 }
 
 #[test]
+fn labels_of_the_base_image_may_be_left_behind_and_those_of_the_file_stay() {
+    let asked = || {
+        of("FROM x AS a\nLABEL own=1\nFROM a\nLABEL b=file\n")
+            .image("x:latest", |config| {
+                let pairs = ["a", "b", "c"].map(|name| (name.into(), "base".into()));
+                config.config.labels = pairs.into();
+            })
+            .label("a", "line")
+    };
+    let labels = |asked: crate::support::Asked| {
+        let planned = asked.plan();
+        let labels = planned.config().labels.iter();
+        labels.map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(asked()), ["a=line", "b=file", "c=base", "own=1"]);
+    let bare = asked().without_labels_of_the_base();
+    assert_eq!(labels(bare), ["a=line", "b=file", "own=1"]);
+}
+
+#[test]
 fn a_missing_path_is_added_as_in_buildkit() {
     const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(plan("FROM scratch\n").config().env, [PATH]);

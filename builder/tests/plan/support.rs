@@ -18,6 +18,7 @@ pub(crate) struct Asked {
     target: Option<String>,
     platform: Platform,
     labels: Vec<(String, String)>,
+    inherit_labels: bool,
     host_network: bool,
     epoch: Option<i64>,
     run: RunSettings,
@@ -41,6 +42,7 @@ pub(crate) fn of(text: &str) -> Asked {
         target: None,
         platform: Platform::linux("amd64"),
         labels: Vec::new(),
+        inherit_labels: true,
         host_network: false,
         epoch: None,
         run: RunSettings::default(),
@@ -83,6 +85,11 @@ impl Asked {
 
     pub(crate) fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn without_labels_of_the_base(mut self) -> Self {
+        self.inherit_labels = false;
         self
     }
 
@@ -174,6 +181,7 @@ impl Asked {
             platform: &self.platform,
             build_platform: Platform::linux("arm64"),
             labels: &self.labels,
+            inherit_labels: self.inherit_labels,
             allow_host_network: self.host_network,
             source_date_epoch: self.epoch,
             run: &self.run,

@@ -18,6 +18,88 @@ const GZIP_LEVEL: u32 = 6;
 /// zstd's default.
 const ZSTD_LEVEL: i32 = 3;
 
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Packing {
+    compression: Compression,
+    level: Option<u8>,
+}
+
+/// The compression has no such level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("compress by {compression} at level {level}: {}", levels(*compression).map_or_else(|| "it has no levels".to_owned(), |most| format!("there are 0 to {most}")))]
+pub struct LevelError {
+    compression: Compression,
+    level: u8,
+}
+
+/// The highest level of a compression that has levels.
+const fn levels(compression: Compression) -> Option<u8> {
+    match compression {
+        Compression::None => None,
+        Compression::Gzip => Some(9),
+        Compression::Zstd => Some(22),
+    }
+}
+
+impl From<Compression> for Packing {
+    fn from(compression: Compression) -> Self {
+        Self {
+            compression,
+            level: None,
+        }
+    }
+}
+
+impl Packing {
+    /// gzip at the default level.
+    pub const GZIP: Self = Self {
+        compression: Compression::Gzip,
+        level: None,
+    };
+
+    /// A compression at a level of its own; none is the default one.
+    ///
+    /// # Errors
+    /// When it has no such level.
+    pub fn new(compression: Compression, level: Option<u8>) -> Result<Self, LevelError> {
+        match level {
+            Some(level) if levels(compression).is_none_or(|most| level > most) => {
+                Err(LevelError { compression, level })
+            }
+            _ => Ok(Self { compression, level }),
+        }
+    }
+
+    /// The compression.
+    pub const fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Compresses all of `input`.
+    ///
+    /// # Errors
+    /// When reading or writing fails.
+    pub fn pack(
+        &self,
+        input: &mut dyn Read,
+        output: &mut dyn Write,
+        threads: NonZeroUsize,
+    ) -> io::Result<()> {
+        match self.compression {
+            Compression::None => io::copy(input, output).map(|_| ()),
+            Compression::Gzip => {
+                let level = self.level.map_or(GZIP_LEVEL, u32::from);
+                gzip(input, output, level, threads)
+            }
+            Compression::Zstd => {
+                let level = self.level.map_or(ZSTD_LEVEL, i32::from);
+                zstd(input, output, level, threads)
+            }
+        }
+    }
+}
+
 /// Compresses all of `input` at the default level.
 ///
 /// # Errors
@@ -28,11 +110,7 @@ pub fn compress(
     output: &mut dyn Write,
     threads: NonZeroUsize,
 ) -> io::Result<()> {
-    match compression {
-        Compression::None => io::copy(input, output).map(|_| ()),
-        Compression::Gzip => gzip(input, output, GZIP_LEVEL, threads),
-        Compression::Zstd => zstd(input, output, ZSTD_LEVEL, threads),
-    }
+    Packing::from(compression).pack(input, output, threads)
 }
 
 /// Compresses all of `input` as one zstd frame with a checksum.

@@ -110,6 +110,7 @@ impl Realm {
     }
 }
 
+/// The same host and port.
 pub(crate) fn same_place(one: &Url, two: &Url) -> bool {
     one.host_str() == two.host_str() && one.port_or_known_default() == two.port_or_known_default()
 }

@@ -1,4 +1,4 @@
-//! Fetching small documents: manifests and configurations.
+//! A session with one repository, and fetching its small documents: manifests and configurations.
 //!
 //! Invariant: never more than a fixed number of bytes is read, and never for longer than a fixed time.
 
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::challenge::is_inside;
 use super::login::Pass;
 use super::retry::{retry, retry_after};
-use super::{Pull, PullError, runtime};
+use super::{Access, Direction, Exchange, RegistryError, runtime};
 use crate::auth::Credentials;
 use crate::digest::Digest;
 use crate::json::DOCUMENT_MAX;
@@ -22,9 +22,10 @@ use crate::media_type::MediaType;
 const ERROR_MAX: usize = 64 << 10;
 const REDIRECTS_MAX: usize = 5;
 
-/// One repository of one registry, and the right to read it.
-pub(super) struct Session<'p> {
-    pub(super) pull: &'p Pull<'p>,
+/// One repository of one registry, and the right to use it.
+pub(super) struct Session<'a> {
+    pub(super) access: Access<'a>,
+    pub(super) direction: Direction,
     pub(super) runtime: Runtime,
     pub(super) client: Client,
     pub(super) base: Url,
@@ -32,29 +33,35 @@ pub(super) struct Session<'p> {
 }
 
 /// Whether the caller lists that registry as one to be asked by plain HTTP.
-pub(super) fn is_insecure(pull: &Pull<'_>) -> bool {
-    pull.options
+pub(super) fn is_insecure(access: &Access<'_>) -> bool {
+    access
+        .options
         .insecure
         .iter()
-        .any(|name| name == pull.reference.registry())
+        .any(|name| name == access.reference.registry())
 }
 
-impl<'p> Session<'p> {
-    pub(super) fn new(pull: &'p Pull<'p>) -> Result<Self, PullError> {
-        let setup = |error: Box<dyn std::error::Error + Send + Sync>| PullError::Setup(error);
-        let scheme = if is_insecure(pull) { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{}/", pull.reference.registry_host()))
+impl<'a> Session<'a> {
+    pub(super) fn new(access: Access<'a>, direction: Direction) -> Result<Self, RegistryError> {
+        let setup = |error: Box<dyn std::error::Error + Send + Sync>| RegistryError::Setup(error);
+        let scheme = if is_insecure(&access) {
+            "http"
+        } else {
+            "https"
+        };
+        let base = Url::parse(&format!("{scheme}://{}/", access.reference.registry_host()))
             .map_err(|error| setup(error.into()))?;
         let client = Client::builder()
             .redirect(redirect::Policy::custom(follow))
-            .connect_timeout(pull.options.connect_timeout)
-            .read_timeout(pull.options.stall_timeout)
+            .connect_timeout(access.options.connect_timeout)
+            .read_timeout(access.options.stall_timeout)
             .referer(false)
             .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| setup(error.into()))?;
         Ok(Self {
-            pull,
+            access,
+            direction,
             runtime: runtime()?,
             client,
             base,
@@ -66,8 +73,8 @@ impl<'p> Session<'p> {
     pub(super) fn manifest(
         &mut self,
         wanted: Option<&Descriptor>,
-    ) -> Result<(Vec<u8>, Digest, Option<MediaType>), PullError> {
-        let reference = self.pull.reference;
+    ) -> Result<(Vec<u8>, Digest, Option<MediaType>), RegistryError> {
+        let reference = self.access.reference;
         let pinned = wanted
             .map(|descriptor| descriptor.digest)
             .or(reference.digest().copied());
@@ -77,7 +84,7 @@ impl<'p> Session<'p> {
         };
         let subject = format!("manifest {version}");
         let url = self.url(&format!("manifests/{version}"));
-        retry(self.pull, &subject, || {
+        retry(self.access, &subject, || {
             let (headers, bytes) = self.get(&subject, &url)?;
             let announced = self.announced(&headers)?;
             let digest = Digest::of(&bytes);
@@ -94,33 +101,55 @@ impl<'p> Session<'p> {
     }
 
     /// A configuration, verified.
-    pub(super) fn config(&mut self, wanted: &Descriptor) -> Result<Vec<u8>, PullError> {
+    pub(super) fn config(&mut self, wanted: &Descriptor) -> Result<Vec<u8>, RegistryError> {
         let subject = format!("configuration {}", wanted.digest);
         let url = self.url(&format!("blobs/{}", wanted.digest));
-        retry(self.pull, &subject, || {
+        retry(self.access, &subject, || {
             let (_, bytes) = self.get(&subject, &url)?;
             self.compare(&subject, wanted.digest, Digest::of(&bytes))?;
             Ok(bytes)
         })
     }
 
-    fn url(&self, rest: &str) -> Url {
+    pub(super) fn url(&self, rest: &str) -> Url {
         // Repository, tag and digest have passed their grammars: nothing in them has a meaning in a URL.
-        let path = format!("/v2/{}/{rest}", self.pull.reference.repository());
+        let path = format!("/v2/{}/{rest}", self.access.reference.repository());
         let mut url = self.base.clone();
         url.set_path(&path);
         url
     }
 
-    pub(super) fn host(&self) -> String {
-        self.pull.reference.registry_host().to_owned()
+    /// The request with the pass.
+    pub(super) fn shown(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.pass {
+            Pass::None => request,
+            Pass::Basic { username, password } => request.basic_auth(username, Some(password)),
+            Pass::Bearer(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+        }
     }
 
-    fn compare(&self, subject: &str, expected: Digest, actual: Digest) -> Result<(), PullError> {
+    pub(super) fn exchange(&self, subject: &str) -> Exchange {
+        Exchange {
+            direction: self.direction,
+            subject: subject.to_owned(),
+            host: self.host(),
+        }
+    }
+
+    pub(super) fn host(&self) -> String {
+        self.access.reference.registry_host().to_owned()
+    }
+
+    pub(super) fn compare(
+        &self,
+        subject: &str,
+        expected: Digest,
+        actual: Digest,
+    ) -> Result<(), RegistryError> {
         if expected == actual {
             return Ok(());
         }
-        Err(PullError::Mismatch {
+        Err(RegistryError::Mismatch {
             subject: subject.to_owned(),
             host: self.host(),
             expected,
@@ -128,26 +157,24 @@ impl<'p> Session<'p> {
         })
     }
 
-    fn announced(&self, headers: &HeaderMap) -> Result<Option<Digest>, PullError> {
+    pub(super) fn announced(&self, headers: &HeaderMap) -> Result<Option<Digest>, RegistryError> {
         let Some(header) = headers.get("docker-content-digest") else {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(header.as_bytes());
-        text.parse().map(Some).map_err(|source| PullError::Header {
-            host: self.host(),
-            source,
-        })
+        text.parse()
+            .map(Some)
+            .map_err(|source| RegistryError::Header {
+                host: self.host(),
+                source,
+            })
     }
 
     /// One document, with a log-in in between where the registry asks for it.
-    fn get(&mut self, subject: &str, url: &Url) -> Result<(HeaderMap, Vec<u8>), PullError> {
+    fn get(&mut self, subject: &str, url: &Url) -> Result<(HeaderMap, Vec<u8>), RegistryError> {
         for may_log_in in [true, false] {
             let request = self.client.get(url.clone()).header(ACCEPT, accepted());
-            let request = match &self.pass {
-                Pass::None => request,
-                Pass::Basic { username, password } => request.basic_auth(username, Some(password)),
-                Pass::Bearer(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
-            };
+            let request = self.shown(request);
             let response = self.wait(self.send(subject, request))?;
             if response.status() == StatusCode::UNAUTHORIZED && may_log_in {
                 self.log_in(response.headers())?;
@@ -162,22 +189,22 @@ impl<'p> Session<'p> {
         unreachable!("the second round returns")
     }
 
-    /// Waits for an answer, or for the end of the pull.
+    /// Waits for an answer, or for the end of the transfer.
     pub(super) fn wait<T>(
         &self,
-        answer: impl Future<Output = Result<T, PullError>>,
-    ) -> Result<T, PullError> {
+        answer: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
         self.runtime
-            .block_on(super::unless_stopped(&self.pull.options.stop, answer))
+            .block_on(super::unless_stopped(&self.access.options.stop, answer))
     }
 
     pub(super) async fn send(
         &self,
         subject: &str,
         request: RequestBuilder,
-    ) -> Result<Response, PullError> {
+    ) -> Result<Response, RegistryError> {
         // The stall limit covers single reads; this one covers servers that never send a header.
-        let limit = self.pull.options.stall_timeout + self.pull.options.connect_timeout;
+        let limit = self.access.options.stall_timeout + self.access.options.connect_timeout;
         match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.network(subject, error.without_url())),
@@ -185,14 +212,13 @@ impl<'p> Session<'p> {
         }
     }
 
-    fn network(
+    pub(super) fn network(
         &self,
         subject: &str,
         error: impl std::error::Error + Send + Sync + 'static,
-    ) -> PullError {
-        PullError::Network {
-            subject: subject.to_owned(),
-            host: self.host(),
+    ) -> RegistryError {
+        RegistryError::Network {
+            exchange: self.exchange(subject),
             source: error.into(),
         }
     }
@@ -202,13 +228,13 @@ impl<'p> Session<'p> {
         subject: &str,
         response: Response,
         limit: usize,
-    ) -> Result<Vec<u8>, PullError> {
+    ) -> Result<Vec<u8>, RegistryError> {
         let status = response.status();
         if !status.is_success() {
             return Err(self.refusal(subject, response).await);
         }
         // Slow enough to be useless is as good as stalled: one document may take a few stall limits in all.
-        let patience = self.pull.options.stall_timeout * 4;
+        let patience = self.access.options.stall_timeout * 4;
         match tokio::time::timeout(patience, self.read(subject, response, limit)).await {
             Ok(read) => read,
             Err(elapsed) => Err(self.network(subject, elapsed)),
@@ -220,7 +246,7 @@ impl<'p> Session<'p> {
         subject: &str,
         mut response: Response,
         limit: usize,
-    ) -> Result<Vec<u8>, PullError> {
+    ) -> Result<Vec<u8>, RegistryError> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response
             .chunk()
@@ -229,9 +255,8 @@ impl<'p> Session<'p> {
         {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > limit {
-                return Err(PullError::TooLarge {
-                    subject: subject.to_owned(),
-                    host: self.host(),
+                return Err(RegistryError::TooLarge {
+                    exchange: self.exchange(subject),
                     limit: limit as u64,
                 });
             }
@@ -239,20 +264,16 @@ impl<'p> Session<'p> {
         Ok(bytes)
     }
 
-    async fn refusal(&self, subject: &str, response: Response) -> PullError {
-        let (subject, host, status) = (subject.to_owned(), self.host(), response.status());
+    pub(super) async fn refusal(&self, subject: &str, response: Response) -> RegistryError {
+        let (exchange, status) = (self.exchange(subject), response.status());
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let hint = match self.pull.credentials {
+            let hint = match self.access.credentials {
                 Credentials::Anonymous => {
                     "there are no credentials for it; log in with podman login or docker login"
                 }
                 _ => "the credentials for it are wrong or not sufficient",
             };
-            return PullError::Denied {
-                subject,
-                host,
-                hint,
-            };
+            return RegistryError::Denied { exchange, hint };
         }
         let wait = retry_after(
             response
@@ -261,16 +282,15 @@ impl<'p> Session<'p> {
                 .and_then(|value| value.to_str().ok()),
         );
         // The text is a courtesy: a failure to read it changes nothing.
-        let patience = self.pull.options.stall_timeout;
-        let body = tokio::time::timeout(patience, self.read(&subject, response, ERROR_MAX)).await;
+        let patience = self.access.options.stall_timeout;
+        let body = tokio::time::timeout(patience, self.read(subject, response, ERROR_MAX)).await;
         let detail = body
             .ok()
             .and_then(Result::ok)
             .map(|bytes| detail(&bytes))
             .unwrap_or_default();
-        PullError::Status {
-            subject,
-            host,
+        RegistryError::Status {
+            exchange,
             status: status.as_u16(),
             detail,
             retry_after: wait,

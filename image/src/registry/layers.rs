@@ -21,7 +21,7 @@ use tokio::io::AsyncWrite;
 use super::documents::{Session, detail, is_insecure};
 use super::login::Pass;
 use super::retry::retry;
-use super::{Pull, PullError, PullEvent, runtime};
+use super::{Direction, Exchange, Pull, RegistryError, TransferEvent, runtime};
 use crate::image::{Image, Layer};
 use crate::ingest::{LayerError, LayerWriter};
 use crate::store::Store;
@@ -37,11 +37,11 @@ pub(super) fn fetch(
     session: &Session<'_>,
     image: &Image,
     store: &Store,
-) -> Result<(), PullError> {
+) -> Result<(), RegistryError> {
     let queue = Mutex::new(image.layers().iter());
     let pass = session.pass();
     let failed = AtomicBool::new(false);
-    let work = || -> Result<(), PullError> {
+    let work = || -> Result<(), RegistryError> {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         while let Some(layer) = next().filter(|_| !failed.load(Ordering::Relaxed)) {
             fetch_layer(pull, &pass, layer, store)
@@ -50,7 +50,11 @@ pub(super) fn fetch(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads = pull.options.parallel.clamp(1, image.layers().len().max(1));
+        let threads = pull
+            .access
+            .options
+            .parallel
+            .clamp(1, image.layers().len().max(1));
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         // All are joined before the first error is told.
         let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
@@ -65,42 +69,47 @@ fn fetch_layer(
     pass: &Pass,
     layer: &Layer,
     store: &Store,
-) -> Result<(), PullError> {
+) -> Result<(), RegistryError> {
     let digest = layer.descriptor.digest;
     // Another rbuild may be fetching the same layer: then we wait and find it.
     let _claim = store.claim(layer.diff_id.digest())?;
     if store.reuse(layer.diff_id.digest())? {
-        (pull.progress)(PullEvent::LayerReused { digest });
+        (pull.access.progress)(TransferEvent::LayerReused { digest });
         return Ok(());
     }
     let mut pass = pass.clone();
     let mut renewed = false;
-    retry(pull, &format!("layer {digest}"), || {
+    retry(pull.access, &format!("layer {digest}"), || {
         let result = fetch_once(pull, &pass, layer, store);
-        if !matches!(result, Err(PullError::Denied { .. })) || renewed {
+        if !matches!(result, Err(RegistryError::Denied { .. })) || renewed {
             return result;
         }
         // Tokens live for minutes; a long pull may outlive one.
         renewed = true;
-        let mut session = Session::new(pull)?;
+        let mut session = Session::new(pull.access, Direction::Pull)?;
         session.renew()?;
         pass = session.pass();
         fetch_once(pull, &pass, layer, store)
     })?;
-    (pull.progress)(PullEvent::LayerDone { digest });
+    (pull.access.progress)(TransferEvent::LayerDone { digest });
     Ok(())
 }
 
-fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Result<(), PullError> {
+fn fetch_once(
+    pull: &Pull<'_>,
+    pass: &Pass,
+    layer: &Layer,
+    store: &Store,
+) -> Result<(), RegistryError> {
     let descriptor = &layer.descriptor;
-    (pull.progress)(PullEvent::LayerStarted {
+    (pull.access.progress)(TransferEvent::LayerStarted {
         digest: descriptor.digest,
         size: descriptor.size,
     });
-    let host = pull.reference.registry_host().to_owned();
+    let host = pull.access.reference.registry_host().to_owned();
     let name = oci_client::Reference::with_digest(
         host,
-        pull.reference.repository().to_owned(),
+        pull.access.reference.repository().to_owned(),
         descriptor.digest.to_string(),
     );
     // `urls` stays out: foreign places are not asked (CVE-2020-15157).
@@ -126,7 +135,10 @@ fn fetch_once(pull: &Pull<'_>, pass: &Pass, layer: &Layer, store: &Store) -> Res
         let transfer = client.pull_blob(&name, &blob, &mut sink);
         watch(pull, layer, &arrived, pin!(transfer)).await
     };
-    let result = runtime()?.block_on(super::unless_stopped(&pull.options.stop, transferred));
+    let result = runtime()?.block_on(super::unless_stopped(
+        &pull.access.options.stop,
+        transferred,
+    ));
     if let Some(source) = sink.error {
         return Err(LayerError::Stream {
             diff_id: layer.diff_id,
@@ -144,18 +156,15 @@ async fn watch(
     layer: &Layer,
     arrived: &AtomicU64,
     mut transfer: Pin<&mut impl Future<Output = Result<(), OciDistributionError>>>,
-) -> Result<(), PullError> {
+) -> Result<(), RegistryError> {
     loop {
         let before = arrived.load(Ordering::Relaxed);
-        match tokio::time::timeout(pull.options.stall_timeout, transfer.as_mut()).await {
+        match tokio::time::timeout(pull.access.options.stall_timeout, transfer.as_mut()).await {
             Ok(result) => return result.map_err(|error| classify(pull, layer, error)),
             Err(_) if arrived.load(Ordering::Relaxed) - before >= WINDOW_MIN => {}
             Err(elapsed) => {
-                let subject = format!("layer {}", layer.descriptor.digest);
-                let host = pull.reference.registry_host().to_owned();
-                return Err(PullError::Network {
-                    subject,
-                    host,
+                return Err(RegistryError::Network {
+                    exchange: exchange(pull, layer),
                     source: elapsed.into(),
                 });
             }
@@ -163,20 +172,20 @@ async fn watch(
     }
 }
 
-fn client(pull: &Pull<'_>) -> Result<Client, PullError> {
-    let host = pull.reference.registry_host().to_owned();
+fn client(pull: &Pull<'_>) -> Result<Client, RegistryError> {
+    let host = pull.access.reference.registry_host().to_owned();
     let config = ClientConfig {
-        protocol: if is_insecure(pull) {
+        protocol: if is_insecure(&pull.access) {
             ClientProtocol::HttpsExcept(vec![host])
         } else {
             ClientProtocol::Https
         },
-        connect_timeout: Some(pull.options.connect_timeout),
-        read_timeout: Some(pull.options.stall_timeout),
+        connect_timeout: Some(pull.access.options.connect_timeout),
+        read_timeout: Some(pull.access.options.stall_timeout),
         user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };
-    Client::try_from(config).map_err(|error| PullError::Setup(error.into()))
+    Client::try_from(config).map_err(|error| RegistryError::Setup(error.into()))
 }
 
 /// Hands our own token over. The client looks for one only where credentials are stored, so "anonymous" is stored with it;
@@ -200,29 +209,31 @@ async fn show(client: &Client, name: &oci_client::Reference, pass: &Pass) {
         .await;
 }
 
-fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> PullError {
-    let subject = format!("layer {}", layer.descriptor.digest);
-    let host = pull.reference.registry_host().to_owned();
+fn exchange(pull: &Pull<'_>, layer: &Layer) -> Exchange {
+    Exchange {
+        direction: Direction::Pull,
+        subject: format!("layer {}", layer.descriptor.digest),
+        host: pull.access.reference.registry_host().to_owned(),
+    }
+}
+
+fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> RegistryError {
+    let exchange = exchange(pull, layer);
     match error {
         OciDistributionError::UnauthorizedError { .. } => {
             let hint = "the credentials for it are wrong, missing or not sufficient";
-            PullError::Denied {
-                subject,
-                host,
-                hint,
-            }
+            RegistryError::Denied { exchange, hint }
         }
         OciDistributionError::ServerError { code, message, .. } => {
             let detail = detail(message.as_bytes());
-            PullError::Status {
-                subject,
-                host,
+            RegistryError::Status {
+                exchange,
                 status: code,
                 detail,
                 retry_after: None,
             }
         }
-        OciDistributionError::RegistryError { envelope, .. } => refused(subject, host, &envelope),
+        OciDistributionError::RegistryError { envelope, .. } => refused(exchange, &envelope),
         OciDistributionError::DigestError(error) => {
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
             LayerError::Stream {
@@ -231,40 +242,33 @@ fn classify(pull: &Pull<'_>, layer: &Layer, error: OciDistributionError) -> Pull
             }
             .into()
         }
-        OciDistributionError::RequestError(error) => PullError::Network {
-            subject,
-            host,
+        OciDistributionError::RequestError(error) => RegistryError::Network {
+            exchange,
             source: error.without_url().into(),
         },
-        other => PullError::Network {
-            subject,
-            host,
+        other => RegistryError::Network {
+            exchange,
             source: other.into(),
         },
     }
 }
 
 /// A well-formed error: the client keeps the status to itself, but "too many requests" has a code.
-fn refused(subject: String, host: String, envelope: &OciEnvelope) -> PullError {
+fn refused(exchange: Exchange, envelope: &OciEnvelope) -> RegistryError {
     let busy = envelope
         .errors
         .iter()
         .any(|error| error.code == OciErrorCode::Toomanyrequests);
     let detail = detail(envelope.to_string().as_bytes());
     if busy {
-        return PullError::Status {
-            subject,
-            host,
+        return RegistryError::Status {
+            exchange,
             status: 429,
             detail,
             retry_after: None,
         };
     }
-    PullError::Refused {
-        subject,
-        host,
-        detail,
-    }
+    RegistryError::Refused { exchange, detail }
 }
 
 /// What the client writes into. Its own errors are kept: the client would hide them among the network's.
@@ -294,7 +298,7 @@ impl AsyncWrite for Sink<'_> {
         if arrived - self.told >= PROGRESS_STEP || arrived == self.layer.descriptor.size {
             self.told = arrived;
             let digest = self.layer.descriptor.digest;
-            (self.pull.progress)(PullEvent::LayerProgress {
+            (self.pull.access.progress)(TransferEvent::LayerProgress {
                 digest,
                 bytes: arrived,
             });

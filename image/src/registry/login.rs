@@ -5,9 +5,9 @@
 use reqwest::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, StatusCode, Url};
 
-use super::PullError;
 use super::challenge::{Challenge, Realm};
 use super::documents::Session;
+use super::{Direction, RegistryError};
 use crate::auth::Credentials;
 use crate::json;
 
@@ -36,8 +36,8 @@ impl Session<'_> {
         self.pass.clone()
     }
 
-    /// Asks for a new right to read, after the registry has refused the old one.
-    pub(super) fn renew(&mut self) -> Result<(), PullError> {
+    /// Asks for a right to use the repository, a new one after the registry has refused the old one.
+    pub(super) fn renew(&mut self) -> Result<(), RegistryError> {
         self.pass = Pass::None;
         let subject = "access";
         let url = self.base.join("v2/").unwrap_or_else(|_| self.base.clone());
@@ -48,18 +48,18 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn log_in(&mut self, headers: &HeaderMap) -> Result<(), PullError> {
+    pub(super) fn log_in(&mut self, headers: &HeaderMap) -> Result<(), RegistryError> {
         let texts = headers
             .get_all(WWW_AUTHENTICATE)
             .iter()
             .filter_map(|value| value.to_str().ok());
-        let reason = |reason: &str| PullError::Login {
+        let reason = |reason: &str| RegistryError::Login {
             host: self.host(),
             reason: reason.to_owned(),
         };
         self.pass = match Challenge::parse(texts) {
             None => return Err(reason("it names no way to log in that is known here")),
-            Some(Challenge::Basic) => match self.pull.credentials {
+            Some(Challenge::Basic) => match self.access.credentials {
                 Credentials::Basic { username, password } => Pass::Basic {
                     username: username.clone(),
                     password: password.clone(),
@@ -72,20 +72,20 @@ impl Session<'_> {
                 Credentials::Anonymous => Pass::None,
             },
             Some(Challenge::Bearer { realm, service }) => {
-                let realm = Realm::check(&realm, &self.base, &self.pull.options.allowed_realms)
-                    .map_err(|reason| PullError::Login {
-                        host: self.host(),
-                        reason,
-                    })?;
+                let realm = Realm::check(&realm, &self.base, &self.access.options.allowed_realms)
+                    .map_err(|reason| RegistryError::Login {
+                    host: self.host(),
+                    reason,
+                })?;
                 Pass::Bearer(self.token(realm, service.as_deref())?)
             }
         };
         Ok(())
     }
 
-    fn token(&self, realm: Realm, service: Option<&str>) -> Result<String, PullError> {
-        if !realm.trusted && *self.pull.credentials != Credentials::Anonymous {
-            return Err(PullError::ForeignRealm {
+    fn token(&self, realm: Realm, service: Option<&str>) -> Result<String, RegistryError> {
+        if !realm.trusted && *self.access.credentials != Credentials::Anonymous {
+            return Err(RegistryError::ForeignRealm {
                 host: self.host(),
                 realm: realm.url.to_string(),
             });
@@ -94,7 +94,7 @@ impl Session<'_> {
         let request = self.token_request(realm.url, service);
         let response = self.wait(self.send(subject, request))?;
         let bytes = self.wait(self.body(subject, response, TOKEN_MAX))?;
-        let malformed = || PullError::Login {
+        let malformed = || RegistryError::Login {
             host: self.host(),
             reason: "the token is malformed".to_owned(),
         };
@@ -111,13 +111,20 @@ impl Session<'_> {
 
     /// GET with the password (distribution, "token"), or POST with the refresh token ("oauth2").
     fn token_request(&self, mut url: Url, service: Option<&str>) -> RequestBuilder {
-        let scope = format!("repository:{}:pull", self.pull.reference.repository());
+        let actions = match self.direction {
+            Direction::Pull => "pull",
+            Direction::Push => "pull,push",
+        };
+        let scope = format!(
+            "repository:{}:{actions}",
+            self.access.reference.repository()
+        );
         let mut parameters = vec![("scope", scope.as_str())];
         parameters.extend(service.map(|service| ("service", service)));
-        let Credentials::IdentityToken(secret) = self.pull.credentials else {
+        let Credentials::IdentityToken(secret) = self.access.credentials else {
             url.query_pairs_mut().extend_pairs(parameters);
             let request = self.client.get(url);
-            return match self.pull.credentials {
+            return match self.access.credentials {
                 Credentials::Basic { username, password } => {
                     request.basic_auth(username, Some(password))
                 }

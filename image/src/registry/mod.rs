@@ -1,18 +1,20 @@
-//! Pulling images from registries. Beside [`crate::fetch`] the only module of this project that opens sockets.
+//! Pulling images from registries and pushing them. Beside [`crate::fetch`] the only module of this project that opens sockets.
 //!
 //! Layers come through `oci-client`. The small documents (token, manifest, index, configuration) do not: it reads them without
 //! a limit, gives the password to whatever host the registry names, and follows every redirect, so `documents`
 //! fetches them. tokio stays inside; callers see blocking functions.
 //!
 //! Invariant: a document is parsed, and a layer gets its name, only when its digest is the one that was asked for; after the
-//! first answer everything goes by digest.
+//! first answer everything goes by digest. What is pushed gets its tag last, when all that it refers to is there.
 
 mod challenge;
 mod documents;
 mod layers;
 mod login;
+mod push;
 pub(crate) mod retry;
 
+use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -30,10 +32,11 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use challenge::{is_inside, same_place};
 use documents::Session;
+pub use push::push;
 
 /// How a registry is talked to.
 #[derive(Clone, Debug)]
-pub struct PullOptions {
+pub struct RegistryOptions {
     /// Registries (`HOST[:PORT]`) that are asked by plain HTTP. Nothing is insecure by itself, not even loopback.
     pub insecure: Vec<String>,
     /// Token servers (`HOST[:PORT]`) on other hosts than their registry that may see a password.
@@ -46,13 +49,13 @@ pub struct PullOptions {
     pub connect_timeout: Duration,
     /// How long nothing may arrive.
     pub stall_timeout: Duration,
-    /// How many layers are fetched at the same time.
+    /// How many layers are transferred at the same time.
     pub parallel: usize,
-    /// Ends the pull early.
+    /// Ends the transfer early.
     pub stop: Stop,
 }
 
-impl Default for PullOptions {
+impl Default for RegistryOptions {
     fn default() -> Self {
         Self {
             insecure: Vec::new(),
@@ -67,15 +70,15 @@ impl Default for PullOptions {
     }
 }
 
-/// What happens during a pull.
+/// What happens during a pull or a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PullEvent {
+pub enum TransferEvent {
     /// The name means this manifest.
     Resolved {
         /// The manifest of the platform.
         digest: Digest,
     },
-    /// A layer is in the store already.
+    /// A layer is already where it is to go.
     LayerReused {
         /// The blob.
         digest: Digest,
@@ -87,7 +90,7 @@ pub enum PullEvent {
         /// Its size.
         size: u64,
     },
-    /// More of a layer has arrived.
+    /// More of a layer is there.
     LayerProgress {
         /// The blob.
         digest: Digest,
@@ -101,7 +104,7 @@ pub enum PullEvent {
     },
     /// A request is tried again.
     Retrying {
-        /// What is fetched.
+        /// What is transferred.
         subject: String,
         /// Why the last try failed.
         reason: String,
@@ -110,9 +113,39 @@ pub enum PullEvent {
     },
 }
 
-/// Why an image cannot be pulled.
+/// Which way something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the registry.
+    Pull,
+    /// To the registry.
+    Push,
+}
+
+/// One thing on its way: reads as "fetch layer x from host" or "push layer x to host".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Which way.
+    pub direction: Direction,
+    /// What.
+    pub subject: String,
+    /// The registry.
+    pub host: String,
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, preposition) = match self.direction {
+            Direction::Pull => ("fetch", "from"),
+            Direction::Push => ("push", "to"),
+        };
+        write!(f, "{verb} {} {preposition} {}", self.subject, self.host)
+    }
+}
+
+/// Why an image cannot be pulled or pushed.
 #[derive(Debug, thiserror::Error)]
-pub enum PullError {
+pub enum RegistryError {
     /// It was asked to end early.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -120,22 +153,18 @@ pub enum PullError {
     #[error("set up the registry client")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection failed or stalled.
-    #[error("fetch {subject} from {host}")]
+    #[error("{exchange}")]
     Network {
-        /// What was fetched.
-        subject: String,
-        /// From where.
-        host: String,
+        /// What was transferred.
+        exchange: Exchange,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The registry answered with an error.
-    #[error("fetch {subject} from {host}: it answered {status}{detail}")]
+    #[error("{exchange}: it answered {status}{detail}")]
     Status {
-        /// What was fetched.
-        subject: String,
-        /// From where.
-        host: String,
+        /// What was transferred.
+        exchange: Exchange,
         /// The HTTP status.
         status: u16,
         /// What it said, bounded and escaped.
@@ -144,22 +173,18 @@ pub enum PullError {
         retry_after: Option<Duration>,
     },
     /// The registry refused, without a status that could be told.
-    #[error("fetch {subject} from {host}: it refused{detail}")]
+    #[error("{exchange}: it refused{detail}")]
     Refused {
-        /// What was fetched.
-        subject: String,
-        /// From where.
-        host: String,
+        /// What was transferred.
+        exchange: Exchange,
         /// What it said, bounded and escaped.
         detail: String,
     },
     /// The registry wants other credentials.
-    #[error("fetch {subject} from {host}: access is denied ({hint})")]
+    #[error("{exchange}: access is denied ({hint})")]
     Denied {
-        /// What was fetched.
-        subject: String,
-        /// From where.
-        host: String,
+        /// What was transferred.
+        exchange: Exchange,
         /// What to do.
         hint: &'static str,
     },
@@ -173,6 +198,14 @@ pub enum PullError {
         /// The token server.
         realm: String,
     },
+    /// The place that the registry names for an upload is none to send anything to.
+    #[error("{exchange}: {reason}")]
+    Upload {
+        /// What was transferred.
+        exchange: Exchange,
+        /// What is wrong.
+        reason: String,
+    },
     /// The challenge or token makes no sense.
     #[error("log in to {host}: {reason}")]
     Login {
@@ -182,21 +215,19 @@ pub enum PullError {
         reason: String,
     },
     /// More bytes than a document may have.
-    #[error("fetch {subject} from {host}: it is larger than {limit} bytes")]
+    #[error("{exchange}: it is larger than {limit} bytes")]
     TooLarge {
-        /// What was fetched.
-        subject: String,
-        /// From where.
-        host: String,
+        /// What was transferred.
+        exchange: Exchange,
         /// The limit.
         limit: u64,
     },
     /// The answer is not what was asked for.
     #[error("verify {subject} from {host}: its digest is {actual}, not {expected}")]
     Mismatch {
-        /// What was fetched.
+        /// What was transferred.
         subject: String,
-        /// From where.
+        /// The registry.
         host: String,
         /// What was asked for or announced.
         expected: Digest,
@@ -225,24 +256,31 @@ pub enum PullError {
     Store(#[from] StoreError),
 }
 
-impl From<BlobError> for PullError {
+impl From<BlobError> for RegistryError {
     fn from(error: BlobError) -> Self {
         Self::Image(error.into())
     }
 }
 
-/// What a pull needs to know, and who wants to hear of it.
-pub struct Pull<'a> {
-    /// The image.
+/// Who speaks to which repository, and how.
+#[derive(Clone, Copy)]
+pub struct Access<'a> {
+    /// The image's name.
     pub reference: &'a Reference,
-    /// For which machine.
-    pub platform: &'a Platform,
     /// Who asks.
     pub credentials: &'a Credentials,
     /// How.
-    pub options: &'a PullOptions,
+    pub options: &'a RegistryOptions,
     /// Hears what happens, from several threads.
-    pub progress: &'a (dyn Fn(PullEvent) + Sync),
+    pub progress: &'a (dyn Fn(TransferEvent) + Sync),
+}
+
+/// What a pull needs to know.
+pub struct Pull<'a> {
+    /// Whom to ask for what.
+    pub access: Access<'a>,
+    /// For which machine.
+    pub platform: &'a Platform,
     /// Sees the layers as they come.
     pub observer: &'a dyn LayerObserver,
 }
@@ -251,11 +289,11 @@ pub struct Pull<'a> {
 ///
 /// # Errors
 /// When it cannot be had, or is not what was asked for; then the store has no new image.
-pub fn pull(pull: &Pull<'_>, store: &Store) -> Result<Image, PullError> {
+pub fn pull(pull: &Pull<'_>, store: &Store) -> Result<Image, RegistryError> {
     install_crypto();
-    let mut session = Session::new(pull)?;
-    let image = resolve_with(&mut session, pull)?;
-    (pull.progress)(PullEvent::Resolved {
+    let mut session = Session::new(pull.access, Direction::Pull)?;
+    let image = resolve_with(&mut session, pull.platform)?;
+    (pull.access.progress)(TransferEvent::Resolved {
         digest: *image.digest(),
     });
     layers::fetch(pull, &session, &image, store)?;
@@ -267,12 +305,15 @@ pub fn pull(pull: &Pull<'_>, store: &Store) -> Result<Image, PullError> {
 ///
 /// # Errors
 /// When it cannot be had, or is malformed.
-pub fn resolve(pull: &Pull<'_>) -> Result<Image, PullError> {
+pub fn resolve(pull: &Pull<'_>) -> Result<Image, RegistryError> {
     install_crypto();
-    resolve_with(&mut Session::new(pull)?, pull)
+    resolve_with(
+        &mut Session::new(pull.access, Direction::Pull)?,
+        pull.platform,
+    )
 }
 
-fn resolve_with(session: &mut Session<'_>, pull: &Pull<'_>) -> Result<Image, PullError> {
+fn resolve_with(session: &mut Session<'_>, platform: &Platform) -> Result<Image, RegistryError> {
     const DEPTH: usize = 3;
     let mut wanted: Option<Descriptor> = None;
     for _ in 0..DEPTH {
@@ -285,11 +326,11 @@ fn resolve_with(session: &mut Session<'_>, pull: &Pull<'_>) -> Result<Image, Pul
             Document::Index(index) => {
                 let entry =
                     index
-                        .select(pull.platform)
+                        .select(platform)
                         .cloned()
                         .ok_or_else(|| ImageError::NoPlatform {
                             digest,
-                            wanted: pull.platform.to_string(),
+                            wanted: platform.to_string(),
                             offered: index.platforms().join(", "),
                         })?;
                 wanted = Some(entry);
@@ -304,11 +345,11 @@ pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, PullError> {
+fn runtime() -> Result<tokio::runtime::Runtime, RegistryError> {
     let built = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    built.map_err(|error: io::Error| PullError::Setup(error.into()))
+    built.map_err(|error: io::Error| RegistryError::Setup(error.into()))
 }
 
 /// The result of `work`, or the end as soon as it is asked for.

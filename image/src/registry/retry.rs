@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::{Pull, PullError, PullEvent};
+use super::{Access, RegistryError, TransferEvent};
 use crate::image::BlobError;
 use crate::ingest::LayerError;
 use crate::stop::{Stop, Stopped};
@@ -23,14 +23,14 @@ enum Hope {
     None,
 }
 
-fn hope(error: &PullError) -> Hope {
+fn hope(error: &RegistryError) -> Hope {
     match error {
-        PullError::Network { .. } => Hope::Passing,
-        PullError::Status { status, .. } if is_passing(*status) => Hope::Passing,
-        PullError::Mismatch { .. }
-        | PullError::Layer(LayerError::Blob(BlobError::Mismatch { .. })) => Hope::Once,
-        PullError::Layer(LayerError::Size { .. }) => Hope::Once,
-        PullError::Layer(LayerError::Stream { source, .. })
+        RegistryError::Network { .. } => Hope::Passing,
+        RegistryError::Status { status, .. } if is_passing(*status) => Hope::Passing,
+        RegistryError::Mismatch { .. }
+        | RegistryError::Layer(LayerError::Blob(BlobError::Mismatch { .. })) => Hope::Once,
+        RegistryError::Layer(LayerError::Size { .. }) => Hope::Once,
+        RegistryError::Layer(LayerError::Stream { source, .. })
             if source.kind() == ErrorKind::InvalidData =>
         {
             Hope::Once
@@ -46,37 +46,37 @@ pub(crate) fn is_passing(status: u16) -> bool {
 
 /// Does something until it works, fails for good, or was tried often enough.
 pub(super) fn retry<T>(
-    pull: &Pull<'_>,
+    access: Access<'_>,
     subject: &str,
-    mut attempt: impl FnMut() -> Result<T, PullError>,
-) -> Result<T, PullError> {
-    let mut backoff = pull.options.backoff;
+    mut attempt: impl FnMut() -> Result<T, RegistryError>,
+) -> Result<T, RegistryError> {
+    let mut backoff = access.options.backoff;
     for tried in 1.. {
         let error = match attempt() {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
         let again = match hope(&error) {
-            Hope::Passing => tried < pull.options.tries,
-            Hope::Once => tried < pull.options.tries.min(2),
+            Hope::Passing => tried < access.options.tries,
+            Hope::Once => tried < access.options.tries.min(2),
             Hope::None => false,
         };
         if !again {
             return Err(error);
         }
         let asked = match &error {
-            PullError::Status { retry_after, .. } => *retry_after,
+            RegistryError::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
         let wait = asked.unwrap_or_else(|| jittered(backoff)).min(WAIT_MAX);
         backoff = backoff.saturating_mul(2);
         let reason = with_causes(&error);
-        (pull.progress)(PullEvent::Retrying {
+        (access.progress)(TransferEvent::Retrying {
             subject: subject.to_owned(),
             reason,
             wait,
         });
-        sleep(&pull.options.stop, wait)?;
+        sleep(&access.options.stop, wait)?;
     }
     unreachable!("the loop ends by returning")
 }

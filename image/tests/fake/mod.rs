@@ -12,6 +12,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: String,
+    /// The body, when it is no text.
+    pub(crate) bytes: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
@@ -42,13 +44,15 @@ impl Request {
             method,
             path,
             body: String::new(),
+            bytes: Vec::new(),
             headers,
         };
         let len = request
             .header("content-length")
             .and_then(|text| text.parse().ok())
             .unwrap_or(0);
-        reader.take(len).read_to_string(&mut request.body).ok()?;
+        reader.take(len).read_to_end(&mut request.bytes).ok()?;
+        request.body = String::from_utf8_lossy(&request.bytes).into_owned();
         Some(request)
     }
 }
@@ -217,6 +221,21 @@ pub(crate) struct RealRegistry {
 
 impl RealRegistry {
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// One that lets `user` in with the password `U*U` only (crypt_blowfish's test vector).
+    pub(crate) fn start_guarded() -> Option<Self> {
+        let file = std::env::temp_dir().join(format!("rbuild-htpasswd-{}", std::process::id()));
+        let line = "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+        std::fs::write(&file, line).unwrap();
+        Self::start_with(&format!(
+            "auth: {{htpasswd: {{realm: here, path: {}}}}}\n",
+            file.display()
+        ))
+    }
+
+    fn start_with(more: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -225,7 +244,7 @@ impl RealRegistry {
         let config = directory.path().join("config.yml");
         let root = directory.path().join("data");
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n",
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n{more}",
             root.display()
         );
         std::fs::write(&config, text).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use builder::{NamedContext, Output, UserPolicy};
+use builder::{NamedContext, Output, PullPolicy, Shape, UserPolicy};
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
@@ -72,8 +72,14 @@ pub(crate) struct ImageSettings {
     pub platforms: Vec<Platform>,
     /// `--label`.
     pub labels: Vec<(String, String)>,
-    /// `--annotation`.
-    pub annotations: Vec<(String, String)>,
+    /// `--inherit-labels`.
+    pub inherit_labels: bool,
+    /// How the image is put together.
+    pub shape: Shape,
+    /// `--no-cache-filter`.
+    pub no_cache_stages: Vec<String>,
+    /// `--pull`.
+    pub pull: PullPolicy,
     /// `--no-cache`.
     pub no_cache: bool,
     /// `--jobs`.
@@ -104,6 +110,10 @@ pub(crate) struct Results {
     pub outputs: Vec<Output>,
     /// `--iidfile`.
     pub iidfile: Option<PathBuf>,
+    /// `--metadata-file`.
+    pub metadata_file: Option<PathBuf>,
+    /// `--logfile`.
+    pub logfile: Option<PathBuf>,
     /// `--progress` and `-q`.
     pub progress: Progress,
 }

@@ -37,7 +37,7 @@ fn the_shortest_build_has_the_documented_defaults() {
     let got = settings("build");
     assert_eq!(got.sources.containerfile, ContainerfileSource::InContext);
     assert_eq!(got.sources.context, ContextSource::Directory(".".into()));
-    assert_eq!(got.results.outputs, [Output::Store]);
+    assert_eq!(got.results.outputs, [Output::Store(plain())]);
     assert_eq!(got.results.progress, Progress::Plain);
     assert_eq!(got.image.user_policy, UserPolicy::Enforce);
     assert_eq!(got.image.platforms, [Platform::host()]);
@@ -147,7 +147,9 @@ fn flags_of_the_image_reach_their_settings() {
         got.image.labels,
         [("a".into(), "b=c".into()), ("d".into(), String::new())]
     );
-    assert_eq!(got.image.annotations, [("x".into(), "y".into())]);
+    let annotations = got.image.shape.annotations;
+    assert_eq!(annotations.len(), 1);
+    assert_eq!((&*annotations[0].name, &*annotations[0].value), ("x", "y"));
     assert!(got.image.no_cache && got.dry_run);
     assert_eq!(got.image.jobs, 9);
     assert_eq!(got.image.platforms, [Platform::linux("arm64")]);
@@ -198,12 +200,22 @@ fn flags_of_results_reach_their_settings() {
         got.outputs,
         [
             Output::Local("out".into()),
-            Output::OciArchive(Some("x.tar".into()))
+            Output::OciArchive(Some("x.tar".into()), plain())
         ]
     );
     assert_eq!(got.iidfile.as_deref(), Some(Path::new("id")));
     assert_eq!(got.progress, Progress::Json);
-    assert_eq!(settings("-q").results.progress, Progress::Quiet);
+    for (line, progress) in [
+        ("-q", Progress::Quiet),
+        ("--progress quiet", Progress::Quiet),
+        ("--progress none", Progress::Quiet),
+        ("--progress rawjson", Progress::Json),
+    ] {
+        assert_eq!(settings(line).results.progress, progress, "{line}");
+    }
+    let files = settings("--metadata-file m --logfile l").results;
+    assert_eq!(files.metadata_file.as_deref(), Some(Path::new("m")));
+    assert_eq!(files.logfile.as_deref(), Some(Path::new("l")));
     assert!(refused("--progress tty .").contains("terminal"));
     let mut terminal = Surroundings::of(&[]);
     (terminal.live_terminal, terminal.stdout_is_terminal) = (true, true);
@@ -223,12 +235,116 @@ fn flags_of_results_reach_their_settings() {
 }
 
 #[test]
+fn push_and_load_are_outputs() {
+    let outputs = |line: &str| settings(line).results.outputs;
+    let (store, registry) = (Output::Store(plain()), Output::Registry(plain()));
+    assert_eq!(outputs("-t x --push"), [registry.clone()]);
+    assert_eq!(outputs("-t x --push --load"), [store.clone(), registry]);
+    assert_eq!(outputs("-t x --push -o type=registry").len(), 1);
+    assert_eq!(outputs("--load"), [store.clone()]);
+    assert_eq!(outputs("-o type=cacheonly"), []);
+    assert_eq!(outputs("-o type=local,dest=x --load")[1], store);
+    assert!(refused("--push .").contains("name"));
+    assert!(refused("-o type=registry .").contains("name"));
+}
+
+#[test]
+fn the_shape_of_an_image_reaches_its_settings() {
+    let shape = |line: &str| settings(line).image.shape;
+    assert_eq!(shape(".").format, Format::Oci);
+    assert_eq!(shape("--format docker").format, Format::Docker);
+    assert_eq!(shape(".").squash, Squash::No);
+    assert_eq!(shape("--squash").squash, Squash::Built);
+    assert_eq!(shape("--squash-all").squash, Squash::All);
+    assert!(shape("--omit-history").omit_history);
+    assert!(!settings("--inherit-labels=false").image.inherit_labels);
+    assert!(settings(".").image.inherit_labels);
+    assert_eq!(
+        settings("--no-cache-filter a,b --no-cache-filter c")
+            .image
+            .no_cache_stages,
+        ["a", "b", "c"]
+    );
+    for (line, policy) in [
+        (".", PullPolicy::Missing),
+        ("--pull .", PullPolicy::Always),
+        ("--pull=true .", PullPolicy::Always),
+        ("--pull=false .", PullPolicy::Missing),
+        ("--pull=never .", PullPolicy::Never),
+        ("--pull=newer .", PullPolicy::Newer),
+    ] {
+        assert_eq!(settings(line).image.pull, policy, "{line}");
+    }
+}
+
+#[test]
+fn what_an_output_cannot_carry_is_refused() {
+    for (line, named) in [
+        ("--format docker --annotation a=b .", "no annotations"),
+        (
+            "--format docker -o type=oci,dest=x,compression=zstd .",
+            "no zstd",
+        ),
+        (
+            "-o type=oci,dest=x,oci-mediatypes=false,compression=zstd .",
+            "no zstd",
+        ),
+        (
+            "-o type=oci,dest=x,oci-mediatypes=false,annotation.a=b .",
+            "no annotations",
+        ),
+        ("--annotation manifest-descriptor:a=b .", "type=oci"),
+        ("--annotation index:a=b .", "no index"),
+        (
+            "--annotation index-descriptor:a=b -o type=oci,dest=x .",
+            "no index",
+        ),
+        (
+            "--platform linux/amd64,linux/arm64 --annotation index-descriptor:a=b .",
+            "type=oci",
+        ),
+        (
+            "--platform linux/amd64 --annotation manifest[linux/arm64]:a=b .",
+            "its platform",
+        ),
+    ] {
+        assert!(refused(line).contains(named), "{line}: {}", refused(line));
+    }
+    settings("--annotation manifest-descriptor:a=b -o type=oci,dest=x .");
+    settings("--platform linux/amd64,linux/arm64 --annotation index,manifest[linux/arm64]:a=b .");
+}
+
+#[test]
+fn build_args_may_stand_in_a_file() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "# no\n\nA=1=2\nB=file\nV\nUNSET\n").expect("written");
+    let got = settings(&format!(
+        "--build-arg B=line --build-arg-file {} .",
+        file.path().display()
+    ));
+    let args: Vec<_> = got.image.build_args.into_iter().collect();
+    let text = |pair: &(String, String)| format!("{}={}", pair.0, pair.1);
+    assert_eq!(
+        args.iter().map(text).collect::<Vec<_>>(),
+        ["A=1=2", "B=line", "V=env"]
+    );
+    std::fs::write(file.path(), "A=1\n=2\n").expect("written");
+    let line = format!("--build-arg-file {} .", file.path().display());
+    assert!(refused(&line).contains("line 2"));
+    assert!(refused("--build-arg-file /no/such/file .").contains("/no/such/file"));
+}
+
+#[test]
 fn flags_of_registries_reach_their_settings() {
     let got = settings("--authfile a.json --insecure-registry localhost:5000 .").registry;
     assert_eq!(got.auth.candidates, [Path::new("a.json")]);
     assert!(got.auth.required);
     assert_eq!(got.insecure, ["localhost:5000"]);
     assert!(settings("--tls-verify .").registry.insecure.is_empty());
+    let options = settings("--retry 0 --retry-delay 2s .").registry.options();
+    assert_eq!((options.tries, options.backoff.as_secs()), (1, 2));
+    let options = settings(".").registry.options();
+    assert_eq!((options.tries, options.backoff.as_millis()), (4, 500));
     assert!(refused("--tls-verify=false .").contains("--tls-verify=false"));
     for host in ["http://x", "debian", "a/b"] {
         assert!(
@@ -252,8 +368,10 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("--platform a/b/c/d .", "--platform"),
         ("--user-policy maybe .", "maybe"),
         ("--progress plain -q .", "--progress"),
-        ("--squash .", "--squash"),
-        ("-o type=registry .", "registry"),
+        ("--squash --squash-all .", "--squash"),
+        ("--pull=sometimes .", "sometimes"),
+        ("--format v1 .", "v1"),
+        ("--retry-delay soon .", "soon"),
         ("a b", "b"),
     ] {
         assert!(misused(line).contains(word), "{line}: {}", misused(line));

@@ -1,0 +1,262 @@
+//! Builds that end in a registry: Debian's docker-registry on loopback, with and without a password.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+/// docker-registry with a directory of its own; ends with the test.
+struct Registry {
+    child: Child,
+    host: String,
+    directory: tempfile::TempDir,
+}
+
+impl Registry {
+    /// One that asks nobody, or only `user` for the password `U*U` (crypt_blowfish's test vector).
+    fn start(guarded: bool) -> Option<Self> {
+        let program = std::env::var_os("RBUILD_TEST_REGISTRY").map(PathBuf::from)?;
+        let directory = tempfile::tempdir().expect("a directory");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        drop(listener);
+        let at = directory.path().display();
+        let mut text = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {at}/data}}}}\n\
+             http: {{addr: '{address}'}}\n"
+        );
+        if guarded {
+            text += &format!("auth: {{htpasswd: {{realm: here, path: {at}/users}}}}\n");
+            let line = "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+            fs::write(directory.path().join("users"), line).expect("the users");
+        }
+        let config = directory.path().join("config.yml");
+        fs::write(&config, text).expect("its configuration");
+        let child = Command::new(program)
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let registry = Self {
+            child,
+            host: address.to_string(),
+            directory,
+        };
+        for _ in 0..100 {
+            if TcpStream::connect(address).is_ok() {
+                return Some(registry);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        None
+    }
+
+    /// An auth file of podman's with the right password.
+    fn auth_file(&self) -> String {
+        let path = self.directory.path().join("auth.json");
+        // base64 of user:U*U
+        let text = format!(
+            "{{\"auths\":{{\"{}\":{{\"auth\":\"dXNlcjpVKlU=\"}}}}}}",
+            self.host
+        );
+        fs::write(&path, text).expect("an auth file");
+        path.display().to_string()
+    }
+
+    /// The manifest that a tag of `app` means, as it lies in the registry's files.
+    fn manifest(&self, tag: &str) -> Value {
+        let data = self.directory.path().join("data/docker/registry/v2");
+        let link = data.join(format!(
+            "repositories/app/_manifests/tags/{tag}/current/link"
+        ));
+        let digest = fs::read_to_string(&link).expect("the tag");
+        let hex = digest.trim().trim_start_matches("sha256:");
+        let blob = data.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+        serde_json::from_slice(&fs::read(blob).expect("the manifest")).expect("JSON")
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+macro_rules! registry {
+    ($guarded:expr) => {
+        match Registry::start($guarded) {
+            Some(registry) => registry,
+            None => skip!("registry", "RBUILD_TEST_REGISTRY names none that starts"),
+        }
+    };
+}
+
+const FILE: &str =
+    "FROM scratch\nCOPY --chown=5:6 one /d/one\nUSER 1:1\nHEALTHCHECK CMD [\"/one\"]\n";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("one", "1").write("Containerfile", FILE);
+    place
+}
+
+fn build(place: &Place, registry: &Registry, code: i32, args: &[&str]) -> (String, String) {
+    let mut all = vec!["build", "--insecure-registry", registry.host.as_str(), "."];
+    all.extend(args);
+    place.expect(code, &all)
+}
+
+#[test]
+fn every_tag_is_pushed_and_can_be_built_from() {
+    let registry = registry!(false);
+    let place = place();
+    let tags = ["v1", "v2"].map(|tag| format!("{}/app:{tag}", registry.host));
+    let args = [
+        "-t",
+        &tags[0],
+        "-t",
+        &tags[1],
+        "--push",
+        "--metadata-file",
+        "../m.json",
+    ];
+    let (id, stderr) = build(&place, &registry, 0, &args);
+    assert!(stderr.contains("push app "), "{stderr}");
+    let manifest = registry.manifest("v1");
+    assert_eq!(manifest, registry.manifest("v2"));
+    assert_eq!(manifest["config"]["digest"], id.trim());
+    assert!(
+        manifest["layers"][0]["mediaType"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("tar+gzip")),
+        "{manifest}"
+    );
+    let metadata = fs::read(place.path().join("m.json")).expect("the metadata");
+    let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
+    assert_eq!(metadata["containerimage.config.digest"], id.trim());
+    assert_eq!(metadata["image.name"], tags.join(","));
+    let digest = metadata["containerimage.digest"]
+        .as_str()
+        .expect("a digest");
+    assert_eq!(metadata["containerimage.descriptor"]["digest"], digest);
+    // --push alone gives it no name here; by its digest it is what the registry has.
+    let (listed, _) = place.expect(0, &["images"]);
+    assert!(!listed.contains("app"), "{listed}");
+    let other = Place::new();
+    let from = format!("FROM {}/app@{digest}\n", registry.host);
+    other.write("Containerfile", from);
+    build(&other, &registry, 0, &["--user-policy", "off"]);
+}
+
+#[test]
+fn an_output_chooses_names_compression_format_and_annotations() {
+    let registry = registry!(false);
+    let place = place();
+    let name = |tag: &str| format!("name={}/app:{tag}", registry.host);
+    let outputs = [
+        format!(
+            "type=registry,{},compression=zstd,annotation.a=b",
+            name("zstd")
+        ),
+        format!(
+            "type=image,push=true,{},oci-mediatypes=false",
+            name("docker")
+        ),
+        format!("type=registry,{},compression=uncompressed", name("plain")),
+        format!("type=registry,{},compression-level=1", name("fast")),
+    ];
+    let args: Vec<&str> = outputs.iter().flat_map(|output| ["-o", output]).collect();
+    build(&place, &registry, 0, &args);
+    let kind = |tag: &str| {
+        let manifest = registry.manifest(tag);
+        let kind = manifest["layers"][0]["mediaType"].as_str().expect("a type");
+        kind.rsplit('.').next().expect("a last word").to_owned()
+    };
+    assert_eq!(
+        ["zstd", "docker", "plain", "fast"].map(kind),
+        ["tar+zstd", "gzip", "tar", "tar+gzip"]
+    );
+    assert_eq!(registry.manifest("zstd")["annotations"]["a"], "b");
+    assert_eq!(registry.manifest("plain")["annotations"], Value::Null);
+    let docker = registry.manifest("docker").to_string();
+    assert!(
+        docker.contains("vnd.docker") && !docker.contains("vnd.oci"),
+        "{docker}"
+    );
+    let (listed, _) = place.expect(0, &["images"]);
+    assert!(
+        listed.contains("docker") && !listed.contains("zstd"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn a_password_is_needed_where_one_is_wanted_and_a_failed_push_is_exit_code_4() {
+    let registry = registry!(true);
+    let place = place();
+    let tag = format!("{}/app:v1", registry.host);
+    let (_, stderr) = build(
+        &place,
+        &registry,
+        4,
+        &["-t", &tag, "--push", "--retry", "0"],
+    );
+    assert!(
+        stderr.contains("log in") && stderr.contains(&tag),
+        "{stderr}"
+    );
+    let auth = registry.auth_file();
+    build(
+        &place,
+        &registry,
+        0,
+        &["-t", &tag, "--push", "--authfile", &auth],
+    );
+    assert_eq!(registry.manifest("v1")["schemaVersion"], 2);
+}
+
+#[test]
+fn the_pull_policy_says_when_the_registry_is_asked() {
+    let registry = registry!(false);
+    let place = place();
+    let tag = format!("{}/app:v1", registry.host);
+    build(&place, &registry, 0, &["-t", &tag, "--push"]);
+    let child = Place::new();
+    child.write("Containerfile", format!("FROM {tag}\n"));
+    let with = |code, pull: &str| build(&child, &registry, code, &["--user-policy=off", pull]);
+    let (_, stderr) = with(1, "--pull=never");
+    assert!(stderr.contains("--pull=never"), "{stderr}");
+    let (first, _) = with(0, "--pull=missing");
+    place.write("one", "2");
+    build(&place, &registry, 0, &["-t", &tag, "--push"]);
+    assert_eq!(with(0, "--pull=missing").0, first);
+    assert_eq!(with(0, "--pull=never").0, first);
+    let (second, _) = with(0, "--pull");
+    assert_ne!(second, first);
+    place.write("one", "3");
+    build(&place, &registry, 0, &["-t", &tag, "--push"]);
+    let (third, _) = with(0, "--pull=newer");
+    assert!(third != second && third != first);
+    let host = registry.host.clone();
+    drop(registry);
+    let args = [
+        "build",
+        "--insecure-registry",
+        &host,
+        "--user-policy=off",
+        "--retry=0",
+        ".",
+    ];
+    let gone = |code, pull| child.expect(code, &[&args[..], &[pull]].concat());
+    assert_eq!(gone(0, "--pull=newer").0, third);
+    assert!(gone(0, "--pull=newer").1.contains("of the store is used"));
+    gone(4, "--pull=always");
+}
