@@ -81,8 +81,9 @@ fn errors_of_the_text_and_of_the_plan_are_events_with_their_bytes() {
 #[test]
 fn warnings_are_events_too_and_the_build_goes_on() {
     let place = Place::new();
-    let file = "from scratch as A\nLABEL a b\nUSER 1:1\n";
-    let found = events(&place, file, 0, &["--build-arg", "X=1"]);
+    let file = "from scratch as A\nLABEL a b\nUSER app\n";
+    let args = ["--build-arg", "X=1", "--user-policy", "warn"];
+    let found = events(&place, file, 0, &args);
     let rules: Vec<_> = named(&found, "diagnostic")
         .iter()
         .map(|warning| {
@@ -93,10 +94,7 @@ fn warnings_are_events_too_and_the_build_goes_on() {
             )
         })
         .collect();
-    assert!(
-        rules.contains(&("LegacyKeyValueFormat", "LABEL a b")),
-        "{rules:?}"
-    );
+    assert_eq!(rules, [("UnusedBuildArg", "from"), ("", "USER app")]);
     assert_eq!(named(&found, "committed").len(), 1);
 }
 

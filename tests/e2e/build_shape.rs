@@ -114,8 +114,8 @@ fn an_image_without_a_history_is_whole() {
     assert_eq!(history(&child).len(), 3);
 }
 
-const HEALTH: &str = "FROM busybox\nSHELL [\"/bin/ash\", \"-c\"]\nHEALTHCHECK --interval=5s --retries=2 CMD true\nONBUILD RUN true\n\
-    ONBUILD COPY --from=x <<EOF /y\nbody\nEOF\nLABEL a=b\nSTOPSIGNAL 9\nCMD x\n";
+const HEALTH: &str = "FROM busybox\nSHELL [\"/bin/ash\", \"-c\"]\nHEALTHCHECK --interval=5s --retries=2 CMD true\nONBUILD USER 3:4\n\
+    ONBUILD COPY <<EOF /y\nbody $A\nEOF\nLABEL a=b\nSTOPSIGNAL 9\nCMD x\n";
 
 #[test]
 fn both_formats_keep_what_only_docker_knows() {
@@ -151,7 +151,7 @@ fn both_formats_keep_what_only_docker_knows() {
     assert_eq!(docker.field("Cmd"), r#"["/bin/ash","-c","x"]"#);
     assert_eq!(
         docker.field("OnBuild"),
-        r#"["RUN true","COPY --from=x <<EOF /y\nbody\nEOF"]"#
+        r#"["USER 3:4","COPY <<EOF /y\nbody $A\nEOF"]"#
     );
     let index = std::fs::read_to_string(site.place.path().join("layout/index.json")).expect("it");
     assert!(
@@ -160,8 +160,10 @@ fn both_formats_keep_what_only_docker_knows() {
     );
     // What another builder finds in the layout is built upon.
     let other = Site::new(site.place.path().join("layout"));
-    let child = other.build("FROM busybox AS x\nFROM scratch\nCOPY --from=x / /\n", &[]);
-    assert_eq!(layer_count(&child), 1);
+    let child = other.build("FROM busybox\n", &["--build-arg", "A=1"]);
+    assert_eq!(child.layer(), [r#"f 0644 0:0 y = "body \n""#]);
+    assert_eq!(child.field("User"), r#""3:4""#);
+    assert_eq!(child.field("OnBuild"), "null");
 }
 
 #[test]
