@@ -307,9 +307,9 @@ pub fn write_directory(
         write(&descriptor.digest, &mut &bytes[..])?;
     }
     index.manifests.retain(|old| {
-        let unnamed = names_of(old).next().is_none();
+        let same = names_of(old).next().is_none() && old.digest == shipment.descriptor().digest;
         let replaced = names_of(old).any(|old| names.iter().any(|name| name == old));
-        !replaced && !(unnamed && old.digest == shipment.descriptor().digest)
+        !(replaced || same)
     });
     index.manifests.extend(entries(shipment, names));
     for (file, bytes) in [

@@ -7,7 +7,7 @@ use image::Digest;
 use image::fetch::{Fetch, FetchEvent, FetchOptions, HttpUrl, fetch};
 
 use super::{Pinned, RemoteSource};
-use crate::event::BuildEvent;
+use crate::event::{BuildEvent, Direction};
 use crate::host::Host;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -71,6 +71,7 @@ fn tell(
             }
             *last = Instant::now();
             events(BuildEvent::Transfer {
+                direction: Direction::Fetch,
                 name: url.to_string(),
                 done: bytes,
                 total,

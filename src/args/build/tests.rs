@@ -238,10 +238,10 @@ fn flags_of_results_reach_their_settings() {
 fn push_and_load_are_outputs() {
     let outputs = |line: &str| settings(line).results.outputs;
     let (store, registry) = (Output::Store(plain()), Output::Registry(plain()));
-    assert_eq!(outputs("-t x --push"), [registry.clone()]);
+    assert_eq!(outputs("-t x --push"), std::slice::from_ref(&registry));
     assert_eq!(outputs("-t x --push --load"), [store.clone(), registry]);
     assert_eq!(outputs("-t x --push -o type=registry").len(), 1);
-    assert_eq!(outputs("--load"), [store.clone()]);
+    assert_eq!(outputs("--load"), std::slice::from_ref(&store));
     assert_eq!(outputs("-o type=cacheonly"), []);
     assert_eq!(outputs("-o type=local,dest=x --load")[1], store);
     assert!(refused("--push .").contains("name"));
