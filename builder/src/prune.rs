@@ -112,16 +112,16 @@ fn remove_unheld(store: &Store) -> bool {
     };
     let trees = store.subdir(Area::Trees);
     let mut complete = true;
-    for kind in ["layers", "steps", "reowned"] {
+    for kind in ["layers", "steps", "reowned", "caches", "contexts"] {
         let Ok(entries) = fs::read_dir(trees.join(kind)) else {
             continue;
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            // Re-owned files are held by a name that says so; layers and steps by theirs alone.
+            // Layers and steps are held by their names alone, all others by names that say what they are.
             let held = name.to_str().is_some_and(|name| match kind {
-                "reowned" => sweep.is_held(Area::Trees, &format!("{kind}/{name}")),
-                _ => sweep.is_held(Area::Trees, name),
+                "layers" | "steps" => sweep.is_held(Area::Trees, name),
+                _ => sweep.is_held(Area::Trees, &format!("{kind}/{name}")),
             });
             complete &= held || remove_tree(&entry.path()).is_ok();
         }

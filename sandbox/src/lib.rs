@@ -44,7 +44,7 @@ pub use spec::{
     SandboxSpec, UserSpec,
 };
 pub use step::{IdleStep, Outcome, Step, StepControl, StepError};
-pub use tree::detached_tree;
+pub use tree::{detached_handle, detached_tree, subtree};
 
 /// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the
 /// exit code to end with, `None` means that this is an ordinary start.

@@ -69,13 +69,13 @@ pub(crate) struct RmiArgs {
 const PRUNE: &str = "\
 Examples:
   rbuild prune             delete layers that no image and no running build uses
-  rbuild prune --all       delete the step cache, unpacked layers and images without a name as well";
+  rbuild prune --all       delete the step cache, cache mounts, unpacked layers and images without a name as well";
 
 /// Arguments of `rbuild prune`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = PRUNE)]
 pub(crate) struct PruneArgs {
-    /// Also delete the step cache, unpacked layers, and images without a name
+    /// Also delete the step cache, cache mounts, unpacked layers, and images without a name
     #[arg(short, long)]
     pub all: bool,
 }

@@ -52,6 +52,8 @@ mod language;
 mod language_instructions;
 mod language_lexical;
 mod language_variables;
+mod run_binds;
+mod run_caches;
 mod run_flags;
 mod run_mounts;
 mod run_secrets;

@@ -174,7 +174,7 @@ fn s46_nothing_stays_of_a_secret_after_a_failure_or_a_kill() {
     assert_eq!(holders(&site.place, VALUE), "");
 }
 
-fn spawn(command: &assert_cmd::Command) -> std::process::Child {
+pub(crate) fn spawn(command: &assert_cmd::Command) -> std::process::Child {
     let mut plain = std::process::Command::new(command.get_program());
     plain.args(command.get_args());
     if let Some(directory) = command.get_current_dir() {
@@ -193,12 +193,18 @@ fn spawn(command: &assert_cmd::Command) -> std::process::Child {
         .expect("it starts")
 }
 
-fn wait_until_started(child: &mut std::process::Child) {
+pub(crate) fn wait_until_started(child: &mut std::process::Child) {
+    wait_for(child, "| started");
+}
+
+/// Waits until the program has said so.
+pub(crate) fn wait_for(child: &mut std::process::Child, text: &str) {
     use std::io::BufRead as _;
     let stderr = child.stderr.take().expect("a pipe");
     let mut lines = std::io::BufReader::new(stderr).lines();
-    let found = lines.any(|line| line.is_ok_and(|line| line.ends_with("| started")));
-    assert!(found, "the step never started");
+    let found =
+        lines.any(|line| line.is_ok_and(|line| line.contains(text) && !line.contains("RUN")));
+    assert!(found, "it never said {text}");
     // Kept open: a closed pipe would end the build before the kill does.
     std::mem::forget(lines);
 }

@@ -26,9 +26,9 @@ use crate::step::{CopyFrom, CopyStep, StepKind};
 use crate::times::{OLDEST, whole};
 
 /// A tree to copy from and the patterns that hide parts of it.
-struct Origin {
-    tree: Box<dyn Tree>,
-    ignore: Patterns,
+pub(super) struct Origin {
+    pub(super) tree: Box<dyn Tree>,
+    pub(super) ignore: Patterns,
     /// Where it is on the host, for files whose digests are worth remembering.
     directory: Option<PathBuf>,
 }
@@ -110,7 +110,8 @@ impl Workshop<'_> {
         Ok(digest)
     }
 
-    fn origin(
+    /// The tree that something is taken from.
+    pub(super) fn origin(
         &self,
         from: &CopyFrom,
         finished: &BTreeMap<StageId, StageState>,
@@ -390,12 +391,12 @@ fn absolute(workdir: &str, destination: &str) -> String {
 }
 
 /// The closures of [`Rules`], kept alive.
-struct OwnedRules<I, E> {
+pub(super) struct OwnedRules<I, E> {
     ignore: I,
     exclude: E,
 }
 
-fn rules<'p>(
+pub(super) fn rules<'p>(
     ignore: &'p Patterns,
     exclude: &'p Patterns,
 ) -> OwnedRules<
@@ -413,7 +414,7 @@ where
     I: Fn(&rootfs::TreePath, bool) -> Verdict,
     E: Fn(&rootfs::TreePath, bool) -> Verdict,
 {
-    fn borrow(&self) -> Rules<'_> {
+    pub(super) fn borrow(&self) -> Rules<'_> {
         Rules {
             glob: &matches_component,
             ignore: &self.ignore,

@@ -112,7 +112,8 @@ impl Workshop<'_> {
         }
         let inputs = match &place.planned.step.kind {
             StepKind::Copy(copy) => self.input_digest(place.finished, copy)?,
-            StepKind::Run(_) | StepKind::Workdir => None,
+            StepKind::Run(run) => self.mounted_digest(place.finished, run)?,
+            StepKind::Workdir => None,
         };
         let key = self.key_of(state, place, inputs.as_ref());
         let usable = |record: &Record| {

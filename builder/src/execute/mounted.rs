@@ -180,19 +180,16 @@ impl Workshop<'_> {
             // Without an upper directory the kernel wants two lower ones.
             lowers.push(session.work.directory("empty").map_err(fail)?);
         }
-        let overlay = Overlay {
-            lowers,
-            data_only: Vec::new(),
-            upper: None,
-        };
-        let mount = overlay
-            .mount()
-            .map_err(|error| StepFailure::of_build(&error))?;
+        let mount = read_only(lowers)?;
         Ok(DirTree::new(Root::from(mount), session.trees.ownership()))
     }
 
     /// The root directory of an overlay shows the upper directory's owner and mode: they are those of the layer below.
-    fn imitate_root(&self, below: Option<&Path>, upper: &Path) -> Result<(), StepFailure> {
+    pub(super) fn imitate_root(
+        &self,
+        below: Option<&Path>,
+        upper: &Path,
+    ) -> Result<(), StepFailure> {
         let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
         let session = self.session()?;
         let mode = match below {
@@ -219,7 +216,22 @@ impl Workshop<'_> {
     }
 }
 
-fn writable(lowers: Vec<PathBuf>, upper: PathBuf, work: PathBuf) -> Result<OwnedFd, StepFailure> {
+pub(super) fn read_only(lowers: Vec<PathBuf>) -> Result<OwnedFd, StepFailure> {
+    let overlay = Overlay {
+        lowers,
+        data_only: Vec::new(),
+        upper: None,
+    };
+    overlay
+        .mount()
+        .map_err(|error| StepFailure::of_build(&error))
+}
+
+pub(super) fn writable(
+    lowers: Vec<PathBuf>,
+    upper: PathBuf,
+    work: PathBuf,
+) -> Result<OwnedFd, StepFailure> {
     let overlay = Overlay {
         lowers,
         data_only: Vec::new(),

@@ -1,7 +1,8 @@
-//! `RUN --mount`, made ready. The invariant: everything that a mount shows is there as a detached tree before the step starts;
-//! nothing is attached anywhere the session or
+//! `RUN --mount`, made ready. The invariant: everything that a mount shows is there as a detached tree before the step starts,
+//! and what has to live as long as the step (a lock) is held beside it; nothing is attached anywhere the session or
 //! another step could see.
 
+use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rootfs::TreePath;
@@ -38,6 +39,8 @@ pub(super) struct StepMounts {
     pub(super) mounts: Vec<ReadyMount>,
     /// What the program learns of them.
     pub(super) env: Vec<(String, String)>,
+    /// Dropped when the step has ended.
+    kept: Vec<Box<dyn Any>>,
 }
 
 impl StepMounts {
@@ -75,9 +78,10 @@ impl Workshop<'_> {
     pub(super) fn ready_mounts(
         &self,
         session: &SessionTools<'_>,
-        _place: &Place<'_>,
+        place: &Place<'_>,
         run: &RunStep,
     ) -> Result<StepMounts, StepFailure> {
+        let caches = self.hold_caches(session, place, run)?;
         let mut ready = StepMounts::default();
         for mount in &run.mounts {
             let what = match &mount.source {
@@ -93,9 +97,18 @@ impl Workshop<'_> {
                     .secret(id, *required)?
                     .map(|secret| secret_file(session, secret, *access))
                     .transpose()?,
-                RunMountSource::Bind { .. }
-                | RunMountSource::Cache(_)
-                | RunMountSource::Ssh { .. } => {
+                RunMountSource::Bind {
+                    from,
+                    source,
+                    writable,
+                } => {
+                    let bind = (from, source.as_str(), *writable);
+                    Some(self.bind_mount(session, place, mount, bind)?)
+                }
+                RunMountSource::Cache(cache) => {
+                    Some(self.cache_mount(session, place, cache, &caches)?)
+                }
+                RunMountSource::Ssh { .. } => {
                     return Err(StepFailure::saying(
                         "mount what the plan should have refused",
                     ));
@@ -121,6 +134,7 @@ impl Workshop<'_> {
             })?;
             ready.env.push((variable.name.clone(), value.to_owned()));
         }
+        ready.kept.push(Box::new(caches));
         Ok(ready)
     }
 

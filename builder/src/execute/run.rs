@@ -36,6 +36,7 @@ impl Workshop<'_> {
         run: &RunStep,
     ) -> Result<Done, StepFailure> {
         let session = self.session()?;
+        let inputs = self.mounted_digest(place.finished, run)?;
         let root = self.mount(state, Lowest::Skeleton)?;
         let mut ready = Ready::default();
         let root = match self.make_ready(session, place, &root, run, &mut ready) {
@@ -50,7 +51,7 @@ impl Workshop<'_> {
             Ok(()) => Ok(Done {
                 layer: None,
                 tree: Some(root.settle(self.job.times.of_step(state.time()))?),
-                inputs: None,
+                inputs,
                 time: state.time(),
                 same_times: true,
             }),
