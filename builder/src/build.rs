@@ -19,12 +19,12 @@ use crate::graph::{BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
 use crate::mounts::{RunMount, RunMountSource};
+use crate::named::NamedDirectories;
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
 use crate::request::{
-    AnnotationLevel, BuildRequest, Context, NamedContext, Network, Squash, UserPolicy,
-    annotations_of,
+    AnnotationLevel, BuildRequest, Context, Network, Squash, UserPolicy, annotations_of,
 };
 use crate::session::run_remotely;
 use crate::settings::RunAccess;
@@ -99,10 +99,13 @@ fn build_in_order(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Built, BuildError> {
+    let planned = plan(request, host, events)?;
+    let named = NamedDirectories::open(&host.reach(), &request.named_contexts, &planned, events)
+        .map_err(BuildError::Context)?;
     let Planned {
         targets,
         mut warnings,
-    } = plan(request, host, events)?;
+    } = planned;
     for target in &targets {
         let verdict = user_policy::check(target_of(&target.plan)?);
         check_user(request.user_policy, &verdict, &mut warnings)?;
@@ -112,7 +115,7 @@ fn build_in_order(
         images.push(build_one(
             request,
             host,
-            &target.plan,
+            (&target.plan, &named),
             &mut warnings,
             events,
         )?);
@@ -148,7 +151,7 @@ fn index_of(request: &BuildRequest, images: &[&Image]) -> Index {
 fn build_one(
     request: &BuildRequest,
     host: &Host<'_>,
-    plan: &BuildPlan,
+    (plan, named): (&BuildPlan, &NamedDirectories),
     warnings: &mut Vec<Diagnostic>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<BuiltImage, BuildError> {
@@ -162,7 +165,7 @@ fn build_one(
     events(BuildEvent::Planned {
         stages: plan.stages.iter().map(summary).collect(),
     });
-    let job = job_of(request, host, plan);
+    let job = job_of(request, host, plan, named);
     let recorded = !needs_trees(&job, target);
     let executed = execute(job, host, events)?;
     if host.cancel.is_cancelled() {
@@ -209,7 +212,12 @@ fn target_of(plan: &BuildPlan) -> Result<&PlannedStage, BuildError> {
         .ok_or(BuildError::Cancelled)
 }
 
-fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
+fn job_of(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    plan: &BuildPlan,
+    named: &NamedDirectories,
+) -> Job {
     let image = |pinned: &crate::graph::PinnedImage| JobImage {
         name: pinned.name.clone(),
         layers: pinned
@@ -220,13 +228,6 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
             .collect(),
         created: created(&pinned.image),
     };
-    let directories = request
-        .named_contexts
-        .iter()
-        .filter_map(|(name, context)| match context {
-            NamedContext::Directory(path) => Some((name.clone(), path.clone())),
-            NamedContext::OciLayout { .. } | NamedContext::Image(_) => None,
-        });
     let mut ambient_env = host.proxy_env.clone();
     ambient_env.extend(proxy_environment(&request.build_args));
     Job {
@@ -238,7 +239,7 @@ fn job_of(request: &BuildRequest, host: &Host<'_>, plan: &BuildPlan) -> Job {
             Context::Directory(path) => Some(path.clone()),
             Context::Empty => None,
         },
-        named_contexts: directories.collect(),
+        named_contexts: named.directories().clone(),
         ignore: request.ignore.clone(),
         fresh: fresh_stages(request, plan),
         jobs: request.jobs,

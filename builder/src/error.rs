@@ -23,6 +23,9 @@ pub enum BuildError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A build context cannot be had.
+    #[error(transparent)]
+    Context(crate::context::ContextError),
     /// A step failed.
     #[error("build stage {}", .0.stage)]
     Step(StepFailure),

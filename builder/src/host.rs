@@ -14,6 +14,24 @@ pub type FindCredentials<'h> =
 pub type FindSession<'h> =
     dyn Fn() -> Result<SessionPlan, Box<dyn std::error::Error + Send + Sync>> + 'h;
 
+/// What fetching from elsewhere may use.
+pub struct Reach<'h> {
+    /// Where the content goes.
+    pub store: &'h Store,
+    /// Ends it.
+    pub cancel: &'h Cancel,
+    /// The caller's proxy settings.
+    pub proxies: Vec<(String, String)>,
+}
+
+impl Reach<'_> {
+    /// Has a cancellation end what goes into and out of the store.
+    pub(crate) fn stop_when_cancelled(&self) -> Watched<'_> {
+        let stop = self.store.stop().clone();
+        self.cancel.watch(move || stop.ask())
+    }
+}
+
 /// The machine as a build sees it.
 pub struct Host<'h> {
     /// The local store.
@@ -31,6 +49,15 @@ pub struct Host<'h> {
 }
 
 impl Host<'_> {
+    /// What a fetch may use.
+    pub(crate) fn reach(&self) -> Reach<'_> {
+        Reach {
+            store: self.store,
+            cancel: self.cancel,
+            proxies: self.proxy_env.clone(),
+        }
+    }
+
     /// Has a cancellation end what goes into and out of the store, and what comes from a registry.
     pub(crate) fn stop_when_cancelled(&self) -> Watched<'_> {
         let stop = self.store.stop().clone();

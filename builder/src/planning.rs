@@ -102,7 +102,7 @@ fn plan_one(
             Outcome::NeedsRemotes(remotes) => {
                 wanted = Vec::new();
                 for wanted in remotes {
-                    let pinned = remote::pin(host, &wanted.source, events)
+                    let pinned = remote::pin(&host.reach(), &wanted.source, events)
                         .map_err(|error| not_fetched(&*error, &wanted))?;
                     pins.insert_remote(wanted.source, pinned);
                 }

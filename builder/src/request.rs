@@ -12,6 +12,7 @@ mod output;
 pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
+use crate::remote::RemoteSource;
 use crate::settings::{RunAccess, RunSettings};
 use crate::times::Times;
 
@@ -91,6 +92,10 @@ pub enum Context {
 pub enum NamedContext {
     /// A directory.
     Directory(PathBuf),
+    /// A tar.
+    Archive(PathBuf),
+    /// A tar elsewhere.
+    Remote(RemoteSource),
     /// An image in an OCI layout directory, by tag or digest, else the only one.
     OciLayout {
         /// The layout.

@@ -4,6 +4,7 @@
 //! files. Destinations are canonical: links of the destination were followed inside it while planning.
 
 mod archive;
+mod extract;
 mod place;
 mod plan;
 mod select;
@@ -24,6 +25,7 @@ use crate::path::{PathError, TreePath};
 use crate::root::RootError;
 use crate::tree::{Meta, Tree, TreeError};
 
+pub use extract::extract;
 pub use plan::plan;
 pub(crate) use write::Heeding;
 

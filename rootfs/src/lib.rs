@@ -32,6 +32,6 @@ pub use note::Note;
 pub use ownership::{OwnerId, Ownership, OwnershipError};
 pub use path::{PathError, TreePath};
 pub use root::{Call, Root, RootError};
-pub use single::{SingleFile, SingleMeta};
+pub use single::{SingleError, SingleFile, SingleMeta};
 pub use tree::{Content, DirTree, Meta, NodeKind, OpenFile, Tree, TreeError};
 pub use view::{LayerContents, SquashError, View};

@@ -129,7 +129,8 @@ impl RootError {
         }
     }
 
-    pub(crate) fn is_absent(&self) -> bool {
+    /// Whether there is nothing of that name.
+    pub fn is_absent(&self) -> bool {
         use rustix::io::Errno;
         self.errno().is_some_and(|code| {
             code == Errno::NOENT.raw_os_error() || code == Errno::NOTDIR.raw_os_error()

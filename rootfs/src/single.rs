@@ -1,6 +1,9 @@
 //! A tree of one file. The invariant: it is a regular file in the root directory, and nothing else is there.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use crate::entry::{Time, Xattrs};
 use crate::path::{PathError, TreePath};
@@ -8,6 +11,31 @@ use crate::tree::{Content, Meta, NodeKind, OpenFile, Tree, TreeError};
 
 /// Opens the file from its start.
 type Open<'s> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 's;
+
+/// Why there is no such tree.
+#[derive(Debug, thiserror::Error)]
+pub enum SingleError {
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] PathError),
+    /// The file cannot be looked at.
+    #[error("look at the file")]
+    File(#[from] io::Error),
+}
+
+/// Reads a file from its start, whoever else reads it.
+struct FromStart {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
 
 /// What is known of the file beside its content.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +70,24 @@ impl<'s> SingleFile<'s> {
             meta,
             open: Box::new(open),
         })
+    }
+
+    /// The content of an open file, which must be a regular one.
+    ///
+    /// # Errors
+    /// When the name is no name of a file, or the file cannot be looked at.
+    pub fn of_file(name: &str, file: File) -> Result<SingleFile<'static>, SingleError> {
+        let meta = SingleMeta {
+            size: file.metadata()?.len(),
+            mode: 0o644,
+            mtime: Time::default(),
+        };
+        let file = Arc::new(file);
+        let open = move || {
+            let file = Arc::clone(&file);
+            Ok(Box::new(FromStart { file, at: 0 }) as Box<dyn Read + Send>)
+        };
+        Ok(SingleFile::new(name, meta, open)?)
     }
 
     /// Where the file is.

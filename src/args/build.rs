@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use builder::{Annotation, Output, PullPolicy, Shape, Squash, UserPolicy};
+use builder::{Annotation, Output, PullPolicy, RemoteSource, Shape, Squash, UserPolicy};
 use clap::ValueEnum;
 use image::{Format, Platform, Reference};
 
@@ -65,19 +65,22 @@ pub(crate) struct BuildArgs {
 /// What is read.
 #[derive(Clone, Debug, clap::Args)]
 struct SourceArgs {
-    /// The directory that COPY takes files from; `-`: a Containerfile on standard input and no files
+    /// Where COPY takes files from: a directory, a tar, or the URL of one; `-`: a tar or a lone Containerfile on standard input
     #[arg(value_name = "CONTEXT", default_value = ".")]
     context: PathBuf,
-    /// The Containerfile; `-`: standard input [default: CONTEXT/Containerfile, CONTEXT/Dockerfile]
+    /// The Containerfile, or its URL; `-`: standard input [default: CONTEXT/Containerfile, CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// `--build-context`, repeatable.
     #[arg(
         long = "build-context",
         value_name = "NAME=SOURCE",
-        help = "Another source for FROM and COPY --from: a directory, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable"
+        help = "Another source for FROM and COPY --from: a directory, a tar or its URL, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable"
     )]
     build_contexts: Vec<String>,
+    /// The ignore file [default: FILE.containerignore, FILE.dockerignore, CONTEXT/.containerignore, CONTEXT/.dockerignore]
+    #[arg(long = "ignorefile", value_name = "FILE")]
+    ignore_file: Option<PathBuf>,
 }
 
 /// What is built of it.
@@ -302,27 +305,24 @@ impl BuildArgs {
 
 impl SourceArgs {
     fn settings(self) -> Result<Sources, Failure> {
-        let from_stdin = self.file.as_deref().is_some_and(is_dash);
-        let (containerfile, context) = match (is_dash(&self.context), &self.file) {
-            (true, None) => (ContainerfileSource::Stdin, ContextSource::Empty),
-            (true, Some(_)) if from_stdin => (ContainerfileSource::Stdin, ContextSource::Empty),
-            (true, Some(_)) => {
-                return Err(Failure::usage(
-                    "the context `-` is a Containerfile on standard input, so -f FILE cannot name another",
-                ));
-            }
-            (false, None) => (
-                ContainerfileSource::InContext,
-                ContextSource::Directory(self.context.clone()),
-            ),
-            (false, Some(_)) if from_stdin => (
-                ContainerfileSource::Stdin,
-                ContextSource::Directory(self.context.clone()),
-            ),
-            (false, Some(file)) => (
-                ContainerfileSource::File(file.clone()),
-                ContextSource::Directory(self.context.clone()),
-            ),
+        let context = if is_dash(&self.context) {
+            ContextSource::Stdin
+        } else {
+            remote("the context", &self.context)?
+                .map_or_else(|| ContextSource::Path(self.context), ContextSource::Remote)
+        };
+        let containerfile = match self.file {
+            None => ContainerfileSource::InContext,
+            Some(file) if is_dash(&file) => ContainerfileSource::Stdin,
+            Some(file) => match remote("-f", &file)? {
+                Some(source) => ContainerfileSource::Remote(source),
+                None => ContainerfileSource::File(file),
+            },
+        };
+        // One stream cannot be both; then it is the Containerfile.
+        let context = match (containerfile == ContainerfileSource::Stdin, context) {
+            (true, ContextSource::Stdin) => ContextSource::Empty,
+            (_, context) => context,
         };
         let mut named = BTreeMap::new();
         for text in &self.build_contexts {
@@ -337,6 +337,7 @@ impl SourceArgs {
             containerfile,
             context,
             named,
+            ignore_file: self.ignore_file,
         })
     }
 }
@@ -497,6 +498,15 @@ fn annotations(texts: &[String]) -> Result<Vec<Annotation>, Failure> {
     };
     let lists: Vec<_> = texts.iter().map(parse).collect::<Result<_, _>>()?;
     Ok(lists.into_iter().flatten().collect())
+}
+
+/// The URL that a path is. `github.com/…` may be a directory, as docker has it.
+fn remote(what: &str, path: &Path) -> Result<Option<RemoteSource>, Failure> {
+    let Some(text) = path.to_str().filter(|_| !path.exists()) else {
+        return Ok(None);
+    };
+    RemoteSource::parse(text)
+        .map_err(|error| Failure::usage(format!("{what} {text}: cannot {error}")))
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -2,14 +2,15 @@
 //! standard output only after everything that was asked for is written.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use builder::{
-    BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Host, Network, Output,
-    RunAccess, StepFailure, Times,
+    BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Host, NamedContext, Network,
+    Output, Reach, RunAccess, StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
@@ -72,12 +73,15 @@ const READY_ENTRIES: usize = 4096;
 impl Build<'_> {
     fn perform(&self) -> Result<(), Failure> {
         let started = Instant::now();
-        let inputs = read(&self.settings.sources)?;
         let store = Store::open(self.place)?;
-        let request = self.request(inputs)?;
         let cancel = Arc::new(Cancel::default());
         let ask = cancel.clone();
         let interrupts = Interrupts::listen(move || ask.cancel())?;
+        let mut inputs = self
+            .inputs(&store, &cancel)
+            .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
+        let _until_the_end = inputs.private.take();
+        let request = self.request(inputs)?;
         let result = self.call(&request, &store, &cancel);
         self.display.finish();
         match result {
@@ -90,6 +94,30 @@ impl Build<'_> {
             }
             Err(failure) => Err(interrupts.failure().unwrap_or(failure)),
         }
+    }
+
+    fn inputs(&self, store: &Store, cancel: &Cancel) -> Result<Inputs, Failure> {
+        let reach = Reach {
+            store,
+            cancel,
+            proxies: self.here.proxies(),
+        };
+        read(&self.settings.sources, &reach, &|event| {
+            self.display.event(&event);
+        })
+    }
+
+    /// The named contexts; which of them are tars is known only now.
+    fn named_contexts(&self) -> BTreeMap<String, NamedContext> {
+        let looked_at = |context: &NamedContext| match context {
+            NamedContext::Directory(path) if path.is_file() => NamedContext::Archive(path.clone()),
+            other => other.clone(),
+        };
+        let named = &self.settings.sources.named;
+        named
+            .iter()
+            .map(|(name, context)| (name.clone(), looked_at(context)))
+            .collect()
     }
 
     /// Calls the library. What keeps the session from starting is remembered whole, since the library can only pass a text on.
@@ -175,7 +203,7 @@ impl Build<'_> {
             containerfile: inputs.containerfile,
             context: inputs.context,
             ignore: inputs.ignore,
-            named_contexts: self.settings.sources.named.clone(),
+            named_contexts: self.named_contexts(),
             build_args: image.build_args,
             target: image.target,
             platforms: image.platforms,
@@ -207,8 +235,9 @@ impl Build<'_> {
 
     /// The commit's time, in a git work tree; the newest input's elsewhere.
     fn times_of_context(&self) -> Times {
-        let ContextSource::Directory(context) = &self.settings.sources.context else {
-            return Times::Newest;
+        let context = match &self.settings.sources.context {
+            ContextSource::Path(path) if path.is_dir() => path,
+            _ => return Times::Newest,
         };
         match worktree::commit_of(context) {
             Commit::At(seconds) => Times::Commit(seconds),
@@ -366,7 +395,7 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
         }
         BuildError::Session(_) => Failure::new(Kind::Host, error)
             .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
-        BuildError::Image { .. } | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
+        BuildError::Image { .. } | BuildError::Context(_) | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
             Failure::new(Kind::Failed, error)
         }
     }

@@ -1,12 +1,15 @@
 //! Finding and reading the Containerfile, the context and the ignore file. The invariant: files are read here and nowhere else
-//! before the build starts; a name that a message shows is the one that the user wrote.
+//! before the build starts; a name that a message shows is the one that the user wrote; of a context that somebody packed,
+//! nothing is read but through its directory's handle.
 
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use builder::Context;
+use builder::context::{ContextError, IGNORE_FILES, Opened, PrivateContext, file_of, open_remote};
+use builder::{BuildEvent, Context, Reach, RemoteSource};
 use containerfile::Source;
+use rootfs::Root;
 
 use crate::args::build::{ContainerfileSource, ContextSource, Sources};
 use crate::failure::{Failure, Kind};
@@ -18,45 +21,211 @@ pub(super) struct Inputs {
     pub(super) context: Context,
     /// Name and text of the ignore file.
     pub(super) ignore: Option<(String, String)>,
+    /// The files of a context that was unpacked: they go with it.
+    pub(super) private: Option<PrivateContext>,
 }
 
 /// A Containerfile larger than this is a mistake: `-f` on an archive, or a device.
 const LARGEST: u64 = 16 << 20;
 
-/// Reads everything.
-pub(super) fn read(sources: &Sources) -> Result<Inputs, Failure> {
-    let directory = match &sources.context {
-        ContextSource::Directory(path) => Some(path),
-        ContextSource::Empty => None,
+/// Name and content of a text file.
+type Named = (PathBuf, Vec<u8>);
+
+/// The files of a build, before they are read.
+enum Files {
+    None,
+    /// The caller's own directory.
+    Own(PathBuf),
+    /// What somebody packed.
+    Private(PrivateContext, Root),
+    /// A Containerfile came instead.
+    Lone(Named),
+}
+
+/// Reads everything; what is packed or elsewhere is brought into the store first.
+pub(super) fn read(
+    sources: &Sources,
+    reach: &Reach<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Inputs, Failure> {
+    let files = open(&sources.context, reach, events)?;
+    let remote = |source: &RemoteSource| match open_remote(reach, source, events) {
+        Ok(Opened::Text(file)) => Ok((
+            PathBuf::from(source.to_string()),
+            read_some(&source.to_string(), file)?,
+        )),
+        Ok(Opened::Files(_)) => Err(Failure::failed(format!(
+            "read {source}: it is an archive, not a Containerfile"
+        ))),
+        Err(error) => Err(Failure::new(Kind::Failed, error)),
     };
-    if let Some(path) = directory {
-        check_context(path)?;
-    }
-    let (name, bytes) = match (&sources.containerfile, directory) {
+    let (name, bytes) = match (&sources.containerfile, &files) {
+        (ContainerfileSource::Remote(source), _) => remote(source)?,
+        (ContainerfileSource::Stdin, _) => stdin()?,
+        (ContainerfileSource::InContext, Files::Lone(named)) => named.clone(),
+        (ContainerfileSource::InContext, Files::None) => stdin()?,
+        (ContainerfileSource::InContext, Files::Own(context)) => find(context)?,
+        (ContainerfileSource::InContext, Files::Private(_, root)) => packed_default(root)?,
+        (ContainerfileSource::File(path), Files::Private(_, root)) => {
+            let read = packed(root, path)?;
+            let bytes = read.ok_or_else(|| {
+                Failure::failed(format!("find {} in the build context", path.display()))
+            })?;
+            (path.clone(), bytes)
+        }
+        (ContainerfileSource::File(_), Files::Lone((name, _))) => {
+            return Err(Failure::failed(format!(
+                "find the file of -f in {}: it is no archive",
+                name.display()
+            )));
+        }
         (ContainerfileSource::File(path), _) => (path.clone(), read_file(path)?),
-        (ContainerfileSource::InContext, Some(context)) => find(context)?,
-        (ContainerfileSource::Stdin, _) | (ContainerfileSource::InContext, None) => (
-            PathBuf::from("-"),
-            read_some("standard input", io::stdin().lock())?,
-        ),
     };
-    let text = String::from_utf8(bytes).map_err(|error| {
+    let beside = match sources.containerfile {
+        ContainerfileSource::InContext | ContainerfileSource::File(_) => Some(&name),
+        ContainerfileSource::Stdin | ContainerfileSource::Remote(_) => None,
+    };
+    let ignore = match (&sources.ignore_file, &files) {
+        (Some(path), _) => Some((path.display().to_string(), text_of(path, read_file(path)?)?)),
+        (None, Files::Own(context)) => ignore_file(context, beside)?,
+        (None, Files::Private(_, root)) => packed_ignore_file(root, beside)?,
+        (None, Files::None | Files::Lone(_)) => None,
+    };
+    let (context, private) = match files {
+        Files::None | Files::Lone(_) => (Context::Empty, None),
+        Files::Own(path) => (Context::Directory(path), None),
+        Files::Private(private, _) => {
+            (Context::Directory(private.path().to_owned()), Some(private))
+        }
+    };
+    Ok(Inputs {
+        containerfile: source_of(&name, bytes)?,
+        context,
+        ignore,
+        private,
+    })
+}
+
+/// A Containerfile without a build.
+pub(super) fn alone(containerfile: &ContainerfileSource) -> Result<Source, Failure> {
+    let (name, bytes) = match containerfile {
+        ContainerfileSource::File(path) => (path.clone(), read_file(path)?),
+        _ => stdin()?,
+    };
+    source_of(&name, bytes)
+}
+
+fn stdin() -> Result<Named, Failure> {
+    let bytes = read_some("standard input", io::stdin().lock())?;
+    Ok((PathBuf::from("-"), bytes))
+}
+
+fn source_of(name: &Path, bytes: Vec<u8>) -> Result<Source, Failure> {
+    Ok(Source::new(name.to_string_lossy(), text_of(name, bytes)?))
+}
+
+fn text_of(name: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count()
             + 1;
         Failure::failed(format!("read {}: line {line} is not UTF-8", name.display()))
-    })?;
-    let ignore = match directory {
-        Some(context) => ignore_file(context, Some(&name).filter(|name| name.as_os_str() != "-"))?,
-        None => None,
-    };
-    Ok(Inputs {
-        containerfile: Source::new(name.to_string_lossy(), text),
-        context: directory.map_or(Context::Empty, |path| Context::Directory(path.clone())),
-        ignore,
     })
+}
+
+fn open(
+    context: &ContextSource,
+    reach: &Reach<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Files, Failure> {
+    let (name, opened) = match context {
+        ContextSource::Empty => return Ok(Files::None),
+        ContextSource::Path(path) if path.is_file() => {
+            let name = path.display().to_string();
+            let file =
+                fs::File::open(path).map_err(|error| failed(&format!("read {name}"), error))?;
+            (name.clone(), builder::context::open(reach, &name, file))
+        }
+        ContextSource::Path(path) => {
+            check_context(path)?;
+            return Ok(Files::Own(path.clone()));
+        }
+        ContextSource::Stdin => ("-".to_owned(), packed_stdin(reach)?),
+        ContextSource::Remote(source) => (source.to_string(), open_remote(reach, source, events)),
+    };
+    match opened.map_err(|error| Failure::new(Kind::Failed, error))? {
+        Opened::Files(private) => {
+            let root =
+                Root::open(private.path()).map_err(|error| Failure::new(Kind::Failed, error))?;
+            Ok(Files::Private(private, root))
+        }
+        Opened::Text(_) if matches!(context, ContextSource::Path(_)) => Err(Failure::failed(
+            format!("read the build context {name}: it is neither a directory nor an archive"),
+        )
+        .hint(format!("name a Containerfile with -f {name}"))),
+        Opened::Text(file) => Ok(Files::Lone(((&name).into(), read_some(&name, file)?))),
+    }
+}
+
+/// Standard input into a file of the store that has no name, since an archive is read twice.
+fn packed_stdin(reach: &Reach<'_>) -> Result<Result<Opened, ContextError>, Failure> {
+    let stored = || -> Result<fs::File, anyhow::Error> {
+        let mut blob = reach.store.blob_writer()?;
+        io::copy(&mut io::stdin().lock(), &mut blob)?;
+        Ok(blob.into_unnamed()?.0)
+    };
+    let file = stored().map_err(|error| {
+        Failure::new(
+            Kind::Failed,
+            error.context("read the build context from standard input"),
+        )
+    })?;
+    Ok(builder::context::open(reach, "-", file))
+}
+
+/// A file of a packed context, links followed inside it (S32, S35).
+fn packed(root: &Root, name: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let shown = name.to_string_lossy();
+    match file_of(root, &shown).map_err(|error| Failure::new(Kind::Failed, error))? {
+        Some(file) => read_some(&shown, file).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn packed_default(root: &Root) -> Result<Named, Failure> {
+    for name in CONTAINERFILES {
+        if let Some(bytes) = packed(root, Path::new(name))? {
+            return Ok((name.into(), bytes));
+        }
+    }
+    Err(
+        Failure::failed("find a Containerfile or a Dockerfile in the build context")
+            .hint("name one with -f FILE"),
+    )
+}
+
+fn packed_ignore_file(
+    root: &Root,
+    containerfile: Option<&PathBuf>,
+) -> Result<Option<(String, String)>, Failure> {
+    let beside = containerfile
+        .into_iter()
+        .flat_map(|path| IGNORE_FILES.map(|suffix| beside(path, suffix)));
+    for name in beside.chain(IGNORE_FILES.map(PathBuf::from)) {
+        if let Some(bytes) = packed(root, &name)? {
+            let shown = name.to_string_lossy().into_owned();
+            return Ok(Some((shown, text_of(&name, bytes)?)));
+        }
+    }
+    Ok(None)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// A directory that can be listed; a mistyped command ends up here too.
@@ -102,9 +271,12 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// The names of a Containerfile, the one that wins first.
+const CONTAINERFILES: [&str; 2] = ["Containerfile", "Dockerfile"];
+
 /// `Containerfile`, then `Dockerfile`.
 fn find(context: &Path) -> Result<(PathBuf, Vec<u8>), Failure> {
-    for name in ["Containerfile", "Dockerfile"] {
+    for name in CONTAINERFILES {
         let path = if context == Path::new(".") {
             name.into()
         } else {
@@ -156,15 +328,10 @@ fn ignore_file(
     context: &Path,
     containerfile: Option<&PathBuf>,
 ) -> Result<Option<(String, String)>, Failure> {
-    const NAMES: [&str; 2] = [".containerignore", ".dockerignore"];
-    let beside = containerfile.into_iter().flat_map(|path| {
-        NAMES.map(|suffix| {
-            let mut name = path.clone().into_os_string();
-            name.push(suffix);
-            (PathBuf::from(&name), PathBuf::from(name))
-        })
-    });
-    let inside = NAMES.map(|name| (context.join(name), PathBuf::from(name)));
+    let beside = containerfile
+        .into_iter()
+        .flat_map(|path| IGNORE_FILES.map(|suffix| (beside(path, suffix), beside(path, suffix))));
+    let inside = IGNORE_FILES.map(|name| (context.join(name), PathBuf::from(name)));
     for (path, shown) in beside.chain(inside) {
         if let Some(text) = read_ignore(&path, context)? {
             return Ok(Some((shown.to_string_lossy().into_owned(), text)));
@@ -231,11 +398,24 @@ mod tests {
         directory
     }
 
+    /// Reads with a store of its own.
+    fn read(sources: &Sources) -> Result<Inputs, Failure> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = image::Store::open(directory.path().join("store")).unwrap();
+        let reach = Reach {
+            store: &store,
+            cancel: &builder::Cancel::default(),
+            proxies: Vec::new(),
+        };
+        super::read(sources, &reach, &|_| {})
+    }
+
     fn sources(context: &Path, file: Option<PathBuf>) -> Sources {
         Sources {
             containerfile: file.map_or(ContainerfileSource::InContext, ContainerfileSource::File),
-            context: ContextSource::Directory(context.into()),
+            context: ContextSource::Path(context.into()),
             named: BTreeMap::new(),
+            ignore_file: None,
         }
     }
 

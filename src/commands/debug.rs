@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use containerfile::EscapeChar;
 use containerfile::expand::{Mode, expand};
 
-use super::containerfile::read;
-use crate::args::build::{ContainerfileSource, ContextSource, Sources};
+use super::containerfile::alone;
+use crate::args::build::ContainerfileSource;
 use crate::args::debug::{Debug, DebugArgs};
 use crate::failure::{Failure, Kind};
 use crate::{show, stdout};
@@ -20,13 +20,7 @@ pub(super) fn debug(args: DebugArgs) -> Result<(), Failure> {
             } else {
                 ContainerfileSource::File(file)
             };
-            let named = BTreeMap::new();
-            let source = read(&Sources {
-                containerfile,
-                context: ContextSource::Empty,
-                named,
-            })?
-            .containerfile;
+            let source = alone(&containerfile)?;
             let parsed = containerfile::parse(&source);
             stdout::print(&if sexpr {
                 containerfile::dump::s_expressions(&source)

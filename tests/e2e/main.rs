@@ -14,6 +14,7 @@ mod build_add;
 mod build_add_url;
 mod build_cache;
 mod build_config;
+mod build_context;
 mod build_copy;
 mod build_degrees;
 mod build_json;

@@ -17,6 +17,7 @@ use super::lookup::{Done, Place};
 use super::mounted::Lowest;
 use super::{StageState, Workshop, needs_trees};
 use crate::cache::StepLayer;
+use crate::context::{IGNORE_FILES, file_of};
 use crate::event::BuildEvent;
 use crate::graph::StageId;
 use crate::job::StepFailure;
@@ -136,8 +137,7 @@ impl Workshop<'_> {
                         "find the build context {name}"
                     )))
                 })?;
-                let text =
-                    std::fs::read_to_string(directory.join(".dockerignore")).unwrap_or_default();
+                let text = own_ignore_file(directory)?;
                 directory_origin(
                     directory,
                     Patterns::of_text(&text).map_err(|error| fail(&error))?,
@@ -343,6 +343,17 @@ impl Workshop<'_> {
             });
         }
     }
+}
+
+/// S35: through the handle, since a link in it may lead anywhere.
+fn own_ignore_file(directory: &Path) -> Result<String, StepFailure> {
+    let root = Root::open(directory).map_err(|error| fail(&error))?;
+    for name in IGNORE_FILES {
+        if let Some(file) = file_of(&root, name).map_err(|error| fail(&error))? {
+            return std::io::read_to_string(file).map_err(|error| fail(&error));
+        }
+    }
+    Ok(String::new())
 }
 
 fn directory_origin(directory: &Path, ignore: Patterns) -> Result<Origin, StepFailure> {

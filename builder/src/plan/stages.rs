@@ -386,7 +386,9 @@ impl<'a> Stages<'a> {
 
     fn named(&self, key: &str, context: &NamedContext, platform: Platform, span: Span) -> Meaning {
         let source = match context {
-            NamedContext::Directory(_) => return Meaning::Directory(key.to_owned()),
+            NamedContext::Directory(_) | NamedContext::Archive(_) | NamedContext::Remote(_) => {
+                return Meaning::Directory(key.to_owned());
+            }
             NamedContext::OciLayout { directory, version } => ImageSource::OciLayout {
                 directory: directory.clone(),
                 version: version.clone(),

@@ -8,7 +8,7 @@ use image::fetch::{Fetch, FetchEvent, FetchOptions, HttpUrl, fetch};
 
 use super::{Pinned, RemoteSource};
 use crate::event::{BuildEvent, Direction};
-use crate::host::Host;
+use crate::host::Reach;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -17,24 +17,24 @@ const UNNAMED: &str = "__unnamed__";
 
 /// Fetches a source, as far as it is not known.
 pub(crate) fn pin(
-    host: &Host<'_>,
+    reach: &Reach<'_>,
     source: &RemoteSource,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Pinned, Failure> {
-    let _stops = host.stop_when_cancelled();
+    let _stops = reach.stop_when_cancelled();
     match source {
-        RemoteSource::Url { url, checksum } => file(host, url, checksum.as_ref(), events),
+        RemoteSource::Url { url, checksum } => file(reach, url, checksum.as_ref(), events),
     }
 }
 
 fn file(
-    host: &Host<'_>,
+    reach: &Reach<'_>,
     url: &HttpUrl,
     checksum: Option<&Digest>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Pinned, Failure> {
     let options = FetchOptions {
-        proxies: host.proxy_env.clone(),
+        proxies: reach.proxies.clone(),
         ..FetchOptions::default()
     };
     let told = Mutex::new(Instant::now());
@@ -44,7 +44,7 @@ fn file(
         options: &options,
         progress: &|event| tell(url, &told, event, events),
     };
-    let fetched = fetch(&wanted, host.store)?;
+    let fetched = fetch(&wanted, reach.store)?;
     Ok(Pinned::File {
         digest: fetched.digest,
         name: url.file_name().unwrap_or_else(|| UNNAMED.to_owned()),

@@ -465,7 +465,11 @@ impl<'t> Planner<'_, 't> {
             mode,
             uid,
             gid,
-            mtime: (self.request.date)(meta.mtime),
+            mtime: if self.at == 0 {
+                (self.request.date)(meta.mtime)
+            } else {
+                meta.mtime
+            },
             xattrs,
         })
     }

@@ -1,10 +1,10 @@
-//! `--build-context`. The invariant: what a source is, is decided by its prefix alone; a path is never tried.
+//! `--build-context`. The invariant: what a source is, is decided by its prefix alone; a path is looked at only when it is used.
 
-use builder::NamedContext;
+use builder::{NamedContext, RemoteSource};
 
 use crate::failure::Failure;
 
-/// `NAME=PATH`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
+/// `NAME=PATH`, `NAME=https://…`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
 pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {
     let wrong = |why: &str| Failure::usage(format!("--build-context {text}: {why}"));
     let (name, source) = text
@@ -25,9 +25,13 @@ pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), Failur
             directory: directory.into(),
             version,
         }
+    } else if let Some(remote) =
+        RemoteSource::parse(source).map_err(|error| wrong(&format!("cannot {error}")))?
+    {
+        NamedContext::Remote(remote)
     } else if let Some((scheme, _)) = source.split_once("://") {
         return Err(wrong(&format!(
-            "{scheme}:// is not supported; there are directories, oci-layout: and docker-image://"
+            "{scheme}:// is not supported; there are directories, tars, http://, https://, oci-layout: and docker-image://"
         )));
     } else {
         NamedContext::Directory(source.into())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use builder::{NamedContext, Output, PullPolicy, Shape, UserPolicy};
+use builder::{NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy};
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
@@ -16,8 +16,10 @@ use crate::show::Progress;
 pub(crate) enum ContainerfileSource {
     /// `Containerfile` or `Dockerfile` in the context.
     InContext,
-    /// This file.
+    /// This file; in a context that is no directory, the file of that name in it.
     File(PathBuf),
+    /// The file at this URL.
+    Remote(RemoteSource),
     /// Standard input.
     Stdin,
 }
@@ -25,8 +27,12 @@ pub(crate) enum ContainerfileSource {
 /// Where the files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ContextSource {
-    /// This directory.
-    Directory(PathBuf),
+    /// This directory, or the tar of this name.
+    Path(PathBuf),
+    /// A tar on standard input, or a Containerfile there and no files.
+    Stdin,
+    /// A tar elsewhere, or a Containerfile there and no files.
+    Remote(RemoteSource),
     /// There are none.
     Empty,
 }
@@ -59,6 +65,8 @@ pub(crate) struct Sources {
     pub context: ContextSource,
     /// `--build-context`.
     pub named: BTreeMap<String, NamedContext>,
+    /// `--ignorefile`.
+    pub ignore_file: Option<PathBuf>,
 }
 
 /// What is built.
