@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a Rust toolchain to a running container, on Debian or Ubuntu, as root or as an ordinary user with sudo:
 # installs what is missing, builds rbuild, makes a Debian base image, and builds and runs examples/hello-static rootless.
+# RBUILD_BIN names an rbuild that is there already.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tests/lib/host.sh
@@ -23,12 +24,17 @@ else
     as_builder() { env "$@"; }
 fi
 
-say "building rbuild"
-cargo build --release --locked --bin rbuild
+if [ -n "${RBUILD_BIN:-}" ]; then
+    built=$RBUILD_BIN
+else
+    say "building rbuild"
+    cargo build --release --locked --bin rbuild
+    built=${CARGO_TARGET_DIR:-$repo/target}/$(host_triple)/release/rbuild
+fi
 work=$(as_builder mktemp -d "$builder_home/rbuild-quickstart.XXXXXX")
 trap 'as_root rm -rf "$work"' EXIT
 rbuild=$work/rbuild
-as_root install -m 0755 "${CARGO_TARGET_DIR:-$repo/target}/$(host_triple)/release/rbuild" "$rbuild"
+as_root install -m 0755 "$built" "$rbuild"
 
 say "a Debian base image from Debian's own packages"
 debian=$("$repo/tests/lib/base-image.sh" debian-gcc)

@@ -82,4 +82,15 @@ run_degree subids "$TEST_USER" "unit e2e" "$@"
 run_degree nosub "$NOSUB_USER" "e2e" "$@"
 run_degree root root "unit root e2e" "$@"
 
+# The README as an ordinary user with sudo, unless only some tests were asked for.
+if [ $# = 0 ]; then
+    log=$stage/logs/sudo.quickstart status=0
+    tests/quickstart.sh "$stage/bin/rbuild" "$(tests/lib/base-image.sh debian-gcc)" >"$log" 2>&1 || status=$?
+    [ "$status" = 0 ] && outcome=ok || outcome=FAILED
+    printf 'test the_readme_as_an_ordinary_user ... %s\ntest result: %s. %d passed; %d failed; 0 ignored\n' \
+        "$outcome" "$outcome" $((status == 0)) $((status != 0)) | tee -a "$log"
+    printf 'sudo\tquickstart\t%s\n' "$status" >>"$stage/results.tsv"
+    [ "$status" = 0 ] || cat "$log"
+fi
+
 python3 tests/lib/tally.py "$stage" tests/known-limits.txt

@@ -30,7 +30,8 @@ fn layer(data: &[u8]) -> Option<Vec<Record>> {
         let path = &record.entry.path;
         assert!(!path.as_bytes().starts_with(b"/") && path.components().all(|name| name != b".."));
         for extent in record.extents() {
-            assert!(extent.at.checked_add(extent.len) <= Some(record.entry.size()));
+            let end = extent.at.checked_add(extent.len);
+            assert!(end.is_some_and(|end| end <= record.entry.size()));
             assert!(extent.stored_at.checked_add(extent.len).is_some());
         }
         records.push(record);

@@ -265,6 +265,17 @@ fn s13_malformed_whiteouts_are_refused() {
 }
 
 #[test]
+fn s13_content_of_a_whiteout_belongs_to_nothing() {
+    let tar = Tar::new().file(".wh.x", b"content").file("y", b"").end();
+    let mut reader = LayerReader::new(&tar[..], Dialect::Layer, Limits::default());
+    let whiteout = reader.next().expect("read").expect("an entry");
+    assert_eq!(whiteout.entry.kind, rootfs::Kind::Whiteout);
+    assert_eq!(whiteout.extents(), []);
+    let file = reader.next().expect("read").expect("an entry");
+    assert_eq!(file.entry.path.as_bytes(), b"y");
+}
+
+#[test]
 fn s13_a_whiteout_through_a_link_deletes_inside_only() {
     let fixture = Fixture::new();
     let tar = Tar::new()

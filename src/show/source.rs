@@ -56,9 +56,14 @@ fn snippet(source: &Source, span: Span) -> Option<Snippet<'_, annotate_snippets:
     let end = text
         .get(span.start..span.end)
         .map(|part| span.start + part.trim_end().len())?;
-    let annotation = AnnotationKind::Primary.span(span.start..end.max(span.start));
+    let lines = source.line_range(Span::new(span.start, end));
+    // The renderer goes through all that it is given, for each finding anew.
+    let first = source.line_span(*lines.start()).start;
+    let last = source.line_span(*lines.end()).end.max(span.start);
+    let annotation = AnnotationKind::Primary.span(span.start - first..end.max(span.start) - first);
     Some(
-        Snippet::source(text)
+        Snippet::source(text.get(first..last)?)
+            .line_start(*lines.start())
             .path(source.name())
             .annotation(annotation),
     )

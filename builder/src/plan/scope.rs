@@ -1,7 +1,7 @@
 //! The variables that words and programs see. Invariant: a name occurs once, at the place of its first definition, with the value
 //! of its last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use containerfile::expand::Expansion;
 use containerfile::{Containerfile, Diagnostic, EscapeChar, InstructionKind, Span, Word};
@@ -28,25 +28,28 @@ const OBEYED: [&str; 3] = [
 
 /// Named values in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Variables(Vec<(String, String)>);
+pub(super) struct Variables {
+    pairs: Vec<(String, String)>,
+    places: HashMap<String, usize>,
+}
 
 impl Variables {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        let place = *self.places.get(name)?;
+        Some(&self.pairs[place].1)
     }
 
     pub(super) fn set(&mut self, name: &str, value: String) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name.to_owned(), value)),
+        if let Some(&place) = self.places.get(name) {
+            self.pairs[place].1 = value;
+        } else {
+            self.places.insert(name.to_owned(), self.pairs.len());
+            self.pairs.push((name.to_owned(), value));
         }
     }
 
     pub(super) fn pairs(&self) -> &[(String, String)] {
-        &self.0
+        &self.pairs
     }
 }
 

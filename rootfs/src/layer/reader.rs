@@ -295,10 +295,12 @@ impl<R: Read> LayerReader<R> {
         if self.dialect == Dialect::Layer {
             whiteout(&mut entry, start)?;
         }
-        Ok(Record {
-            entry,
-            stored: place,
-        })
+        // Whatever stands below the name of a deletion is skipped.
+        let stored = match entry.kind {
+            Kind::File { .. } => place,
+            _ => Stored::Nothing,
+        };
+        Ok(Record { entry, stored })
     }
 
     fn metadata(
