@@ -213,12 +213,17 @@ impl Surroundings {
         dirs.filter(|dir| dir.is_absolute()).collect()
     }
 
-    /// The first program of that name in PATH, and in the directories of the administrator's programs, which ordinary
-    /// users' PATH often lacks.
+    /// The first program of that name in PATH, and in the system's directories: ordinary users' PATH often lacks those of the
+    /// administrator's programs.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
-        let admin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-        let mut dirs = self.path_dirs().into_iter().chain(admin);
+        let mut dirs = self.program_dirs().into_iter();
         dirs.find_map(|dir| Some(dir.join(name)).filter(|path| path.is_file()))
+    }
+
+    /// Where [`Surroundings::program`] looks.
+    pub(crate) fn program_dirs(&self) -> Vec<PathBuf> {
+        let system = ["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+        self.path_dirs().into_iter().chain(system).collect()
     }
 
     /// The host, as the checks of `doctor` see it.

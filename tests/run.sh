@@ -9,7 +9,8 @@
 #   tests/run.sh [FILTER...]   FILTER goes to the test programs, e.g. the name of a test
 #
 # What the test programs are told:
-#   RBUILD_TEST_USER=subids|nosub|root   RBUILD_BIN=the program under test   RBUILD_TEST_BASES=directory of OCI layouts
+#   RBUILD_TEST_USER=subids|nosub|root   RBUILD_BIN=the program under test   RBUILD_TEST_BASES=directory of OCI layouts, and of
+#   emulators of other processors
 #   RBUILD_TEST_REGISTRY=Debian's docker-registry, for tests of pull
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
@@ -25,7 +26,7 @@ stage=$(mktemp -d /tmp/rbuild-tests.XXXXXX)
 trap 'as_root rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 mkdir "$stage/bases" "$stage/logs"
-for base in busybox debian debian-gcc; do
+for base in busybox busybox-arm64 debian debian-gcc; do
     layout=$(tests/lib/base-image.sh "$base")
     # root's cache can be read by everybody; an ordinary user's is copied out of the home directory.
     case $layout in
@@ -33,6 +34,8 @@ for base in busybox debian debian-gcc; do
         *) ln -s "$layout" "$stage/bases/$base" ;;
     esac
 done
+mkdir "$stage/bases/emulators"
+install -m 0755 "$(unpacked_program qemu-user-static usr/bin/qemu-aarch64-static "$(bases_cache)")" "$stage/bases/emulators"
 registry=$(unpacked_program docker-registry usr/bin/docker-registry "$stage")
 
 say "compiling the tests"

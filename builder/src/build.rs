@@ -15,6 +15,7 @@ use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{Workshop, needs_session, needs_trees, run_all, view_of};
 use crate::export::{Exported, Outlet};
+use crate::foreign;
 use crate::graph::{BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
@@ -249,6 +250,7 @@ fn job_of(
             Network::Host => JobNetwork::Host,
             Network::Pasta(program) => JobNetwork::Pasta(program.clone()),
         },
+        emulators: Vec::new(),
         no_new_privileges: request.no_new_privileges,
         access: access_of(request, plan),
         ambient_env,
@@ -296,8 +298,9 @@ fn fresh_stages(request: &BuildRequest, plan: &BuildPlan) -> BTreeSet<StageId> {
     let filtered = |stage: &&PlannedStage| {
         let number = stage.id.0.to_string();
         let mut wanted = request.no_cache_stages.iter();
-        request.no_cache
-            || wanted.any(|name| name.eq_ignore_ascii_case(&stage.name) || *name == number)
+        // Of several platforms the name begins with the platform.
+        let own = stage.name.rsplit(' ').next().unwrap_or_default();
+        request.no_cache || wanted.any(|name| name.eq_ignore_ascii_case(own) || *name == number)
     };
     plan.stages
         .iter()
@@ -335,6 +338,7 @@ fn execute(
     if let Some(executed) = here(&job, &|workshop| workshop.all_cached())? {
         return Ok(executed);
     }
+    job.emulators = foreign::emulators(&job, &host.program_dirs)?;
     let plan = session.map_err(BuildError::Session)?;
     Ok(run_remotely(&job, host.store, &plan, host.cancel, events)?)
 }

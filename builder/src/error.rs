@@ -29,6 +29,9 @@ pub enum BuildError {
     /// A step failed.
     #[error("build stage {}", .0.stage)]
     Step(StepFailure),
+    /// A step is for a platform whose programs this machine cannot execute; nothing was built.
+    #[error("run a step of another platform")]
+    Emulator(Box<Diagnostic>),
     /// RUN is needed and the host cannot give it a session.
     #[error("start a session for RUN")]
     Session(#[source] Box<dyn std::error::Error + Send + Sync>),

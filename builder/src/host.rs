@@ -1,6 +1,8 @@
 //! What a build may use of the machine, handed in by the command line. The invariant: the library finds nothing of this by
 //! itself; no environment, home directory or clock is read.
 
+use std::path::PathBuf;
+
 use image::{Credentials, Reference, RegistryOptions, Store};
 use sandbox::SessionPlan;
 
@@ -42,6 +44,8 @@ pub struct Host<'h> {
     pub credentials: &'h FindCredentials<'h>,
     /// How registries are talked to.
     pub registries: &'h RegistryOptions,
+    /// Directories of programs, in which emulators of foreign processors are looked for.
+    pub program_dirs: Vec<PathBuf>,
     /// Ends the build.
     pub cancel: &'h Cancel,
     /// The caller's proxy settings, visible to RUN without being part of a step.

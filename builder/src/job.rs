@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use image::DiffId;
+use sandbox::Emulator;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
@@ -32,6 +33,8 @@ pub(crate) struct Job {
     /// Whether the session has one id, so that RUN loses owners.
     pub(crate) single_id: bool,
     pub(crate) network: JobNetwork,
+    /// What executes the programs of foreign platforms.
+    pub(crate) emulators: Vec<Emulator>,
     pub(crate) no_new_privileges: bool,
     /// What RUN gets access to: of the secrets only those that a step names.
     pub(crate) access: RunAccess,

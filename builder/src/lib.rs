@@ -10,6 +10,7 @@ mod error;
 pub mod event;
 mod execute;
 mod export;
+mod foreign;
 pub mod graph;
 mod host;
 mod job;

@@ -10,13 +10,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use image::Store;
 use rootfs::Ownership;
 use rootfs::trees::{Trees, WorkArea};
-use sandbox::{IdMap, Session, SessionContext, SessionPlan};
+use sandbox::{Emulators, IdMap, Session, SessionContext, SessionPlan};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, StepLayer};
 use crate::cancel::Cancel;
 use crate::event::BuildEvent;
 use crate::execute::{SessionTools, Workshop, run_all};
+use crate::foreign::unregistered;
 use crate::job::{Executed, Job, StepFailure};
 
 /// The name of the entry for [`sandbox::divert`].
@@ -187,6 +188,8 @@ fn execute(
     };
     let stop = store.stop().clone();
     let _stops = cancel.watch(move || stop.ask());
+    // They execute the steps' programs for as long as this lives.
+    let _emulators = Emulators::register(&job.emulators).map_err(|error| unregistered(&error))?;
     let work = WorkArea::create(store).map_err(|error| StepFailure::of_build(&error))?;
     let session = SessionTools {
         trees: Trees::of(store, ownership),

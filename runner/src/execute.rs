@@ -13,9 +13,9 @@ use rootfs::accounts::{Account, AccountError, Accounts};
 use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea};
 use rootfs::{DirTree, Ownership, Root, RootError};
 use sandbox::{
-    Confinement, Handle, IdleStep, MountSource, MountSpec, NetworkError, NetworkSpec, Overlay,
-    ProcessSpec, SandboxSpec, SessionContext, SetupFailure, SharedNetwork, StepControl, StepError,
-    Upper,
+    Confinement, EmulatorError, Emulators, Handle, IdleStep, MountSource, MountSpec, NetworkError,
+    NetworkSpec, Overlay, ProcessSpec, SandboxSpec, SessionContext, SetupFailure, SharedNetwork,
+    StepControl, StepError, Upper,
 };
 use thiserror::Error;
 
@@ -55,6 +55,8 @@ pub(crate) enum ExecuteError {
     Stdio(#[source] io::Error),
     #[error(transparent)]
     Network(#[from] NetworkError),
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
     #[error(transparent)]
     Step(#[from] StepError),
     #[error("start a thread")]
@@ -99,6 +101,8 @@ fn contain(
     if !job.start {
         return Prepared::new(context, job).map(|_| 0);
     }
+    // It executes the program for as long as this lives.
+    let _emulator = Emulators::register(job.emulator.as_slice())?;
     // Its process starts on another core while this one mounts the image.
     let idle = IdleStep::spawn(&context.executable)?;
     let prepared = Prepared::new(context, job)?;

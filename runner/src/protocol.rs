@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use image::{ContainerConfig, DiffId, Digest};
+use sandbox::Emulator;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub(crate) struct RunJob {
     pub(crate) diff_ids: Vec<DiffId>,
     /// What a container of it starts with.
     pub(crate) config: ContainerConfig,
+    /// What executes the image's programs, where this machine does not by itself.
+    pub(crate) emulator: Option<Emulator>,
     /// What is asked for.
     pub(crate) request: RunRequest,
     /// Whether the program starts; else everything is only made ready for a later start.

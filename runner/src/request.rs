@@ -17,6 +17,8 @@ pub struct RunRequest {
     pub image: String,
     /// Which image of an index; this machine's by default.
     pub platform: Option<Platform>,
+    /// Directories of programs, in which an emulator of a foreign processor is looked for.
+    pub program_dirs: Vec<PathBuf>,
     /// What runs.
     pub program: Program,
     /// What is mounted beside the image.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use image::{Image, Platform, Store, StoreError};
-use sandbox::{Errno, Session, SessionError, SessionPlan};
+use sandbox::{Emulator, EmulatorError, Errno, Session, SessionError, SessionPlan};
 use thiserror::Error;
 
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
@@ -73,6 +73,8 @@ pub enum RunError {
         platform: String,
         /// This machine's.
         machine: String,
+        /// Why it cannot.
+        source: EmulatorError,
     },
     /// The container could not be made.
     #[error("make the container")]
@@ -147,6 +149,11 @@ fn in_session(
         digest: *image.digest(),
         diff_ids: image.config().rootfs.diff_ids.clone(),
         config: image.config().config.clone(),
+        emulator: if start {
+            emulator_for(&image, request)?
+        } else {
+            None
+        },
         request: request.clone(),
         start,
     };
@@ -161,10 +168,10 @@ fn in_session(
     result
 }
 
-/// The image of the request, if this machine can run it.
+/// The image of the request.
 fn image_of(request: &RunRequest, store: &Store) -> Result<Image, RunError> {
-    let machine = Platform::host();
-    let wanted = request.platform.as_ref().unwrap_or(&machine);
+    let host = Platform::host();
+    let wanted = request.platform.as_ref().unwrap_or(&host);
     let image = store.image_for(&store.resolve(&request.image)?, wanted)?;
     let platform = image.config().platform();
     if request.platform.is_some() && wanted.fit(&platform).is_none() {
@@ -173,13 +180,22 @@ fn image_of(request: &RunRequest, store: &Store) -> Result<Image, RunError> {
             wanted: wanted.to_string(),
         });
     }
-    if !platform.is_native_to(&machine) {
-        return Err(RunError::ForeignPlatform {
+    Ok(image)
+}
+
+/// What executes the image's programs, where the machine does not by itself.
+fn emulator_for(image: &Image, request: &RunRequest) -> Result<Option<Emulator>, RunError> {
+    let (platform, machine) = (image.config().platform(), Platform::host());
+    if platform.is_native_to(&machine) {
+        return Ok(None);
+    }
+    Emulator::find(&platform.architecture, &request.program_dirs)
+        .map(Some)
+        .map_err(|source| RunError::ForeignPlatform {
             platform: platform.to_string(),
             machine: machine.to_string(),
-        });
-    }
-    Ok(image)
+            source,
+        })
 }
 
 fn follow(socket: &UnixStream, job: RunJob, events: &dyn Fn(RunEvent)) -> Result<i32, RunError> {

@@ -1,10 +1,11 @@
-//! rbuild's own program file, as children execute it. The invariant: whoever reaches it through /proc/PID/exe of a child
-//! reaches a read-only mount, so that not even its owner can overwrite the file on the host from inside a container
-//! (CVE-2019-5736).
+//! Program files of the host, as children execute them: rbuild's own and emulators. The invariant: whoever reaches one through
+//! /proc/PID/exe of a child reaches a read-only mount, so that not even its owner can overwrite the file on the host from inside
+//! a container (CVE-2019-5736).
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use rustix::fs::{CWD, MemfdFlags, SealFlags};
@@ -21,7 +22,7 @@ impl OwnExecutable {
     /// Opens the running program through a detached read-only mount of its own, or where the kernel or the mount's owner
     /// does not allow one, as a sealed copy in memory.
     pub(crate) fn open() -> Result<Self, SetupFailure> {
-        Self::read_only_mount().or_else(|_| Self::sealed_copy())
+        Self::read_only_mount().or_else(|_| sealed_copy(Path::new("/proc/self/exe")).map(Self))
     }
 
     fn read_only_mount() -> Result<Self, SetupFailure> {
@@ -29,45 +30,53 @@ impl OwnExecutable {
         // the path leads to the same file in this one.
         let link = "/proc/self/exe";
         let path = std::fs::read_link(link).during(|| format!("read {link}"))?;
-        let tree = rustix::mount::open_tree(
-            CWD,
-            &path,
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )
-        .during(|| format!("clone the mount of {}", path.display()))?;
+        let tree = read_only_mount(&path)?;
         if file_id(&tree)? != file_id(&File::open(link).during(|| format!("open {link}"))?)? {
             let operation = format!("find rbuild's program at {}", path.display());
             return Err(SetupFailure::new(operation, Errno::ESTALE));
         }
-        sys::mount_setattr(&tree, false, libc::MOUNT_ATTR_RDONLY)
-            .during(|| format!("make the mount of {} read-only", path.display()))?;
         Ok(Self(tree))
-    }
-
-    fn sealed_copy() -> Result<Self, SetupFailure> {
-        let copy = || -> io::Result<OwnedFd> {
-            let memfd = rustix::fs::memfd_create(
-                "rbuild",
-                MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC,
-            )?;
-            let mut to = File::from(memfd);
-            io::copy(&mut File::open("/proc/self/exe")?, &mut to)?;
-            rustix::fs::fcntl_add_seals(
-                &to,
-                SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-            )?;
-            // A file that is open for writing cannot be executed (ETXTBSY): the handle is opened again.
-            Ok(File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))?.into())
-        };
-        copy()
-            .map(Self)
-            .during(|| "make a sealed copy of /proc/self/exe".into())
     }
 
     /// A path that execve(2) in this process or a child that shares its descriptors takes.
     pub(crate) fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
     }
+}
+
+/// A handle to a program of the host that can be executed but never written through.
+pub(crate) fn protected(path: &Path) -> Result<OwnedFd, SetupFailure> {
+    read_only_mount(path).or_else(|_| sealed_copy(path))
+}
+
+fn read_only_mount(path: &Path) -> Result<OwnedFd, SetupFailure> {
+    let tree = rustix::mount::open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
+    .during(|| format!("clone the mount of {}", path.display()))?;
+    sys::mount_setattr(&tree, false, libc::MOUNT_ATTR_RDONLY)
+        .during(|| format!("make the mount of {} read-only", path.display()))?;
+    Ok(tree)
+}
+
+fn sealed_copy(path: &Path) -> Result<OwnedFd, SetupFailure> {
+    let copy = || -> io::Result<OwnedFd> {
+        let memfd = rustix::fs::memfd_create(
+            "rbuild",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC,
+        )?;
+        let mut to = File::from(memfd);
+        io::copy(&mut File::open(path)?, &mut to)?;
+        rustix::fs::fcntl_add_seals(
+            &to,
+            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+        )?;
+        // A file that is open for writing cannot be executed (ETXTBSY): the handle is opened again.
+        Ok(File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))?.into())
+    };
+    copy().during(|| format!("make a sealed copy of {}", path.display()))
 }
 
 fn file_id(file: impl AsFd) -> Result<(u64, u64), SetupFailure> {

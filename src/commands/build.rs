@@ -140,6 +140,7 @@ impl Build<'_> {
             credentials: &|name| credentials::find(&self.settings.registry.auth, name),
             registries: &self.settings.registry.options(),
             cancel,
+            program_dirs: self.here.program_dirs(),
             proxy_env: self.here.proxies(),
         };
         let events = |event: BuildEvent| self.display.event(&event);
@@ -389,6 +390,8 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
         BuildError::Policy(diagnostic) => found(&[*diagnostic]).hint(
             "--user-policy rewrite turns names into numbers, warn and off let the image be as it is",
         ),
+        BuildError::Emulator(diagnostic) => Failure::silent(Kind::Host.code())
+            .excerpt(show::diagnostics(source, &[*diagnostic], colour)),
         BuildError::Step(failure) => step_failed(&failure, source, colour),
         BuildError::Image { registry: true, .. } | BuildError::Push { .. } => {
             Failure::new(Kind::Registry, error)

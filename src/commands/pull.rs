@@ -35,6 +35,7 @@ pub(super) fn pull(
         credentials: &|name| credentials::find(&settings.registry.auth, name),
         registries: &settings.registry.options(),
         cancel: &cancel,
+        program_dirs: Vec::new(),
         proxy_env: Vec::new(),
     };
     let pulled = builder::pull(&host, &settings.name, &settings.platform, &|event| {

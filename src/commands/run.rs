@@ -29,6 +29,7 @@ pub(super) fn run(
 fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
     let store = Store::open(place)?;
     let mut request = settings.request;
+    request.program_dirs = here.program_dirs();
     let volumes = std::mem::take(&mut request.mounts.volumes);
     request.mounts.volumes = volumes
         .into_iter()
@@ -78,6 +79,12 @@ fn explain(error: RunError) -> Failure {
     match error {
         RunError::Store(error) => Failure::from(error),
         RunError::Session(error) => host::session_failure(error),
+        RunError::ForeignPlatform { ref source, .. } => {
+            let remedy = source.remedy();
+            remedy
+                .into_iter()
+                .fold(Failure::new(Kind::Code(code), error), Failure::hint)
+        }
         other => Failure::new(Kind::Code(code), other),
     }
 }

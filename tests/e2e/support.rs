@@ -104,6 +104,13 @@ pub(crate) fn base(name: &str) -> Option<PathBuf> {
     layout.join("index.json").exists().then_some(layout)
 }
 
+/// The layout of a base for another processor, and the directory of the emulators that execute it.
+pub(crate) fn foreign_bases() -> Option<(PathBuf, PathBuf)> {
+    let emulators = PathBuf::from(std::env::var_os("RBUILD_TEST_BASES")?).join("emulators");
+    let there = emulators.join("qemu-aarch64-static").is_file();
+    there.then_some((base("busybox-arm64")?, emulators))
+}
+
 /// Whether a program is in PATH.
 pub(crate) fn in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -5,6 +5,7 @@
 #   debian      the minimal Debian (with apt)
 #   debian-gcc  the same with gcc and libc6-dev, to compile C programs in a build stage
 #   busybox     one static program with its links and the accounts root and nobody: 2 MB, for tests and benchmarks
+#   busybox-arm64  the same for another processor, with a few of its links
 set -euo pipefail
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib/host.sh
@@ -34,12 +35,24 @@ debian_tar() {
 
 # busybox_tar: needs neither root nor sub-ids, since tar is told the owners.
 busybox_tar() {
-    local tree=$scratch/tree link
     local busybox
     busybox=$(unpacked_program busybox-static bin/busybox "$scratch")
+    busybox_tree "$busybox" "$("$busybox" --list)"
+}
+
+# foreign_busybox_tar ARCHITECTURE: mmdebstrap gets a package of another architecture without changing the host's apt.
+foreign_busybox_tar() {
+    mmdebstrap --quiet --variant=extract --format=tar --architectures="$1" --include=busybox-static "$suite" - "$(mirror)" |
+        tar -x -C "$scratch" ./bin/busybox
+    busybox_tree "$scratch/bin/busybox" 'cat chown echo env id ls mkdir sh sleep stat su touch uname'
+}
+
+# busybox_tree PROGRAM LINKS: the image of one program and its links, as a tar archive.
+busybox_tree() {
+    local tree=$scratch/tree busybox=$1 link
     mkdir -p "$tree"/{bin,etc,dev,proc,sys,root,tmp,usr,var,work}
     install -m 0755 "$busybox" "$tree/bin/busybox"
-    for link in $("$tree/bin/busybox" --list); do
+    for link in $2; do
         [ "$link" = busybox ] || ln -s busybox "$tree/bin/$link"
     done
     printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false >"$tree/etc/passwd"
@@ -49,17 +62,17 @@ busybox_tar() {
     tar -C "$tree" -c --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" .
 }
 
-name=${1:?usage: base-image.sh debian|debian-gcc|busybox}
+name=${1:?usage: base-image.sh debian|debian-gcc|busybox|busybox-arm64}
+architecture=
 case $name in
     debian) recipe=(debian_tar) ;;
     debian-gcc) recipe=(debian_tar gcc libc6-dev) ;;
     busybox) recipe=(busybox_tar) ;;
+    busybox-arm64) architecture=arm64 recipe=(foreign_busybox_tar arm64) ;;
     *) die "no recipe for a base image '$name'" ;;
 esac
 
-cache=${RBUILD_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/rbuild-bases}
-# root's cache serves every test user.
-[ -n "${RBUILD_BASES:-}" ] || [ "$(id -u)" != 0 ] || cache=/var/cache/rbuild-bases
+cache=$(bases_cache)
 key=$(cat "${BASH_SOURCE[0]}" "$lib/tar2oci.py" | sha256sum | cut -c1-16)
 layout=$cache/$key/$name
 
@@ -70,6 +83,7 @@ if [ ! -e "$layout" ]; then
     trap 'rm -rf "$scratch"' EXIT
     say "making the base image $name"
     "${recipe[@]}" | python3 "$lib/tar2oci.py" "$layout" --tag "$name" --created-by "base-image.sh $name" \
+        --architecture "$architecture" \
         --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --cmd /bin/sh
 fi
 echo "$layout"

@@ -82,6 +82,15 @@ as_user() { as_root env VISIBLE="${VISIBLE:-}" CI="${CI:-}" unshare --mount "$HO
 # host_triple: the target that .cargo/config.toml builds for.
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
 
+# bases_cache: where base images and programs are kept between runs; root's serves every test user.
+bases_cache() {
+    if [ -z "${RBUILD_BASES:-}" ] && [ "$(id -u)" = 0 ]; then
+        echo /var/cache/rbuild-bases
+    else
+        echo "${RBUILD_BASES:-${XDG_CACHE_HOME:-$HOME/.cache}/rbuild-bases}"
+    fi
+}
+
 # unpacked_program PACKAGE PATH DIRECTORY: a program of a package, unpacked but not installed, since installing it would
 # start a daemon. Prints the program's path.
 unpacked_program() {
@@ -89,7 +98,9 @@ unpacked_program() {
     if [ ! -x "$directory/$package/$path" ]; then
         # apt's own user cannot write into the directory and warns; the file is verified all the same.
         (cd "$directory" && apt-get download -qq -o APT::Sandbox::User=root "$package" </dev/null >&2)
-        dpkg-deb -x "$directory/$package"_*.deb "$directory/$package"
+        mkdir -p "$directory/$package"
+        # Only the program: qemu's package would be 380 MB.
+        dpkg-deb --fsys-tarfile "$directory/$package"_*.deb | tar -x -C "$directory/$package" "./$path"
         rm -f "$directory/$package"_*.deb
     fi
     echo "$directory/$package/$path"

@@ -75,7 +75,7 @@ def write_layout(args, out):
     run = {"Env": args.env, "Cmd": args.cmd, "User": args.user, "WorkingDir": args.workdir}
     config = {
         "created": created,
-        "architecture": ARCHITECTURES.get(os.uname().machine, os.uname().machine),
+        "architecture": args.architecture or ARCHITECTURES.get(os.uname().machine, os.uname().machine),
         "os": "linux",
         "config": {key: value for key, value in run.items() if value},
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
@@ -99,6 +99,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", help="the layout to make; must not exist")
     parser.add_argument("--tag", default="latest", help="org.opencontainers.image.ref.name in the index")
+    parser.add_argument("--architecture", metavar="ARCH", help="Go's name of it; without, this machine's")
     parser.add_argument("--gzip", action="store_true", help="compress the layer")
     parser.add_argument("--env", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--cmd", action="append", default=[], metavar="WORD")

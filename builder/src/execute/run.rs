@@ -333,6 +333,9 @@ fn explain(error: &StepError) -> StepFailure {
             "the program or, for a script or a dynamic program, its interpreter is not in the stage; \
              an exec form without a path is looked for in PATH",
         ),
+        StepError::Execute(cause) if cause.errno() == sandbox::Errno::ENOEXEC => failure.hint(
+            "the program is for another processor than the stage's platform, or a script without `#!`",
+        ),
         _ => failure,
     }
 }
