@@ -269,7 +269,7 @@ fn created(image: &Image) -> i64 {
     text.and_then(from_rfc3339).unwrap_or(OLDEST).max(OLDEST)
 }
 
-/// What the steps may use, without the secrets that none of them names.
+/// What the steps may use, without the secrets and agents that none of them names.
 fn access_of(request: &BuildRequest, plan: &BuildPlan) -> RunAccess {
     let mut access = request.access.clone();
     let runs: Vec<&RunStep> = plan
@@ -290,6 +290,12 @@ fn access_of(request: &BuildRequest, plan: &BuildPlan) -> RunAccess {
         })
     };
     access.secrets.retain(|id, _| named(id));
+    access.ssh.retain(|wanted, _| {
+        let agent = |mount: &RunMount| {
+            matches!(&mount.source, RunMountSource::Ssh { id, .. } if id == wanted)
+        };
+        runs.iter().any(|run| run.mounts.iter().any(agent))
+    });
     access
 }
 

@@ -48,7 +48,7 @@ pub use request::{
 };
 pub use resolve::pull;
 pub use session::{ENTRY, RemoteError, session_entry};
-pub use settings::{Dns, RunAccess, RunSettings, Secret};
+pub use settings::{Agent, Dns, RunAccess, RunSettings, Secret, Volume};
 pub use step::{
     CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
 };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use sandbox::ResourceLimit;
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,40 @@ impl RunSettings {
 pub struct RunAccess {
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`, by id.
+    pub ssh: BTreeMap<String, Agent>,
+    /// `--volume`.
+    pub volumes: Vec<Volume>,
     /// `--dns` and its relatives.
     pub dns: Dns,
+}
+
+/// What stands behind the socket of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Agent {
+    /// An agent of the caller.
+    Socket(PathBuf),
+    /// Key files, for an agent that is started with the build.
+    Keys {
+        /// The program `ssh-agent`.
+        agent: PathBuf,
+        /// The program `ssh-add`.
+        add: PathBuf,
+        /// The files.
+        keys: Vec<PathBuf>,
+    },
+}
+
+/// A file or directory of the machine that every RUN sees. Files of the caller are nobody's there, 65534, since the caller has no
+/// id in a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// An absolute path of the machine.
+    pub source: PathBuf,
+    /// An absolute path inside.
+    pub target: String,
+    /// Whether steps may only read.
+    pub read_only: bool,
 }
 
 /// The resolver of RUN; what is empty is as it is on the host.

@@ -15,12 +15,14 @@ use crate::failure::Failure;
 use crate::show::Progress;
 use crate::surroundings::Surroundings;
 
+mod agents;
 mod context;
 mod files;
 mod outputs;
 mod settings;
 mod steps;
 mod times;
+mod volume;
 
 use context::named_context;
 pub(crate) use settings::{

@@ -220,6 +220,8 @@ impl Build<'_> {
             run: steps.run,
             access: RunAccess {
                 secrets: secrets::read(&steps.secrets, self.here)?,
+                ssh: steps.ssh,
+                volumes: steps.volumes,
                 dns: steps.dns,
             },
             env: steps.env,

@@ -54,6 +54,7 @@ mod language;
 mod language_instructions;
 mod language_lexical;
 mod language_variables;
+mod run_agents;
 mod run_binds;
 mod run_caches;
 mod run_flags;

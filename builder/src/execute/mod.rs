@@ -2,6 +2,7 @@
 //! that it needs is finished; results are returned, not written to shared maps; siblings are joined before anything is
 //! cleaned up; and what succeeded is published once, after one flush, even when something else failed.
 
+mod agents;
 mod binds;
 mod caches;
 mod copying;

@@ -1,18 +1,19 @@
 //! `RUN --mount`, made ready. The invariant: everything that a mount shows is there as a detached tree before the step starts,
-//! and what has to live as long as the step (a lock) is held beside it; nothing is attached anywhere the session or
+//! and what has to live as long as the step (a lock, a relay) is held beside it; nothing is attached anywhere the session or
 //! another step could see.
 
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rootfs::TreePath;
-use sandbox::{Handle, MemoryFile, MountSource, MountSpec, memory_file};
+use rootfs::accounts::Account;
+use sandbox::{Handle, MemoryFile, MountSource, MountSpec, detached_tree, memory_file};
 
 use super::lookup::Place;
 use super::{SessionTools, Workshop};
 use crate::job::StepFailure;
 use crate::mounts::{Access, RunMountSource};
-use crate::settings::Secret;
+use crate::settings::{Secret, Volume};
 use crate::step::RunStep;
 
 /// What is mounted.
@@ -80,9 +81,16 @@ impl Workshop<'_> {
         session: &SessionTools<'_>,
         place: &Place<'_>,
         run: &RunStep,
+        account: &Account,
     ) -> Result<StepMounts, StepFailure> {
         let caches = self.hold_caches(session, place, run)?;
         let mut ready = StepMounts::default();
+        for volume in &self.job.access.volumes {
+            // What the Containerfile mounts there stands for the volume.
+            if run.mounts.iter().all(|mount| mount.target != volume.target) {
+                ready.mounts.push(shown(volume)?);
+            }
+        }
         for mount in &run.mounts {
             let what = match &mount.source {
                 RunMountSource::Tmpfs { size, mode } => Some(Mounted::Tmpfs {
@@ -108,10 +116,30 @@ impl Workshop<'_> {
                 RunMountSource::Cache(cache) => {
                     Some(self.cache_mount(session, place, cache, &caches)?)
                 }
-                RunMountSource::Ssh { .. } => {
-                    return Err(StepFailure::saying(
-                        "mount what the plan should have refused",
-                    ));
+                RunMountSource::Ssh {
+                    id,
+                    required,
+                    access,
+                } => {
+                    // The socket is the step's user's, unless the mount says otherwise.
+                    let access = if (access.uid, access.gid) == (0, 0) {
+                        Access {
+                            uid: account.uid,
+                            gid: account.gid,
+                            ..*access
+                        }
+                    } else {
+                        *access
+                    };
+                    let agent = self.agent(session, (id, *required), access)?;
+                    agent.map(|(mounted, relay)| {
+                        if ready.env.is_empty() {
+                            let value = mount.target.clone();
+                            ready.env.push(("SSH_AUTH_SOCK".to_owned(), value));
+                        }
+                        ready.kept.push(Box::new(relay));
+                        mounted
+                    })
                 }
             };
             let target = mount.target.clone();
@@ -150,6 +178,25 @@ impl Workshop<'_> {
             found => Ok(found),
         }
     }
+}
+
+/// A file or directory of the machine, as it is.
+fn shown(volume: &Volume) -> Result<ReadyMount, StepFailure> {
+    let source = &volume.source;
+    let directory = std::fs::metadata(source)
+        .map_err(|error| {
+            StepFailure::saying(format!("mount the volume {}: {error}", source.display()))
+        })?
+        .is_dir();
+    let what = Mounted::Tree {
+        tree: detached_tree(source).map_err(|error| StepFailure::of_build(&error))?,
+        directory,
+        read_only: volume.read_only,
+    };
+    Ok(ReadyMount {
+        target: volume.target.clone(),
+        what,
+    })
 }
 
 fn secret_file(

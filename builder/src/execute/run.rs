@@ -72,9 +72,13 @@ impl Workshop<'_> {
         ready: &mut Ready<'s>,
     ) -> Result<Option<PathBuf>, StepFailure> {
         self.restore_workdir(place, root)?;
+        let accounts =
+            Accounts::of(&root.tree(session)?).map_err(|error| StepFailure::of_build(&error))?;
+        let account = super::account(&accounts, &place.planned.step.user)?;
         ready.network = self.network_of(session, run)?;
         ready.files = self.injected_files(session, run, &ready.network)?;
-        ready.mounts = self.ready_mounts(session, place, run)?;
+        ready.mounts = self.ready_mounts(session, place, run, &account)?;
+        ready.account = Some(account);
         let files: Vec<&str> = ready.files.iter().map(|(target, _)| *target).collect();
         mount_points::missing(session, &root.tree(session)?, &files, &ready.mounts)
     }
@@ -87,10 +91,8 @@ impl Workshop<'_> {
         run: &RunStep,
         ready: &Ready<'_>,
     ) -> Result<(), StepFailure> {
-        let accounts =
-            Accounts::of(&root.tree(session)?).map_err(|error| StepFailure::of_build(&error))?;
-        let account = super::account(&accounts, &place.planned.step.user)?;
-        let output = Pipes::new(session, &account)?;
+        let account = ready.account.as_ref().ok_or_else(StepFailure::cancelled)?;
+        let output = Pipes::new(session, account)?;
         let [stdout, stderr] = output.program_ends();
         let null = File::open("/dev/null").map_err(|error| StepFailure::of_build(&error))?;
         let mut handles = vec![root.mount.as_fd(), null.as_fd(), stdout, stderr];
@@ -116,7 +118,7 @@ impl Workshop<'_> {
                 NetworkSpec::Shared(Handle(handles.len() - 1))
             }
         };
-        let mut spec = self.spec(session, place, run, &account, mounts)?;
+        let mut spec = self.spec(session, place, run, account, mounts)?;
         spec.network = network;
         for (name, value) in &ready.mounts.env {
             set(&mut spec.process.env, name, value);
@@ -315,6 +317,7 @@ struct Ready<'s> {
     network: StepNetwork<'s>,
     files: Vec<(&'static str, OwnedFd)>,
     mounts: StepMounts,
+    account: Option<Account>,
 }
 
 /// The network of one step.

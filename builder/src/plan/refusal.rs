@@ -10,14 +10,6 @@ pub(super) fn refuse(site: &Site<'_>, allow_host_network: bool, findings: &mut F
     let InstructionKind::Run(run) = &site.instruction.kind else {
         return;
     };
-    for flag in flags(site.instruction, "mount") {
-        let text = flag.value.as_ref().map_or("", |value| value.raw.as_str());
-        if text.contains("type=ssh") {
-            let message = "RUN --mount=type=ssh is not implemented yet: no agent is reached";
-            let help = "give the step a deploy key or token with --mount=type=secret";
-            findings.push(with_help(site, flag, message, help));
-        }
-    }
     if matches!(&run.security, Some(mode) if mode.value == SecurityMode::Insecure) {
         for flag in flags(site.instruction, "security") {
             let message =

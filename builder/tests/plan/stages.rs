@@ -253,10 +253,10 @@ fn from_with_a_variable_is_an_explicit_error() {
 
 #[test]
 fn everything_wrong_is_reported_at_once_in_the_order_of_the_text() {
-    let text = "FROM base AS a\nRUN --mount=type=cache,target=/x true\nCOPY --from=7 / /\nFROM scratch\nSTOPSIGNAL NO\nEXPOSE x\nCOPY --from=a / /\n";
+    let text = "FROM base AS a\nRUN --device=a.b/c=d true\nCOPY --from=7 / /\nFROM scratch\nSTOPSIGNAL NO\nEXPOSE x\nCOPY --from=a / /\n";
     let found = errors(text);
     assert_eq!(found.len(), 4, "{found:#?}");
-    assert!(found[0].contains("--mount") && found[1].contains("no stage 7"));
+    assert!(found[0].contains("--device") && found[1].contains("no stage 7"));
     assert!(
         found[2].contains("\"NO\" is not a signal") && found[3].contains("\"x\" is not a port")
     );
@@ -265,7 +265,7 @@ fn everything_wrong_is_reported_at_once_in_the_order_of_the_text() {
 #[test]
 fn errors_in_a_stage_that_is_not_built_do_not_count() {
     assert_eq!(
-        plan("FROM scratch AS a\nSTOPSIGNAL NO\nRUN --mount=type=ssh x\nFROM scratch\n")
+        plan("FROM scratch AS a\nSTOPSIGNAL NO\nRUN --security=insecure x\nFROM scratch\n")
             .stage_names(),
         ["1"]
     );

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use builder::{Dns, RunSettings};
+use builder::{Agent, Dns, RunSettings, Volume};
 use sandbox::{Resource, ResourceLimit};
 
 use super::super::size::size;
 use super::super::{capabilities, csv};
+use super::agents::agents;
+use super::volume::volume;
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 
@@ -24,6 +26,12 @@ pub(super) struct StepArgs {
         help = "A secret for RUN --mount=type=secret: a file, or a variable of the environment; repeatable"
     )]
     secrets: Vec<String>,
+    /// An agent for RUN --mount=type=ssh: SSH_AUTH_SOCK's, a socket, or key files; repeatable
+    #[arg(long = "ssh", value_name = "ID[=SOCKET|=KEY[,KEY]]")]
+    ssh: Vec<String>,
+    /// Show a file or directory of this machine in RUN, its files as nobody's (65534); repeatable
+    #[arg(long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    volumes: Vec<String>,
     /// Set a variable in every stage and in the image; NAME alone takes it from the environment; repeatable
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -66,6 +74,10 @@ pub(crate) struct StepSettings {
     pub run: RunSettings,
     /// `--secret`, still to be read.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`.
+    pub ssh: BTreeMap<String, Agent>,
+    /// `--volume`.
+    pub volumes: Vec<Volume>,
     /// `--dns` and its relatives.
     pub dns: Dns,
     /// `--env`.
@@ -100,6 +112,7 @@ impl StepArgs {
             .shm_size
             .as_deref()
             .map(|text| size("--shm-size", text));
+        let volumes = self.volumes.iter().map(|text| volume(text));
         let ulimits = self.ulimits.iter().map(|text| ulimit(text));
         Ok(StepSettings {
             run: RunSettings {
@@ -111,6 +124,8 @@ impl StepArgs {
                 ulimits: ulimits.collect::<Result<_, _>>()?,
             },
             secrets,
+            ssh: agents(&self.ssh, here)?,
+            volumes: volumes.collect::<Result<_, _>>()?,
             dns: dns(self.dns, self.dns_searches, self.dns_options)?,
             env: variables(&self.env, here)?,
             unset_env: self.unset_env,
