@@ -75,6 +75,11 @@ pub(crate) enum ParseOutputError {
     /// The store keeps plain tars.
     #[error("{0} needs push=true: the store keeps its layers uncompressed")]
     StoredPlain(&'static str),
+    /// It is decided for the whole build.
+    #[error(
+        "rewrite-timestamp is a flag of the whole build, --rewrite-timestamp: all outputs have the same layers"
+    )]
+    RewriteTimestamp,
     /// Removing what is there is not offered.
     #[error(
         "mode=delete would remove what is in the directory; remove it yourself, or name a new one"
@@ -303,6 +308,9 @@ impl Fields {
     fn end(self, kind: &str) -> Result<(), ParseOutputError> {
         match self.0.into_keys().next() {
             None => Ok(()),
+            Some(option) if option == "rewrite-timestamp" => {
+                Err(ParseOutputError::RewriteTimestamp)
+            }
             Some(option) => Err(ParseOutputError::Option {
                 kind: kind.to_owned(),
                 option,
@@ -484,7 +492,7 @@ mod tests {
             ("type=oci,dest=a,push=true", "\"push\""),
             (
                 "type=oci,dest=a,rewrite-timestamp=true",
-                "\"rewrite-timestamp\"",
+                "--rewrite-timestamp",
             ),
             ("type=oci,dest=a,compression=estargz", "estargz"),
             ("type=oci,dest=a,compression-level=10", "0 to 9"),

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use image::RegistryOptions;
+use image::{Credentials, RegistryOptions};
 
 use crate::failure::Failure;
 use crate::surroundings::{AuthFiles, Surroundings};
@@ -16,6 +16,9 @@ pub(crate) struct RegistryArgs {
     /// The file with credentials [env: REGISTRY_AUTH_FILE] [default: podman's, then docker's]
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
+    /// Credentials for the one registry that is meant; --authfile has them for several
+    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "authfile")]
+    creds: Option<String>,
     /// Speak plain HTTP to this registry; repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
@@ -35,6 +38,8 @@ pub(crate) struct RegistryArgs {
 pub(crate) struct RegistrySettings {
     /// Where credentials may be.
     pub auth: AuthFiles,
+    /// `--creds`.
+    pub creds: Option<Credentials>,
     /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP.
     pub insecure: Vec<String>,
     /// How often one request is made.
@@ -52,6 +57,19 @@ impl RegistrySettings {
             backoff: self.backoff,
             ..RegistryOptions::default()
         }
+    }
+}
+
+/// What is wrong with it is said without quoting it.
+fn basic(text: &str) -> Result<Credentials, Failure> {
+    match text.split_once(':') {
+        Some((username, password)) if !username.is_empty() && !password.is_empty() => {
+            Ok(Credentials::Basic {
+                username: username.to_owned(),
+                password: password.to_owned(),
+            })
+        }
+        _ => Err(Failure::usage("--creds: expected USER:PASSWORD")),
     }
 }
 
@@ -92,6 +110,7 @@ impl RegistryArgs {
         }
         Ok(RegistrySettings {
             auth: here.auth_files(self.authfile.as_deref()),
+            creds: self.creds.as_deref().map(basic).transpose()?,
             insecure: self.insecure_registry,
             tries: self.retry.saturating_add(1),
             backoff: self

@@ -17,6 +17,7 @@ use image::{Platform, Reference, Store};
 
 use super::containerfile::{Inputs, read};
 use super::metadata;
+use super::named_registry::{self, Meant};
 use super::secrets;
 use crate::args::build::{BuildSettings, ContextSource, Results};
 use crate::credentials;
@@ -127,6 +128,7 @@ impl Build<'_> {
         store: &Store,
         cancel: &Cancel,
     ) -> Result<Outcome, Failure> {
+        let meant: Meant = named_registry::of_creds(&self.settings, &request.containerfile)?;
         let no_session: RefCell<Option<Failure>> = RefCell::default();
         let host = Host {
             store,
@@ -137,7 +139,10 @@ impl Build<'_> {
                     text.into()
                 })
             },
-            credentials: &|name| credentials::find(&self.settings.registry.auth, name),
+            credentials: &|name| match &meant {
+                Some((registry, given)) if *registry == name.registry() => Ok(given.clone()),
+                _ => credentials::find(&self.settings.registry.auth, name),
+            },
             registries: &self.settings.registry.options(),
             cancel,
             program_dirs: self.here.program_dirs(),

@@ -10,6 +10,7 @@ mod images;
 mod inspect;
 mod man;
 mod metadata;
+mod named_registry;
 mod prune;
 mod pull;
 mod rmi;

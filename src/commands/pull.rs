@@ -32,7 +32,10 @@ pub(super) fn pull(
     let host = builder::Host {
         store: &store,
         session: &|| Err("a pull starts no session".into()),
-        credentials: &|name| credentials::find(&settings.registry.auth, name),
+        credentials: &|name| match &settings.registry.creds {
+            Some(given) => Ok(given.clone()),
+            None => credentials::find(&settings.registry.auth, name),
+        },
         registries: &settings.registry.options(),
         cancel: &cancel,
         program_dirs: Vec::new(),

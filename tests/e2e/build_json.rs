@@ -94,7 +94,15 @@ fn warnings_are_events_too_and_the_build_goes_on() {
             )
         })
         .collect();
-    assert_eq!(rules, [("UnusedBuildArg", "from"), ("", "USER app")]);
+    assert_eq!(
+        rules,
+        [
+            ("UnusedBuildArg", "from"),
+            ("StageNameCasing", "A"),
+            ("LegacyKeyValueFormat", "a b"),
+            ("", "USER app")
+        ]
+    );
     assert_eq!(named(&found, "committed").len(), 1);
 }
 

@@ -43,6 +43,67 @@ fn local_files_belong_to_the_caller() {
 }
 
 #[test]
+fn links_in_the_directory_of_local_files_are_not_followed_out_of_it() {
+    let site = site!();
+    site.place.write("one", "1");
+    let outside = site.place.path().join("outside");
+    fs::create_dir(&outside).expect("a directory");
+    fs::write(outside.join("two"), "mine").expect("a file");
+    let files = site.place.path().join("files");
+    fs::create_dir(&files).expect("a directory");
+    std::os::unix::fs::symlink(&outside, files.join("d")).expect("a link");
+    std::os::unix::fs::symlink(outside.join("two"), files.join("two")).expect("a link");
+    let output = site
+        .command(FILE, &["-o", "type=local,dest=../files"])
+        .output()
+        .expect("it starts");
+    assert_eq!(fs::read_dir(&outside).expect("it").count(), 1, "{output:?}");
+    assert_eq!(fs::read_to_string(outside.join("two")).expect("it"), "mine");
+}
+
+#[test]
+fn several_names_and_annotations_are_in_the_index_of_a_layout() {
+    let site = site!();
+    site.place.write("one", "1");
+    let annotations = "manifest,manifest-descriptor:a=b";
+    site.build(
+        FILE,
+        &[
+            "-o",
+            "type=oci,dest=../layout,compression=zstd",
+            "-o",
+            "type=store",
+            "-t",
+            "localhost/a",
+            "-t",
+            "localhost/b:2",
+            "--annotation",
+            annotations,
+            "--annotation",
+            "c=d",
+        ],
+    );
+    let shown = python(
+        "import json, sys\nroot = sys.argv[1]\nblob = lambda d: json.load(open(root + '/blobs/' + d.replace(':', '/')))\n\
+         index = json.load(open(root + '/index.json'))['manifests']\n\
+         for entry in index:\n    print(sorted(entry['annotations'].items()), entry['platform']['os'])\n\
+         manifest = blob(index[0]['digest'])\n\
+         print(sorted(manifest['annotations'].items()), {l['mediaType'].split('.')[-1] for l in manifest['layers']})",
+        &[site.place.path().join("layout").into()],
+    );
+    assert_eq!(
+        shown,
+        "[('a', 'b'), ('org.opencontainers.image.ref.name', 'localhost/a:latest')] linux\n\
+         [('a', 'b'), ('org.opencontainers.image.ref.name', 'localhost/b:2')] linux\n\
+         [('a', 'b'), ('c', 'd')] {'tar+zstd'}\n"
+    );
+    assert_eq!(
+        tree_of(&site.place.path().join("layout")).lines().count(),
+        3
+    );
+}
+
+#[test]
 fn layouts_and_archives_are_bases_again_and_hold_the_same_files() {
     let site = site!();
     site.place.write("one", "1");

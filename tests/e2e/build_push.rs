@@ -221,6 +221,28 @@ fn a_password_is_needed_where_one_is_wanted_and_a_failed_push_is_exit_code_4() {
         &["-t", &tag, "--push", "--authfile", &auth],
     );
     assert_eq!(registry.manifest("v1")["schemaVersion"], 2);
+    let tag = format!("{}/app:v2", registry.host);
+    let creds = ["-t", tag.as_str(), "--push", "--creds", "user:U*U"];
+    build(&place, &registry, 0, &creds);
+    assert_eq!(registry.manifest("v2")["schemaVersion"], 2);
+    // What is pulled is for the same registry; where two are named, neither gets the password.
+    let child = Place::new();
+    child.write("Containerfile", format!("FROM {tag} AS a\nFROM a\n"));
+    build(
+        &child,
+        &registry,
+        0,
+        &["--user-policy=off", "--creds", "user:U*U"],
+    );
+    child.write(
+        "Containerfile",
+        format!("FROM {tag} AS a\nFROM other.invalid/x\n"),
+    );
+    let (_, stderr) = build(&child, &registry, 2, &["--creds", "user:U*U"]);
+    assert!(
+        stderr.contains("other.invalid") && !stderr.contains("U*U"),
+        "{stderr}"
+    );
 }
 
 #[test]

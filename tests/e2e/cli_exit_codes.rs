@@ -16,7 +16,7 @@ fn without_arguments_there_is_help_and_exit_code_2() {
 fn mistakes_of_usage_are_exit_code_2_and_name_the_argument() {
     let place = Place::new();
     for (args, word) in [
-        (&["build", "--squash", "."][..], "--squash"),
+        (&["build", "--manifest", "x", "."][..], "--manifest"),
         (&["images", "--format", "yaml"], "yaml"),
         (&["rmi"], "IMAGE"),
         (&["build", "-t", "UPPER", "."], "UPPER"),

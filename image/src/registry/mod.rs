@@ -206,6 +206,12 @@ pub enum RegistryError {
         /// What is wrong.
         reason: String,
     },
+    /// The upload is not known any more: it took too long, or another part of the registry was asked.
+    #[error("{exchange}: the registry has forgotten the upload")]
+    Forgotten {
+        /// What was transferred.
+        exchange: Exchange,
+    },
     /// The challenge or token makes no sense.
     #[error("log in to {host}: {reason}")]
     Login {

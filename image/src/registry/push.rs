@@ -220,7 +220,13 @@ impl<'a> Uploader<'a> {
             }
             .into());
         }
-        self.accepted(subject, answer?)
+        let answer = answer?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Err(RegistryError::Forgotten {
+                exchange: self.session.exchange(subject),
+            });
+        }
+        self.accepted(subject, answer)
     }
 
     /// Gives an upload up when nothing moves any more.

@@ -25,7 +25,7 @@ enum Hope {
 
 fn hope(error: &RegistryError) -> Hope {
     match error {
-        RegistryError::Network { .. } => Hope::Passing,
+        RegistryError::Network { .. } | RegistryError::Forgotten { .. } => Hope::Passing,
         RegistryError::Status { status, .. } if is_passing(*status) => Hope::Passing,
         RegistryError::Mismatch { .. }
         | RegistryError::Layer(LayerError::Blob(BlobError::Mismatch { .. })) => Hope::Once,

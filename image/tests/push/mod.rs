@@ -193,6 +193,99 @@ fn f17_what_may_pass_is_tried_again_and_the_rest_is_not() {
 }
 
 #[test]
+fn f21_uploads_that_are_lost_are_made_again_and_the_manifest_waits_for_them() {
+    // The first upload is taken but its answer lost, the second one forgotten.
+    let shelf = Shelf::default();
+    let (known, count) = (shelf.clone(), Arc::new(Mutex::new(0)));
+    let server = Server::start(move |request| {
+        let answer = || known.answer(request, PLACE);
+        if request.method != "PUT" || request.path.contains("manifests") {
+            return answer();
+        }
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        match *count {
+            1 => {
+                answer();
+                Reply::reset()
+            }
+            2 => Reply::status(404),
+            _ => answer(),
+        }
+    });
+    let mut client = Client::of(&server);
+    client.options.parallel = 1;
+    let export = exported(&client, None);
+    pushed(&client, &name(&server), &export).unwrap();
+    assert_eq!(
+        shelf.get("latest").unwrap(),
+        export.image().manifest_bytes()
+    );
+    let uploads = server.requests().into_iter();
+    let uploads = uploads.filter(|request| request.path.contains("uploads/1"));
+    assert_eq!(
+        uploads.count(),
+        4,
+        "the lost one was found, the forgotten one made again"
+    );
+
+    // What cannot get better is said at once, and the tag stays as it is.
+    for (reply, said) in [
+        (Reply::status(202), "nowhere to upload to"),
+        (Reply::status(413), "413"),
+    ] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "GET" => Reply::status(200),
+            "POST" => reply.clone(),
+            _ => Reply::status(404),
+        });
+        let client = Client::of(&server);
+        let error = pushed(&client, &name(&server), &exported(&client, None)).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        let requests = server.requests();
+        assert!(requests.iter().all(|request| request.method != "PUT"));
+    }
+}
+
+#[test]
+fn an_index_is_pushed_after_its_images() {
+    let shelf = Shelf::default();
+    let known = shelf.clone();
+    let server = Server::start(move |request| known.answer(request, PLACE));
+    let client = Client::of(&server);
+    let other = {
+        let config = ImageConfig::new(&Platform::linux("arm64"));
+        let image = Image::compose(&config, Vec::new(), BTreeMap::new()).unwrap();
+        let (gzip, one) = (Compression::Gzip, NonZeroUsize::MIN);
+        Export::new(&client.store, &image, gzip, None, one).unwrap()
+    };
+    let exports = [exported(&client, None), other];
+    let shipment = Shipment::of_index(&exports, BTreeMap::new(), BTreeMap::new());
+    let reference: Reference = name(&server).parse().unwrap();
+    let access = Access {
+        reference: &reference,
+        credentials: &client.credentials,
+        options: &client.options,
+        progress: &|_| {},
+    };
+    push(access, &shipment).unwrap();
+    for export in &exports {
+        let manifest = shelf.get(&export.image().digest().to_string());
+        assert_eq!(manifest.unwrap(), export.image().manifest_bytes());
+    }
+    assert_eq!(
+        shelf.get("latest").as_ref(),
+        shipment.index().map(|(_, bytes)| bytes)
+    );
+    let last = server.requests().pop().unwrap();
+    assert_eq!(last.path, "/v2/team/app/manifests/latest");
+    assert_eq!(
+        last.header("content-type"),
+        Some(MediaType::OciIndex.as_str())
+    );
+}
+
+#[test]
 fn a_registry_that_reads_nothing_is_given_up() {
     let server = Server::start(|request| match request.method.as_str() {
         "GET" => Reply::status(200),

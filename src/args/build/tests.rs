@@ -348,6 +348,15 @@ fn flags_of_registries_reach_their_settings() {
     assert!(got.auth.required);
     assert_eq!(got.insecure, ["localhost:5000"]);
     assert!(settings("--tls-verify .").registry.insecure.is_empty());
+    assert!(settings("--creds a:b:c .").registry.creds.is_some());
+    for creds in ["s3cret", ":s3cret", "s3cret:"] {
+        let said = refused(&format!("--creds {creds} ."));
+        assert!(
+            said.contains("USER:PASSWORD") && !said.contains("s3cret"),
+            "{said}"
+        );
+    }
+    assert!(misused("--creds a:b --authfile c .").contains("--authfile"));
     let options = settings("--retry 0 --retry-delay 2s .").registry.options();
     assert_eq!((options.tries, options.backoff.as_secs()), (1, 2));
     let options = settings(".").registry.options();
