@@ -97,10 +97,11 @@ fn several_names_and_annotations_are_in_the_index_of_a_layout() {
          [('a', 'b'), ('org.opencontainers.image.ref.name', 'localhost/b:2')] linux\n\
          [('a', 'b'), ('c', 'd')] {'tar+zstd'}\n"
     );
-    assert_eq!(
-        tree_of(&site.place.path().join("layout")).lines().count(),
-        3
-    );
+    // Python's tarfile reads no zstd, but another store does.
+    let other = Site::new(site.place.path().join("layout"));
+    let child = other.build("FROM busybox\nENV A=b\n", &[]);
+    let layers = child.config["rootfs"]["diff_ids"].as_array();
+    assert_eq!(layers.map(Vec::len), Some(2));
 }
 
 #[test]
