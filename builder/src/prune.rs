@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use image::{Area, Store};
 use rootfs::trees::remove_tree;
-use sandbox::{Session, SessionContext, SessionPlan};
+use sandbox::{Ground, Session, SessionContext, SessionPlan};
 
 /// The name of the entry for [`sandbox::divert`].
 pub const PRUNE_ENTRY: &str = "prune";
@@ -56,7 +56,7 @@ pub fn clear_cache(store: &Store, plan: &SessionPlan) -> Result<(), PruneError> 
         store: store.path().display().to_string(),
         source,
     };
-    let mut session = Session::start(PRUNE_ENTRY, plan, false)?;
+    let mut session = Session::start(PRUNE_ENTRY, plan, Ground::Background)?;
     let path = serde_json::to_vec(store.path()).map_err(|error| fail(error.into()))?;
     std::io::Write::write_all(&mut session.socket(), &path).map_err(fail)?;
     session

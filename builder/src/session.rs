@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use image::Store;
 use rootfs::Ownership;
 use rootfs::trees::{Trees, WorkArea};
-use sandbox::{Emulators, IdMap, Session, SessionContext, SessionPlan};
+use sandbox::{Emulators, Ground, IdMap, Session, SessionContext, SessionPlan};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, StepLayer};
@@ -54,7 +54,7 @@ pub(crate) fn run_remotely(
     cancel: &Cancel,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Executed, RemoteError> {
-    let mut session = Session::start(ENTRY, plan, false)?;
+    let mut session = Session::start(ENTRY, plan, Ground::Background)?;
     let mut text = serde_json::to_vec(job).map_err(|error| RemoteError::Lost(error.into()))?;
     text.push(b'\n');
     let hang_up = session.socket().try_clone().map_err(RemoteError::Lost)?;

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use image::{ChainId, Store, StoreError};
 use rootfs::accounts::{Account, AccountError, Accounts};
-use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea};
+use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea, remove_tree};
 use rootfs::{DirTree, Ownership, Root, RootError};
 use sandbox::{
-    Confinement, EmulatorError, Emulators, Handle, IdleStep, MountSource, MountSpec, NetworkError,
+    Confinement, EmulatorError, Emulators, Handle, MountSource, MountSpec, NetworkError,
     NetworkSpec, Overlay, ProcessSpec, SandboxSpec, SessionContext, SetupFailure, SharedNetwork,
     StepControl, StepError, Upper,
 };
@@ -42,6 +42,8 @@ pub(crate) enum ExecuteError {
     Root(#[source] RootError),
     #[error("find the container's user")]
     Account(#[source] AccountError),
+    #[error("get the container's ids")]
+    Ids(#[source] SetupFailure),
     #[error("mount the image")]
     Mount(#[source] SetupFailure),
     #[error("mount the volume {target}")]
@@ -98,14 +100,15 @@ fn contain(
     job: &RunJob,
     orders: Receiver<'_>,
 ) -> Result<i32, ExecuteError> {
+    let store = Store::open(&job.store)?;
+    context.mapped().map_err(ExecuteError::Ids)?;
     if !job.start {
-        return Prepared::new(context, job).map(|_| 0);
+        return Prepared::new(context, job, store).map(|_| 0);
     }
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(job.emulator.as_slice())?;
-    // Its process starts on another core while this one mounts the image.
-    let idle = IdleStep::spawn(&context.executable)?;
-    let prepared = Prepared::new(context, job)?;
+    let idle = context.idle_step()?;
+    let prepared = Prepared::new(context, job, store)?;
     let mut handles = Handles::default();
     let spec = prepared.spec(job, &mut handles)?;
     let streams = Streams::new(
@@ -120,7 +123,7 @@ fn contain(
         .chain(&handles.0)
         .map(AsFd::as_fd)
         .collect();
-    let step = idle.start(&spec, &fds)?;
+    let mut step = idle.start(&spec, &fds)?;
     drop(fds);
     drop(handles);
     let control = step.control().map_err(ExecuteError::Thread)?;
@@ -132,7 +135,10 @@ fn contain(
             .stack_size(256 << 10)
             .spawn_scoped(scope, || obey(orders, &control))
             .map_err(ExecuteError::Thread)?;
-        let outcome = step.wait();
+        let outcome = step.executed().and_then(|()| {
+            prepared.drop_names();
+            step.outcome()
+        });
         carrying.finish();
         // Else it would wait for the next order, which does not come.
         let _ = context.socket.shutdown(std::net::Shutdown::Read);
@@ -171,13 +177,14 @@ struct Prepared {
     trees: Trees,
     /// What the container wrote goes with it.
     work: WorkArea,
+    /// The directory of the files that are mounted in /etc.
+    names: PathBuf,
     /// Holds the layers for as long as they are mounted; dropped last.
     _store: Store,
 }
 
 impl Prepared {
-    fn new(context: &SessionContext, job: &RunJob) -> Result<Self, ExecuteError> {
-        let store = Store::open(&job.store)?;
+    fn new(context: &SessionContext, job: &RunJob, store: Store) -> Result<Self, ExecuteError> {
         let image_ids = context.image_ids();
         let ownership = if context.is_single_id() {
             Ownership::Squashed
@@ -224,6 +231,7 @@ impl Prepared {
             container,
             root,
             trees,
+            names: work.directory("etc")?,
             work,
             _store: store,
         })
@@ -280,13 +288,12 @@ impl Prepared {
             });
             Ok::<_, ExecuteError>(())
         };
-        let etc = self.work.directory("etc")?;
         // A host without the file has no resolver to pass on.
         let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         for (name, text) in
             names::files(&job.request.network, &self.container.hostname, &host_resolv)
         {
-            let path = etc.join(name);
+            let path = self.names.join(name);
             fs::write(&path, text).map_err(|source| scratch(&path, source))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
                 .map_err(|source| scratch(&path, source))?;
@@ -306,6 +313,12 @@ impl Prepared {
         });
         mounts.extend(tmpfs);
         Ok(mounts)
+    }
+
+    /// Takes the names of what is mounted in /etc away, while there is nothing to do but wait: the mounts need none.
+    fn drop_names(&self) {
+        // What stays goes with the work area.
+        let _ = remove_tree(&self.names);
     }
 
     fn network(

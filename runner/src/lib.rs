@@ -24,5 +24,5 @@ pub use container::{ContainerError, ContainerSpec, user_text};
 pub use execute::session_entry;
 pub use protocol::Cause;
 pub use request::{Mounts, Network, ParseMountError, Program, RunRequest, Stdin, Tmpfs, Volume};
-pub use run::{ENTRY, RunControl, RunError, RunEvent, prepare, run};
+pub use run::{ENTRY, RunControl, RunError, RunEvent, prepare, run, session};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

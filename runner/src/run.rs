@@ -6,11 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use image::{Image, Platform, Store, StoreError};
-use sandbox::{Emulator, EmulatorError, Errno, Session, SessionError, SessionPlan};
+use sandbox::{
+    BegunSession, Emulator, EmulatorError, Errno, Ground, IdleSession, SessionError, SessionPlan,
+};
 use thiserror::Error;
 
+use crate::execute::session_entry;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
-use crate::request::{RunRequest, Stdin};
+use crate::request::RunRequest;
 
 /// The name of the session's entry, for `sandbox::divert`.
 pub const ENTRY: &str = "run";
@@ -105,17 +108,33 @@ impl RunError {
     }
 }
 
-/// Runs a container of an image in the store and returns its exit code, 128 + n where signal n killed it.
+/// Starts the session of a container ahead, while the caller finds out the rest. The process must have one thread. With
+/// standard input on a `terminal` the session stays in the terminal's foreground group: only that may read it.
+///
+/// # Errors
+/// [`SessionError::Spawn`].
+pub fn session(terminal: bool) -> Result<IdleSession, SessionError> {
+    let ground = if terminal {
+        Ground::Foreground
+    } else {
+        Ground::Background
+    };
+    IdleSession::fork(session_entry, ground)
+}
+
+/// Runs a container of an image in the store in a `session` and returns its exit code, 128 + n where signal n killed it.
 ///
 /// # Errors
 /// When the program did not start; see [`RunError::exit_code`].
 pub fn run(
     request: &RunRequest,
     store: &Store,
+    session: IdleSession,
     plan: &SessionPlan,
     events: &dyn Fn(RunEvent),
 ) -> Result<i32, RunError> {
-    in_session(request, store, plan, events, true)
+    let job = job(request, store, true)?;
+    in_session(job, session.begin(plan)?, events)
 }
 
 /// Makes ready what the request's first start would have to make: unpacked layers and re-owned files. Later starts, this
@@ -129,22 +148,18 @@ pub fn prepare(
     plan: &SessionPlan,
     events: &dyn Fn(RunEvent),
 ) -> Result<(), RunError> {
-    in_session(request, store, plan, events, false).map(drop)
+    let job = job(request, store, false)?;
+    let session = IdleSession::execute(ENTRY, Ground::Background)?;
+    in_session(job, session.begin(plan)?, events).map(drop)
 }
 
-fn in_session(
-    request: &RunRequest,
-    store: &Store,
-    plan: &SessionPlan,
-    events: &dyn Fn(RunEvent),
-    start: bool,
-) -> Result<i32, RunError> {
+fn job(request: &RunRequest, store: &Store, start: bool) -> Result<RunJob, RunError> {
     let mut volumes = request.mounts.volumes.iter();
     if let Some(volume) = volumes.find(|volume| !volume.source.is_absolute()) {
         return Err(RunError::RelativeVolume(volume.source.clone()));
     }
     let image = image_of(request, store)?;
-    let job = RunJob {
+    Ok(RunJob {
         store: store.path().to_owned(),
         digest: *image.digest(),
         diff_ids: image.config().rootfs.diff_ids.clone(),
@@ -156,11 +171,18 @@ fn in_session(
         },
         request: request.clone(),
         start,
-    };
-    // Only the terminal's foreground group may read it.
-    let foreground = start && request.stdin == Stdin::Caller { terminal: true };
-    let mut session = Session::start(ENTRY, plan, foreground)?;
-    let result = follow(session.socket(), job, events);
+    })
+}
+
+fn in_session(
+    job: RunJob,
+    session: BegunSession,
+    events: &dyn Fn(RunEvent),
+) -> Result<i32, RunError> {
+    // What the session does first needs no ids.
+    send(session.socket(), &ToSession::Run(Box::new(job))).map_err(RunError::Lost)?;
+    let mut session = session.finish()?;
+    let result = follow(session.socket(), events);
     if result.is_err() {
         session.kill();
     }
@@ -198,8 +220,7 @@ fn emulator_for(image: &Image, request: &RunRequest) -> Result<Option<Emulator>,
         })
 }
 
-fn follow(socket: &UnixStream, job: RunJob, events: &dyn Fn(RunEvent)) -> Result<i32, RunError> {
-    send(socket, &ToSession::Run(Box::new(job))).map_err(RunError::Lost)?;
+fn follow(socket: &UnixStream, events: &dyn Fn(RunEvent)) -> Result<i32, RunError> {
     let control = socket.try_clone().map_err(RunError::Lost)?;
     events(RunEvent::Started(RunControl(control)));
     let mut receiver = Receiver::new(socket);

@@ -131,6 +131,20 @@ fn failure(operation: &str) -> impl FnOnce(caps::errors::CapsError) -> SetupFail
     move |_| SetupFailure::new(operation, Errno::last())
 }
 
+/// Has what `act` executes keep this process's capabilities. Without, execve(2) takes them from a process whose user id is not
+/// mapped yet: it is no root then (capabilities(7), "Transformation of capabilities during execve()").
+pub(crate) fn passed_on<T>(act: impl FnOnce() -> T) -> Result<T, SetupFailure> {
+    let all = CapabilitySet::all().to_hash_set();
+    for set in [CapSet::Inheritable, CapSet::Ambient] {
+        caps::set(None, set, &all).map_err(failure("pass capabilities on"))?;
+    }
+    let done = act();
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).map_err(failure("pass capabilities on no more"))?;
+    }
+    Ok(done)
+}
+
 /// Limits what the process and whatever it executes can ever gain.
 pub(crate) fn bound(set: CapabilitySet) -> Result<(), SetupFailure> {
     let supported = caps::runtime::thread_all_supported();

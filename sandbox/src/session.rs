@@ -1,25 +1,28 @@
 //! The session: one user namespace in which everything that touches subordinate ids happens.
 //!
 //! ```text
-//! rbuild ──exec──▶ rbuild-session ──fork──▶ session (pid 1 of an own pid namespace)
-//!   │   maps ids       │ waits                 ├─exec─▶ rbuild-step ─fork─▶ RUN program (pid 1 of a nested one)
-//!   └── socket ────────┴───────────────────────┘
+//! rbuild ──exec or fork──▶ rbuild-session ──fork──▶ session (pid 1 of an own pid namespace)
+//!   │   maps ids               │ waits                 ├─exec─▶ rbuild-step ─fork─▶ RUN program (pid 1 of a nested one)
+//!   └── socket ────────────────┴───────────────────────┘
 //! ```
+//!
+//! Its process makes its namespaces before anybody says which ids it gets, so that a caller may find that out meanwhile.
 //!
 //! The invariant: the process that unshares has one thread and nothing of the caller's but its standard streams; when the
 //! caller or the waiting process dies, the kernel kills the session and with its pid namespace every step in it.
 
-use std::fs;
+mod inside;
+mod maps;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -27,7 +30,10 @@ use thiserror::Error;
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
 use crate::idmap::ExtentMap;
+use crate::step::{IdleStep, StepError};
 use crate::{sys, wire};
+
+pub(crate) use inside::main;
 
 /// `argv[0]` of the re-executed session; [`crate::divert`] looks for it.
 pub(crate) const ARGV0: &str = "rbuild-session";
@@ -103,80 +109,189 @@ pub enum SessionError {
     Lost(#[source] io::Error),
 }
 
+/// From the caller, with its standard input and a pipe that says when the maps are written.
 #[derive(Serialize, Deserialize)]
 struct Hello {
-    entry: String,
-    /// The session writes its own one-line maps from these.
-    own_ids: Option<(u32, u32)>,
-    /// Whether the session stays in the terminal's foreground process group.
-    foreground: bool,
+    /// Whether the session writes its own one-line maps.
+    own_maps: bool,
     ids: (ExtentMap, ExtentMap),
 }
 
+/// From the session.
 #[derive(Serialize, Deserialize)]
 enum Setup {
     Unshared,
-    MapsWritten,
+    /// It has written its own maps.
     Ready,
     Failed(SetupFailure),
+}
+
+/// Whether a session stays in the terminal's foreground process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// It does, and gets the terminal's signals.
+    Foreground,
+    /// Only its caller gets them.
+    Background,
+}
+
+impl Ground {
+    /// Second argument of a re-executed session.
+    const FOREGROUND: &'static str = "foreground";
+
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Foreground => Self::FOREGROUND,
+            Self::Background => "background",
+        }
+    }
+
+    fn of_argument(text: &str) -> Self {
+        if text == Self::FOREGROUND {
+            Self::Foreground
+        } else {
+            Self::Background
+        }
+    }
+}
+
+/// The process of a session that has its namespaces but no ids yet. Dropped, it ends.
+#[derive(Debug)]
+pub struct IdleSession(Option<Session>);
+
+impl IdleSession {
+    /// Re-executes rbuild, to have `entry`, one of the names given to [`crate::divert`], run in the session.
+    ///
+    /// # Errors
+    /// [`SessionError::Spawn`].
+    pub fn execute(entry: &str, ground: Ground) -> Result<Self, SessionError> {
+        let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
+        let child = Command::new("/proc/self/exe")
+            .arg0(ARGV0)
+            .args([entry, ground.argument()])
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .map_err(SessionError::Spawn)?;
+        // It is waited for by its number.
+        let pid = Pid::from_raw(child.id().cast_signed());
+        Ok(Self(Some(Session::new(pid, socket))))
+    }
+
+    /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
+    /// a program, and the session starts a step's process ahead.
+    ///
+    /// # Errors
+    /// [`SessionError::Spawn`], also where there is more than one thread.
+    pub fn fork(run: fn(SessionContext) -> ExitCode, ground: Ground) -> Result<Self, SessionError> {
+        let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
+        match sys::fork().map_err(|errno| SessionError::Spawn(errno.into()))? {
+            sys::Forked::Parent(pid) => Ok(Self(Some(Session::new(pid, socket)))),
+            sys::Forked::Child => inside::forked(&theirs, run, ground),
+        }
+    }
+
+    /// Has the session get its ids. A forked session's function starts at once, all others when they are there.
+    ///
+    /// # Errors
+    /// The step of the set-up that failed, with the kernel's reason.
+    pub fn begin(self, plan: &SessionPlan) -> Result<BegunSession, SessionError> {
+        let session = self.session();
+        session.expect(|message| matches!(message, Setup::Unshared))?;
+        let (told, mapped) = io::pipe().map_err(SessionError::Spawn)?;
+        let hello = Hello {
+            own_maps: plan.writer == MapWriter::Itself,
+            ids: (plan.uids.clone(), plan.gids.clone()),
+        };
+        let stdin = io::stdin();
+        wire::send(&session.socket, &hello, &[stdin.as_fd(), told.as_fd()])
+            .map_err(SessionError::Lost)?;
+        if hello.own_maps {
+            session.expect(|message| matches!(message, Setup::Ready))?;
+        }
+        let writing = maps::Writing::start(session.pid, plan)?;
+        Ok(BegunSession {
+            idle: self,
+            writing,
+            mapped,
+        })
+    }
+
+    fn session(&self) -> &Session {
+        self.0.as_ref().expect("it is taken when this is used up")
+    }
+
+    /// [`IdleSession::begin`] and [`BegunSession::finish`] in one.
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn start(self, plan: &SessionPlan) -> Result<Session, SessionError> {
+        self.begin(plan)?.finish()
+    }
+}
+
+/// A session whose ids are on their way. Dropped, it ends.
+#[derive(Debug)]
+pub struct BegunSession {
+    idle: IdleSession,
+    writing: maps::Writing,
+    mapped: io::PipeWriter,
+}
+
+impl BegunSession {
+    /// The stream to the session's entry function.
+    pub fn socket(&self) -> &UnixStream {
+        &self.idle.session().socket
+    }
+
+    /// Waits until the session has its ids.
+    ///
+    /// # Errors
+    /// Why the maps could not be written.
+    pub fn finish(self) -> Result<Session, SessionError> {
+        let Self {
+            mut idle,
+            writing,
+            mut mapped,
+        } = self;
+        writing.finish()?;
+        // A session that is gone says why when it is asked for something.
+        let _ = io::Write::write_all(&mut mapped, &[1]);
+        Ok(idle.0.take().expect("it is taken only here"))
+    }
+}
+
+impl Drop for IdleSession {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.0 {
+            session.kill();
+        }
+    }
 }
 
 /// A running session, seen from the process that started it.
 #[derive(Debug)]
 pub struct Session {
-    child: Child,
+    pid: Pid,
+    /// Known once it was waited for: its number may be another process's then.
+    ended: Option<ExitStatus>,
     socket: UnixStream,
 }
 
 impl Session {
-    /// Starts the session and has `entry`, one of the names given to [`crate::divert`], run in it. In the `foreground` it
-    /// stays in the caller's process group and gets the terminal's signals; else only the caller does.
+    /// [`IdleSession::execute`] and [`IdleSession::start`] in one.
     ///
     /// # Errors
-    /// The step of the set-up that failed, with the kernel's or the id-map program's reason.
-    pub fn start(entry: &str, plan: &SessionPlan, foreground: bool) -> Result<Self, SessionError> {
-        let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
-        let child = Command::new("/proc/self/exe")
-            .arg0(ARGV0)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .spawn()
-            .map_err(SessionError::Spawn)?;
-        let mut session = Self { child, socket };
-        match session.set_up(entry, plan, foreground) {
-            Ok(()) => Ok(session),
-            Err(error) => {
-                session.kill();
-                Err(error)
-            }
-        }
+    /// Those of the two.
+    pub fn start(entry: &str, plan: &SessionPlan, ground: Ground) -> Result<Self, SessionError> {
+        IdleSession::execute(entry, ground)?.start(plan)
     }
 
-    fn set_up(
-        &mut self,
-        entry: &str,
-        plan: &SessionPlan,
-        foreground: bool,
-    ) -> Result<(), SessionError> {
-        let own_ids = (plan.writer == MapWriter::Itself).then(|| {
-            (
-                nix::unistd::geteuid().as_raw(),
-                nix::unistd::getegid().as_raw(),
-            )
-        });
-        let hello = Hello {
-            entry: entry.to_owned(),
-            own_ids,
-            foreground,
-            ids: (plan.uids.clone(), plan.gids.clone()),
-        };
-        let stdin = io::stdin();
-        wire::send(&self.socket, &hello, &[stdin.as_fd()]).map_err(SessionError::Lost)?;
-        self.expect(|message| matches!(message, Setup::Unshared))?;
-        if plan.writer != MapWriter::Itself {
-            write_maps(self.child.id(), plan)?;
-            wire::send(&self.socket, &Setup::MapsWritten, &[]).map_err(SessionError::Lost)?;
+    fn new(pid: Pid, socket: UnixStream) -> Self {
+        Self {
+            pid,
+            ended: None,
+            socket,
         }
-        self.expect(|message| matches!(message, Setup::Ready))
     }
 
     fn expect(&self, wanted: impl Fn(&Setup) -> bool) -> Result<(), SessionError> {
@@ -195,18 +310,16 @@ impl Session {
 
     /// Sends `signal` to the session.
     pub fn signal(&self, signal: Signal) {
-        // An error means that it ended already, which its exit status tells.
-        let _ = nix::sys::signal::kill(self.pid(), signal);
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
+        if self.ended.is_none() {
+            // An error means that it ended already, which its exit status tells.
+            let _ = nix::sys::signal::kill(self.pid, signal);
+        }
     }
 
     /// Kills the session and everything in it at once.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.signal(Signal::SIGKILL);
+        let _ = self.wait();
     }
 
     /// Waits until the session ended.
@@ -214,60 +327,20 @@ impl Session {
     /// # Errors
     /// Those of waitpid(2).
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
-    }
-}
-
-fn write_maps(pid: u32, plan: &SessionPlan) -> Result<(), SessionError> {
-    match &plan.writer {
-        MapWriter::Itself => Ok(()),
-        MapWriter::Caller => {
-            for (name, map) in [("uid_map", &plan.uids), ("gid_map", &plan.gids)] {
-                let path = format!("/proc/{pid}/{name}");
-                fs::write(&path, map.to_string())
-                    .map_err(|source| SessionError::WriteMap { path, source })?;
-            }
-            Ok(())
+        if let Some(status) = self.ended {
+            return Ok(status);
         }
-        MapWriter::Helpers {
-            newuidmap,
-            newgidmap,
-        } => {
-            // The two run side by side: each costs an execve of a setuid program.
-            let running =
-                [(newuidmap, &plan.uids), (newgidmap, &plan.gids)].map(|(program, map)| {
-                    let child =
-                        Command::new(program)
-                            .arg(pid.to_string())
-                            .args(map.extents().iter().flat_map(|e| {
-                                [e.inside, e.outside, e.count].map(|n| n.to_string())
-                            }))
-                            .stdin(Stdio::null())
-                            .stdout(Stdio::null())
-                            .stderr(Stdio::piped())
-                            .spawn();
-                    (program.display().to_string(), child)
-                });
-            // Both are waited for, whatever became of the first.
-            let ended =
-                running.map(|(program, child)| (program, child.and_then(Child::wait_with_output)));
-            for (program, output) in ended {
-                let helper = |message| SessionError::Helper {
-                    program: program.clone(),
-                    message,
-                };
-                let output = output.map_err(|error| helper(error.to_string()))?;
-                if !output.status.success() {
-                    let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                    return Err(helper(if printed.is_empty() {
-                        output.status.to_string()
-                    } else {
-                        printed
-                    }));
-                }
+        let pid = rustix::process::Pid::from_raw(self.pid.as_raw());
+        let status = loop {
+            match rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(Some((_, status))) => break ExitStatus::from_raw(status.as_raw()),
+                Ok(None) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(errno) => return Err(errno.into()),
             }
-            Ok(())
-        }
+        };
+        self.ended = Some(status);
+        Ok(status)
     }
 }
 
@@ -284,12 +357,46 @@ pub struct SessionContext {
     pub gids: ExtentMap,
     /// rbuild's own executable, through a read-only mount.
     pub executable: OwnExecutable,
+    /// A step's process that was started ahead.
+    ahead: Mutex<Option<IdleStep>>,
+    /// Where the caller says that the maps are written, until it has.
+    mapped: Mutex<Option<OwnedFd>>,
 }
 
 impl SessionContext {
     /// Whether the session has one id only.
     pub fn is_single_id(&self) -> bool {
         self.uids.len() == 1
+    }
+
+    /// Waits until the session's ids are mapped. Before that, only what needs no other id than the caller's can be done.
+    ///
+    /// # Errors
+    /// When they will never be.
+    pub fn mapped(&self) -> Result<(), SetupFailure> {
+        let mut pipe = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipe) = pipe.take() {
+            let mut byte = [0];
+            io::Read::read_exact(&mut io::PipeReader::from(pipe), &mut byte)
+                .during(|| "wait for the session's ids".into())?;
+        }
+        Ok(())
+    }
+
+    /// A step's process: the one that was started ahead, else a new one.
+    ///
+    /// # Errors
+    /// [`StepError::Spawn`].
+    pub fn idle_step(&self) -> Result<IdleStep, StepError> {
+        let ahead = self
+            .ahead
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match ahead {
+            Some(idle) => Ok(idle),
+            None => IdleStep::spawn(&self.executable),
+        }
     }
 
     /// How many image user and group ids the session stores.
@@ -300,128 +407,3 @@ impl SessionContext {
 
 /// The name and the code of one thing that can be done in a session.
 pub type Entry = (&'static str, fn(SessionContext) -> ExitCode);
-
-/// The whole life of the re-executed process.
-pub(crate) fn main(entries: &[Entry]) -> ExitCode {
-    let Ok(socket) = take_socket() else {
-        return ExitCode::from(125);
-    };
-    let received = wire::receive::<Hello>(&socket);
-    let Ok(Some((hello, fds))) = received else {
-        return ExitCode::from(125);
-    };
-    let Some(stdin) = fds.into_iter().next() else {
-        return ExitCode::from(125);
-    };
-    match become_session(&socket, &hello) {
-        Ok(Role::Waiter(child)) => wait_as_parent(child, hello.foreground),
-        Ok(Role::Session(executable)) => {
-            let Some((_, run)) = entries.iter().find(|(name, _)| *name == hello.entry) else {
-                return ExitCode::from(125);
-            };
-            let (uids, gids) = hello.ids;
-            run(SessionContext {
-                socket,
-                stdin,
-                uids,
-                gids,
-                executable,
-            })
-        }
-        Err(failure) => {
-            let _ = wire::send(&socket, &Setup::Failed(failure), &[]);
-            ExitCode::from(125)
-        }
-    }
-}
-
-enum Role {
-    Waiter(Pid),
-    Session(OwnExecutable),
-}
-
-/// The socket arrives as standard input; it moves away so that no child can inherit it there. What the caller left open by
-/// accident goes first: nobody in this process owns it.
-fn take_socket() -> io::Result<UnixStream> {
-    sys::close_from(3)?;
-    let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let null = fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    Ok(UnixStream::from(socket))
-}
-
-fn become_session(socket: &UnixStream, hello: &Hello) -> Result<Role, SetupFailure> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
-        .during(|| "ask for the parent's death signal".into())?;
-    unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
-    if let Some((uid, gid)) = hello.own_ids {
-        write_own_maps(uid, gid)?;
-    }
-    wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
-    if hello.own_ids.is_none() {
-        let answer = wire::receive::<Setup>(socket).during(|| "hear from the caller".into())?;
-        if !matches!(answer, Some((Setup::MapsWritten, _))) {
-            return Err(SetupFailure::new(
-                "hear from the caller",
-                nix::errno::Errno::ECONNRESET,
-            ));
-        }
-    }
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
-        .during(|| "create a mount and a pid namespace".into())?;
-    // Nothing that is mounted in the session shows outside; what is unmounted outside goes here too.
-    rustix::mount::mount_change(
-        "/",
-        rustix::mount::MountPropagationFlags::DOWNSTREAM
-            | rustix::mount::MountPropagationFlags::REC,
-    )
-    .during(|| "make the session's mounts its own".into())?;
-    if !hello.foreground {
-        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
-            .during(|| "leave the process group".into())?;
-    }
-    match sys::fork().during(|| "fork the session".into())? {
-        sys::Forked::Parent(child) => Ok(Role::Waiter(child)),
-        sys::Forked::Child => {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
-                .during(|| "ask for the parent's death signal".into())?;
-            let executable = OwnExecutable::open()?;
-            wire::send(socket, &Setup::Ready, &[]).during(|| "report to the caller".into())?;
-            Ok(Role::Session(executable))
-        }
-    }
-}
-
-/// Without a helper program a process may map its own ids only, after giving up setgroups, user_namespaces(7).
-fn write_own_maps(uid: u32, gid: u32) -> Result<(), SetupFailure> {
-    let files = [
-        ("setgroups", "deny".to_owned()),
-        ("uid_map", format!("0 {uid} 1\n")),
-        ("gid_map", format!("0 {gid} 1\n")),
-    ];
-    for (name, text) in files {
-        let path = format!("/proc/self/{name}");
-        fs::write(&path, text).during(|| format!("write {path}"))?;
-    }
-    Ok(())
-}
-
-/// The waiting process does nothing but keep the namespace's first process its child and hand its status on. In the
-/// foreground a Ctrl-C is for what runs in the session: if this process died of it, the whole session would.
-fn wait_as_parent(child: Pid, foreground: bool) -> ExitCode {
-    if foreground && sys::ignore_terminal_signals().is_err() {
-        return ExitCode::from(125);
-    }
-    loop {
-        match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, code)) => {
-                return ExitCode::from(u8::try_from(code).unwrap_or(125));
-            }
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                return ExitCode::from(128 + u8::try_from(signal as i32).unwrap_or(0));
-            }
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => return ExitCode::from(125),
-        }
-    }
-}

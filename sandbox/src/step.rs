@@ -80,6 +80,8 @@ enum FromStep {
     },
     /// The program's process exists; a pidfd of it travels along.
     Forked,
+    /// The program runs.
+    Executed,
     Failed(SetupFailure),
     CannotExecute(SetupFailure),
     Ended(Outcome),
@@ -90,6 +92,8 @@ enum FromStep {
 pub struct Step {
     child: Child,
     socket: UnixStream,
+    /// The program's process, once there is one.
+    program: Option<OwnedFd>,
 }
 
 /// A way to signal or end a step from another thread.
@@ -129,7 +133,11 @@ impl IdleStep {
             .env_clear()
             .spawn()
             .map_err(StepError::Spawn)?;
-        Ok(Self(Some(Step { child, socket })))
+        Ok(Self(Some(Step {
+            child,
+            socket,
+            program: None,
+        })))
     }
 
     /// Gives the process its plan. `handles` are the descriptors that the spec refers to.
@@ -203,29 +211,62 @@ impl Step {
         self.socket.try_clone().map(StepControl)
     }
 
-    /// Waits for the program's end.
+    /// Waits until the program runs.
     ///
     /// # Errors
     /// What failed in the set-up, or that the program could not be executed.
+    pub fn executed(&mut self) -> Result<(), StepError> {
+        match self.next()? {
+            FromStep::Executed => Ok(()),
+            other => Err(failed(other)),
+        }
+    }
+
+    /// Waits for the end of a program that runs, and no longer: its namespaces may still be taken down. For a session that
+    /// ends now itself.
+    ///
+    /// # Errors
+    /// When the step's process was killed.
+    pub fn outcome(&mut self) -> Result<Outcome, StepError> {
+        match self.next()? {
+            FromStep::Ended(outcome) => Ok(outcome),
+            other => Err(failed(other)),
+        }
+    }
+
+    /// Waits for the program's end, and until nothing is left of the step.
+    ///
+    /// # Errors
+    /// As [`Step::executed`].
     pub fn wait(mut self) -> Result<Outcome, StepError> {
-        let mut program = None;
-        let last = loop {
+        let outcome = self.executed().and_then(|()| self.outcome());
+        let _ = self.child.wait();
+        outcome
+    }
+
+    /// The next message but [`FromStep::Forked`], which is taken note of.
+    fn next(&mut self) -> Result<FromStep, StepError> {
+        let lost = loop {
             match wire::receive::<FromStep>(&self.socket) {
-                Ok(Some((FromStep::Forked, fds))) => program = fds.into_iter().next(),
-                other => break other,
+                Ok(Some((FromStep::Forked, fds))) => self.program = fds.into_iter().next(),
+                Ok(Some((message, _))) => return Ok(message),
+                Ok(None) => break io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => break error,
             }
         };
         let _ = self.child.wait();
-        if let (Ok(None) | Err(_), Some(program)) = (&last, program) {
+        if let Some(program) = self.program.take() {
             end(&program);
         }
-        match last.map_err(StepError::Lost)? {
-            Some((FromStep::Ended(outcome), _)) => Ok(outcome),
-            Some((FromStep::Failed(failure), _)) => Err(StepError::Setup(failure)),
-            Some((FromStep::CannotExecute(failure), _)) => Err(StepError::Execute(failure)),
-            Some(_) => Err(StepError::Lost(io::ErrorKind::InvalidData.into())),
-            None => Err(StepError::Lost(io::ErrorKind::UnexpectedEof.into())),
-        }
+        Err(StepError::Lost(lost))
+    }
+}
+
+fn failed(message: FromStep) -> StepError {
+    match message {
+        FromStep::Failed(failure) => StepError::Setup(failure),
+        FromStep::CannotExecute(failure) => StepError::Execute(failure),
+        _ => StepError::Lost(io::ErrorKind::InvalidData.into()),
     }
 }
 
@@ -287,6 +328,8 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
                 let _ = waitpid(child, None);
                 return Ok(message);
             }
+            wire::send(socket, &FromStep::Executed, &[])
+                .during(|| "report to the session".into())?;
             supervise(child, &program, socket)
         }
     }

@@ -118,13 +118,13 @@ pub(crate) fn take_terminal() -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Closes every descriptor from `first` upwards. Only for a process that has just started, that executes a program, or
-/// that ends right after.
+/// Closes every descriptor from `first` upwards. Only for a process that has just started or was just forked, that executes
+/// a program, or that ends right after.
 pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
     // JUSTIFICATION: the program's path must not be resolvable through an open descriptor (CVE-2024-21626), so closing at
     // execve(2) is too late.
-    // SAFETY: no owner of a closed descriptor is used or dropped: at the start of `main` none exists, and later the
-    // caller's next act is execve(2), or `std::process::exit`, which runs no destructors of the caller's frames.
+    // SAFETY: no owner of a closed descriptor is used or dropped: at the start of `main` none exists; later the caller's
+    // frames are left behind by execve(2), or by `std::process::exit`, which runs no destructors of theirs.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     Errno::result(result).map(drop)
 }

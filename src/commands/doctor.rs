@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use rustix::io::Errno;
 use sandbox::preflight::{self, Probes, Status};
 use sandbox::{
-    ExtentMap, MapWriter, Overlay, Session, SessionContext, SessionError, SessionPlan, Upper,
+    ExtentMap, Ground, MapWriter, Overlay, Session, SessionContext, SessionError, SessionPlan,
+    Upper,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +84,8 @@ fn attempt(here: &Surroundings, trial: &Trial) -> Result<(), Errno> {
         gids: own(here.gid)?,
         writer: MapWriter::Itself,
     };
-    let mut session = Session::start(ENTRY.0, &plan, false).map_err(|error| refused(&error))?;
+    let mut session =
+        Session::start(ENTRY.0, &plan, Ground::Background).map_err(|error| refused(&error))?;
     let mut answer = Vec::new();
     let talked =
         send(session.socket(), trial).and_then(|()| session.socket().read_to_end(&mut answer));

@@ -27,6 +27,8 @@ pub(super) fn run(
 }
 
 fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
+    // While this process has one thread, and before all that can be found out meanwhile.
+    let session = runner::session(here.stdin_is_terminal).map_err(host::session_failure)?;
     let store = Store::open(place)?;
     let mut request = settings.request;
     request.program_dirs = here.program_dirs();
@@ -68,7 +70,7 @@ fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<E
         RunEvent::Notice(text) => show::note(&text),
         _ => {}
     };
-    match runner::run(&request, &store, &plan, &events) {
+    match runner::run(&request, &store, session, &plan, &events) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
         Err(error) => Err(explain(error)),
     }

@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
-use sandbox::{Session, SessionContext};
+use sandbox::{Ground, Session, SessionContext};
 
 use crate::args::host::UnshareArgs;
 use crate::failure::{Failure, Kind};
@@ -41,7 +41,8 @@ pub(super) fn unshare(
     };
     // The terminal's signals are for the command; this process waits for it to end, whatever it does about them.
     let _interrupts = Interrupts::listen(|| ())?;
-    let mut session = Session::start(ENTRY.0, &plan, true).map_err(host::session_failure)?;
+    let mut session =
+        Session::start(ENTRY.0, &plan, Ground::Foreground).map_err(host::session_failure)?;
     let sent = send(session.socket(), &command, place);
     let status = sent.and_then(|()| session.wait()).map_err(|error| {
         Failure::new(

@@ -24,6 +24,7 @@ pub(crate) struct Drive {
 pub(crate) fn main(args: &[String]) -> ExitCode {
     let text = args.first().map_or("", String::as_str);
     let drive: Drive = serde_json::from_str(text).expect("the test wrote it");
+    let session = (!drive.prepare).then(|| runner::session(false).expect("there is one thread"));
     let store = Store::open(&drive.store).expect("the fixture's store opens");
     let plan = crate::fixture::session_plan(drive.single_id).expect("the fixture had one");
     let events = |event| match event {
@@ -41,10 +42,9 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         RunEvent::Notice(text) => eprintln!("notice: {text}"),
         _ => {}
     };
-    let result = if drive.prepare {
-        runner::prepare(&drive.request, &store, &plan, &events).map(|()| 0)
-    } else {
-        runner::run(&drive.request, &store, &plan, &events)
+    let result = match session {
+        None => runner::prepare(&drive.request, &store, &plan, &events).map(|()| 0),
+        Some(session) => runner::run(&drive.request, &store, session, &plan, &events),
     };
     let code = match result {
         Ok(code) => code,

@@ -15,9 +15,9 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 
 use sandbox::{
-    CapabilitySet, Confinement, Handle, IdMap, MountSource, MountSpec, NetworkSpec, Outcome,
-    Overlay, ProcessSpec, SandboxSpec, Session, SessionContext, SessionPlan, SharedNetwork, Step,
-    Upper, UserSpec, detached_tree,
+    CapabilitySet, Confinement, Ground, Handle, IdMap, MountSource, MountSpec, NetworkSpec,
+    Outcome, Overlay, ProcessSpec, SandboxSpec, Session, SessionContext, SessionPlan,
+    SharedNetwork, Step, Upper, UserSpec, detached_tree,
 };
 use serde::{Deserialize, Serialize};
 
@@ -171,8 +171,8 @@ impl Job {
         // As rbuild's store: the image is reached by handles, not through the directories above it.
         let closed = fs::Permissions::from_mode(0o700);
         fs::set_permissions(store.path(), closed).expect("it was just made");
-        let mut session =
-            Session::start(ENTRY, plan, false).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let mut session = Session::start(ENTRY, plan, Ground::Background)
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
         send(session.socket(), &(store.path(), self));
         let report = receive(session.socket());
         assert!(session.wait().expect("the session is a child").success());

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sandbox::{Session, SessionContext, SessionPlan};
+use sandbox::{Ground, Session, SessionContext, SessionPlan};
 
 use super::{chain, receive, send};
 
 /// Why a session does not start with these ids.
 pub(crate) fn failure_to_start(plan: &SessionPlan) -> String {
-    match Session::start(DESCRIPTORS, plan, false) {
+    match Session::start(DESCRIPTORS, plan, Ground::Background) {
         Ok(mut session) => {
             session.kill();
             "it starts".to_owned()
@@ -24,7 +24,8 @@ pub(crate) const DESCRIPTORS: &str = "descriptors";
 
 /// What each descriptor of a session leads to.
 pub(crate) fn descriptors(plan: &SessionPlan) -> Vec<String> {
-    let mut session = Session::start(DESCRIPTORS, plan, false).expect("the session starts");
+    let mut session =
+        Session::start(DESCRIPTORS, plan, Ground::Background).expect("the session starts");
     let found = receive(session.socket());
     session.wait().expect("the session is a child");
     found
@@ -46,7 +47,8 @@ pub(crate) const CLEANING: &str = "cleaning";
 
 /// Removes everything below a directory, whoever owns it.
 pub(crate) fn clean(directory: &Path, plan: &SessionPlan) {
-    let mut session = Session::start(CLEANING, plan, false).expect("the session starts");
+    let mut session =
+        Session::start(CLEANING, plan, Ground::Background).expect("the session starts");
     send(session.socket(), &directory);
     session.wait().expect("the session is a child");
 }

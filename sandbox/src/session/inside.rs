@@ -1,0 +1,202 @@
+//! The session's own processes, from their first instruction to the entry function. The invariant: nothing of the caller's but
+//! the standard streams is left in them, and they end when the caller does.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid};
+use rustix::mount::MountPropagationFlags;
+
+use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
+use crate::executable::OwnExecutable;
+use crate::failure::{During, SetupFailure};
+use crate::step::IdleStep;
+use crate::{capabilities, sys, wire};
+
+/// What ends a process that has nobody to tell why.
+const LOST: u8 = 125;
+
+/// How this process came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// By execve(2).
+    Executed,
+    /// As a copy of its caller.
+    Forked,
+}
+
+/// The whole life of the re-executed process.
+pub(crate) fn main(entries: &[Entry]) -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let entry = arguments.next().unwrap_or_default();
+    let ground = Ground::of_argument(&arguments.next().unwrap_or_default());
+    let Some((_, run)) = entries.iter().find(|(name, _)| *name == entry) else {
+        return ExitCode::from(LOST);
+    };
+    live(*run, ground, Start::Executed)
+}
+
+/// The whole life of the forked process; nothing of the caller's frames runs in it again.
+pub(super) fn forked(
+    socket: &UnixStream,
+    run: fn(SessionContext) -> ExitCode,
+    ground: Ground,
+) -> ! {
+    let code = match rustix::stdio::dup2_stdin(socket) {
+        Ok(()) => live(run, ground, Start::Forked),
+        Err(_) => ExitCode::from(LOST),
+    };
+    // No destructors: descriptors of the caller's frames are closed already.
+    std::process::exit(if code == ExitCode::SUCCESS {
+        0
+    } else {
+        i32::from(LOST)
+    })
+}
+
+fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
+    let Ok(socket) = take_socket() else {
+        return ExitCode::from(LOST);
+    };
+    let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
+    match separate(ground) {
+        Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
+        Ok(sys::Forked::Child) => match ready(&socket, owner, start) {
+            Ok(Some(ready)) => {
+                let context = ready.context(socket);
+                match start {
+                    Start::Executed if context.mapped().is_err() => ExitCode::from(LOST),
+                    _ => run(context),
+                }
+            }
+            Ok(None) => ExitCode::from(LOST),
+            Err(failure) => report(&socket, failure),
+        },
+        Err(failure) => report(&socket, failure),
+    }
+}
+
+fn report(socket: &UnixStream, failure: SetupFailure) -> ExitCode {
+    let _ = wire::send(socket, &Setup::Failed(failure), &[]);
+    ExitCode::from(LOST)
+}
+
+/// The socket arrives as standard input; it moves away so that no child can inherit it there. What the caller left open goes
+/// first: nobody in this process owns it.
+fn take_socket() -> io::Result<UnixStream> {
+    sys::close_from(3)?;
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let null = fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Makes the namespaces, and in the new pid namespace its first process.
+fn separate(ground: Ground) -> Result<sys::Forked, SetupFailure> {
+    let mortal = || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+            .during(|| "ask for the parent's death signal".into())
+    };
+    mortal()?;
+    unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
+        .during(|| "create a mount and a pid namespace".into())?;
+    // Nothing that is mounted in the session shows outside; what is unmounted outside goes here too.
+    rustix::mount::mount_change(
+        "/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )
+    .during(|| "make the session's mounts its own".into())?;
+    if ground == Ground::Background {
+        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
+            .during(|| "leave the process group".into())?;
+    }
+    let forked = sys::fork().during(|| "fork the session".into())?;
+    if matches!(forked, sys::Forked::Child) {
+        mortal()?;
+    }
+    Ok(forked)
+}
+
+/// What a session has when its function starts, but for the socket.
+struct Ready {
+    hello: Hello,
+    stdin: OwnedFd,
+    mapped: OwnedFd,
+    executable: OwnExecutable,
+    ahead: Option<IdleStep>,
+}
+
+/// Prepares what needs no ids, and hears which they will be. `None` when the caller went away or changed its mind.
+fn ready(
+    socket: &UnixStream,
+    (uid, gid): (Uid, Gid),
+    start: Start,
+) -> Result<Option<Ready>, SetupFailure> {
+    let executable = OwnExecutable::open()?;
+    wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
+    // What does not start now is started when it is needed, and says then why it cannot.
+    let ahead = (start == Start::Forked)
+        .then(|| capabilities::passed_on(|| IdleStep::spawn(&executable)))
+        .and_then(|spawned| spawned.ok()?.ok());
+    let received = wire::receive::<Hello>(socket).during(|| "hear from the caller".into())?;
+    let Some((hello, fds)) = received else {
+        return Ok(None);
+    };
+    if hello.own_maps {
+        maps::write_own(uid, gid)?;
+        wire::send(socket, &Setup::Ready, &[]).during(|| "report to the caller".into())?;
+    }
+    let [stdin, mapped] = <[OwnedFd; 2]>::try_from(fds)
+        .map_err(|_| SetupFailure::new("take the caller's descriptors", Errno::EBADF))?;
+    Ok(Some(Ready {
+        hello,
+        stdin,
+        mapped,
+        executable,
+        ahead,
+    }))
+}
+
+impl Ready {
+    fn context(self, socket: UnixStream) -> SessionContext {
+        let (uids, gids) = self.hello.ids;
+        SessionContext {
+            socket,
+            stdin: self.stdin,
+            uids,
+            gids,
+            executable: self.executable,
+            ahead: Mutex::new(self.ahead),
+            mapped: Mutex::new(Some(self.mapped)),
+        }
+    }
+}
+
+/// The waiting process does nothing but keep the namespace's first process its child and hand its status on. In the
+/// foreground a Ctrl-C is for what runs in the session: if this process died of it, the whole session would.
+fn wait_as_parent(child: Pid, ground: Ground) -> ExitCode {
+    if ground == Ground::Foreground && sys::ignore_terminal_signals().is_err() {
+        return ExitCode::from(LOST);
+    }
+    loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, code)) => {
+                return ExitCode::from(u8::try_from(code).unwrap_or(LOST));
+            }
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                return ExitCode::from(128 + u8::try_from(signal as i32).unwrap_or(0));
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return ExitCode::from(LOST),
+        }
+    }
+}
