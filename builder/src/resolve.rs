@@ -83,7 +83,7 @@ fn keep(
 /// The image that a name has in the store, when it is for the platform.
 fn stored(store: &Store, reference: &Reference, platform: &Platform) -> Option<Image> {
     let digest = store.lookup(reference).ok().flatten()?;
-    let image = store.image(&digest).ok()?;
+    let image = store.image_for(&digest, platform).ok()?;
     let of = image.config().platform();
     (of.os == platform.os && of.architecture == platform.architecture).then_some(image)
 }
@@ -137,7 +137,7 @@ pub fn pull(
         observer: &indexing,
     };
     let image = registry::pull(&pull, host.store)?;
-    host.store.tag(reference, image.digest())?;
+    host.store.tag_beside(reference, &image)?;
     Ok(image)
 }
 

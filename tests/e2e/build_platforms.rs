@@ -89,6 +89,14 @@ fn several_platforms_make_an_index_that_the_store_lists_with_its_images() {
         ["localhost/app:1", "linux/amd64", "linux/arm64"],
         "{text}"
     );
+    // A name of the store is a base for each of its platforms, without a registry.
+    let child = place.build(
+        "FROM localhost/app:1\nENV a=b\n",
+        &["--platform=arm64", "--pull=never"],
+    );
+    let child = json(&place, &["inspect", &child]);
+    assert_eq!(child["config"]["architecture"], "arm64");
+    place.expect(0, &["rmi", child["id"].as_str().expect("an id")]);
     let listed = json(&place, &["images"]);
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
     assert_eq!(listed[0]["images"][1]["platform"], "linux/arm64");

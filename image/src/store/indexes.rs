@@ -39,6 +39,40 @@ impl Store {
         Ok(digest)
     }
 
+    /// Points a name at an image of the store, beside the images of other platforms that the name has: these become an index, so
+    /// that a platform more takes none away.
+    ///
+    /// # Errors
+    /// When the image is missing or something cannot be written.
+    pub fn tag_beside(&self, name: &Reference, image: &Image) -> Result<(), StoreError> {
+        let platform = image.config().platform();
+        let known = match self.lookup(name)? {
+            None => Vec::new(),
+            Some(digest) => match self.index(&digest) {
+                Ok(Some(index)) => index.manifests,
+                Ok(None) => self
+                    .image(&digest)
+                    .map(|one| one.entry())
+                    .into_iter()
+                    .collect(),
+                // What is damaged is replaced.
+                Err(_) => Vec::new(),
+            },
+        };
+        let mut entries: Vec<_> = known
+            .into_iter()
+            .filter(|entry| entry.platform.as_ref().is_some_and(|of| *of != platform))
+            .filter(|entry| self.image(&entry.digest).is_ok())
+            .collect();
+        if entries.is_empty() {
+            return self.tag(name, image.digest());
+        }
+        entries.push(image.entry());
+        entries.sort_by(|a, b| a.platform.cmp(&b.platform));
+        self.add_index(&Index::new(entries), std::slice::from_ref(name))
+            .map(drop)
+    }
+
     /// All indexes, with their names, sorted by digest.
     ///
     /// # Errors

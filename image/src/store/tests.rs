@@ -381,3 +381,25 @@ fn an_index_of_a_missing_image_is_refused() {
     assert!(store.add_index(&index, &[]).is_err());
     assert_eq!(store.indexes().unwrap(), []);
 }
+
+#[test]
+fn a_name_keeps_the_images_of_other_platforms() {
+    let (_directory, store) = store();
+    let (index, [amd64, arm64]) = index(&store);
+    let name: Reference = "docker.io/library/debian:12".parse().unwrap();
+    store.tag_beside(&name, &arm64).unwrap();
+    assert_eq!(store.lookup(&name).unwrap(), Some(*arm64.digest()));
+    store.tag_beside(&name, &amd64).unwrap();
+    assert_eq!(store.lookup(&name).unwrap(), Some(index.digest()));
+    // The same platform again takes the old one's place.
+    let newer = image(&store, b"newer");
+    store.add_image(&newer, &[]).unwrap();
+    store.tag_beside(&name, &newer).unwrap();
+    let digest = store.lookup(&name).unwrap().unwrap();
+    let of = |platform| {
+        store
+            .image_for(&digest, &Platform::linux(platform))
+            .unwrap()
+    };
+    assert_eq!((of("amd64"), of("arm64")), (newer, arm64));
+}
