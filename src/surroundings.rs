@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use builder::GitProgram;
 use sandbox::preflight::HostView;
 
 use crate::failure::Failure;
@@ -189,6 +190,18 @@ impl Surroundings {
         both.filter_map(|name| Some((self.text(&name)?.to_owned(), name)))
             .map(|(value, name)| (name, value))
             .collect()
+    }
+
+    /// The program that fetches repositories, with what it needs of the environment: other programs, the ssh agent, proxies.
+    pub(crate) fn git(&self) -> Option<GitProgram> {
+        let wanted = ["PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+        let values = wanted
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), self.text(name)?.to_owned())));
+        Some(GitProgram {
+            program: self.program("git")?,
+            env: values.chain(self.proxies()).collect(),
+        })
     }
 
     /// Whether colours are wanted on standard error (no-color.org).

@@ -2,11 +2,13 @@
 //! the store that goes with its owner, completely or not at all, and is looked at only through that directory's handle.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use image::DiffId;
 use rootfs::copy::{CopyError, extract};
 use rootfs::trees::{TreesError, WorkArea};
-use rootfs::{Root, RootError, SingleError, SingleFile, TreePath};
+use rootfs::{DirTree, Ownership, Root, RootError, SingleError, SingleFile, Tree as _, TreePath};
 
 use crate::event::BuildEvent;
 use crate::host::Reach;
@@ -43,6 +45,9 @@ pub enum ContextError {
     /// Its directory cannot be used.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// What is in it cannot be looked at.
+    #[error(transparent)]
+    Tree(#[from] rootfs::TreeError),
     /// Its file cannot be used.
     #[error(transparent)]
     File(#[from] SingleError),
@@ -96,7 +101,43 @@ pub fn open_remote(
             })?;
             open(reach, &source.to_string(), file)
         }
+        Pinned::Tree { tree, subdir, .. } => checkout(reach, &source.to_string(), &tree, &subdir),
     }
+}
+
+/// The files of a commit; a directory of it is looked for inside it only (S32).
+fn checkout(
+    reach: &Reach<'_>,
+    name: &str,
+    tree: &DiffId,
+    subdir: &str,
+) -> Result<Opened, ContextError> {
+    let fail = |source| ContextError::Read {
+        name: name.to_owned(),
+        source,
+    };
+    let blob = File::open(reach.store.blob_path(tree.digest())).map_err(fail)?;
+    let Opened::Files(mut private) = open(reach, name, blob)? else {
+        return Err(ContextError::NoArchive {
+            name: name.to_owned(),
+        });
+    };
+    if !subdir.is_empty() {
+        let tree = DirTree::new(Root::open(&private.path)?, Ownership::Recorded);
+        let found = TreePath::scoped(subdir)
+            .ok()
+            .map(|path| tree.lookup(&path))
+            .transpose()?
+            .flatten();
+        let Some((path, _)) = found.filter(|(_, meta)| meta.is_dir()) else {
+            let message = format!("there is no directory {subdir}");
+            return Err(fail(std::io::Error::other(message)));
+        };
+        // Canonical: no component of it is a link.
+        let names = path.components().map(std::ffi::OsStr::from_bytes);
+        private.path.extend(names);
+    }
+    Ok(Opened::Files(private))
 }
 
 /// Takes a context out of a regular file: what is no archive is given back.

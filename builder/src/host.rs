@@ -7,6 +7,7 @@ use image::{Credentials, Reference, RegistryOptions, Store};
 use sandbox::SessionPlan;
 
 use crate::cancel::{Cancel, Watched};
+use crate::remote::GitProgram;
 
 /// Finds the credentials for an image.
 pub type FindCredentials<'h> =
@@ -24,6 +25,8 @@ pub struct Reach<'h> {
     pub cancel: &'h Cancel,
     /// The caller's proxy settings.
     pub proxies: Vec<(String, String)>,
+    /// The program that fetches repositories, where there is one.
+    pub git: Option<GitProgram>,
 }
 
 impl Reach<'_> {
@@ -50,6 +53,8 @@ pub struct Host<'h> {
     pub cancel: &'h Cancel,
     /// The caller's proxy settings, visible to RUN without being part of a step.
     pub proxy_env: Vec<(String, String)>,
+    /// The program that fetches repositories, where there is one.
+    pub git: Option<GitProgram>,
 }
 
 impl Host<'_> {
@@ -59,6 +64,7 @@ impl Host<'_> {
             store: self.store,
             cancel: self.cancel,
             proxies: self.proxy_env.clone(),
+            git: self.git.clone(),
         }
     }
 

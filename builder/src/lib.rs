@@ -41,7 +41,10 @@ pub use job::{FailureDetails, StepFailure};
 pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, SecretVariable};
 pub use planning::{Planned, PlannedTarget, plan};
 pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
-pub use remote::{ParseRemoteError, Pinned, RemoteKind, RemoteSource};
+pub use remote::{
+    GitError, GitProgram, GitSource, ParseGitError, ParseRemoteError, Pinned, RemoteKind,
+    RemoteSource,
+};
 pub use request::{
     Annotation, AnnotationLevel, BuildRequest, Context, ImageOutput, NamedContext, Network, Output,
     PullPolicy, Recipe, Shape, Squash, UserPolicy,

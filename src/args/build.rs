@@ -67,7 +67,7 @@ pub(crate) struct BuildArgs {
 /// What is read.
 #[derive(Clone, Debug, clap::Args)]
 struct SourceArgs {
-    /// Where COPY takes files from: a directory, a tar, or the URL of one; `-`: a tar or a lone Containerfile on standard input
+    /// Where COPY takes files from: a directory, a tar, the URL of one, or a git repository; `-`: a tar or a lone Containerfile on standard input
     #[arg(value_name = "CONTEXT", default_value = ".")]
     context: PathBuf,
     /// The Containerfile, or its URL; `-`: standard input [default: CONTEXT/Containerfile, CONTEXT/Dockerfile]
@@ -77,7 +77,7 @@ struct SourceArgs {
     #[arg(
         long = "build-context",
         value_name = "NAME=SOURCE",
-        help = "Another source for FROM and COPY --from: a directory, a tar or its URL, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable"
+        help = "Another source for FROM and COPY --from: a directory, a tar or its URL, a git repository, oci-layout:DIR[:TAG] or docker-image://REFERENCE; repeatable"
     )]
     build_contexts: Vec<String>,
     /// The ignore file [default: FILE.containerignore, FILE.dockerignore, CONTEXT/.containerignore, CONTEXT/.dockerignore]

@@ -102,6 +102,7 @@ impl Build<'_> {
             store,
             cancel,
             proxies: self.here.proxies(),
+            git: self.here.git(),
         };
         read(&self.settings.sources, &reach, &|event| {
             self.display.event(&event);
@@ -147,6 +148,7 @@ impl Build<'_> {
             cancel,
             program_dirs: self.here.program_dirs(),
             proxy_env: self.here.proxies(),
+            git: self.here.git(),
         };
         let events = |event: BuildEvent| self.display.event(&event);
         let result = if self.settings.dry_run {

@@ -406,6 +406,7 @@ mod tests {
             store: &store,
             cancel: &builder::Cancel::default(),
             proxies: Vec::new(),
+            git: None,
         };
         super::read(sources, &reach, &|_| {})
     }

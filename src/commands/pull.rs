@@ -40,6 +40,7 @@ pub(super) fn pull(
         cancel: &cancel,
         program_dirs: Vec::new(),
         proxy_env: Vec::new(),
+        git: None,
     };
     let pulled = builder::pull(&host, &settings.name, &settings.platform, &|event| {
         display.event(&event)

@@ -279,8 +279,7 @@ COPY --chmod=0755 --chown=3:4 <<-EOF /y
 fn what_is_not_implemented_is_refused_before_anything_runs() {
     let site = site!();
     for (line, part) in [
-        ("ADD https://github.com/a/b.git /", "git"),
-        ("ADD git@github.com:a/b.git#main:sub /", "git"),
+        ("ADD https://127.0.0.1:1/b.git#--upload-pack=x /", "ref"),
         ("RUN --security=insecure true", "--security"),
         ("COPY --frob one /", "--frob"),
         (

@@ -11,6 +11,7 @@ mod build_oracle;
 mod web;
 
 mod build_add;
+mod build_add_git;
 mod build_add_url;
 mod build_cache;
 mod build_config;

@@ -5,6 +5,7 @@ use image::{Digest, Store};
 use rootfs::copy::CopySource;
 use rootfs::{SingleFile, SingleMeta, Time, Tree, TreePath};
 
+use super::layers::view_of;
 use crate::job::StepFailure;
 use crate::remote::Pinned;
 use crate::step::Fetched;
@@ -52,6 +53,12 @@ fn open<'s>(store: &'s Store, fetched: &Fetched) -> Result<FetchedTree<'s>, Step
                 unpack: fetched.unpack,
             })
         }
+        Pinned::Tree { tree, subdir, .. } => Ok(FetchedTree {
+            tree: Box::new(view_of(store, &[*tree])?),
+            // S32: links on the way are followed inside the commit.
+            path: TreePath::scoped(subdir).map_err(|error| StepFailure::of_build(&error))?,
+            unpack: false,
+        }),
     }
 }
 

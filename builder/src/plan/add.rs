@@ -53,9 +53,7 @@ impl StageEvaluator<'_, '_> {
             }
         }
         self.apply_checksum(site, add, &mut sources)?;
-        if add.keep_git_dir == Some(true) {
-            return Err(refused(site, "keep-git-dir", "there is no git repository"));
-        }
+        apply_keep_git_dir(site, add, &mut sources)?;
         Ok(sources)
     }
 
@@ -74,6 +72,12 @@ impl StageEvaluator<'_, '_> {
                 })?;
                 *checksum = Some(digest);
                 Ok(())
+            }
+            [(RemoteSource::Git(source), _)] if sources.paths.is_empty() => {
+                source.set_checksum(&text).map_err(|error| {
+                    let message = format!("--checksum={text}: cannot {error}");
+                    site.error(word.span, message)
+                })
             }
             _ => Err(refused(
                 site,
@@ -112,6 +116,23 @@ impl StageEvaluator<'_, '_> {
         }
         Ok(fetched)
     }
+}
+
+fn apply_keep_git_dir(site: &Site<'_>, add: &Add, sources: &mut Sources) -> Checked<()> {
+    let Some(keep) = add.keep_git_dir else {
+        return Ok(());
+    };
+    let mut repositories = 0;
+    for (source, _) in &mut sources.remotes {
+        if let RemoteSource::Git(source) = source {
+            source.keep_git_dir = keep;
+            repositories += 1;
+        }
+    }
+    if keep && repositories == 0 {
+        return Err(refused(site, "keep-git-dir", "there is no git repository"));
+    }
+    Ok(())
 }
 
 fn refused(site: &Site<'_>, name: &str, reason: &str) -> Box<containerfile::Diagnostic> {

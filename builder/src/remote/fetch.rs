@@ -24,6 +24,7 @@ pub(crate) fn pin(
     let _stops = reach.stop_when_cancelled();
     match source {
         RemoteSource::Url { url, checksum } => file(reach, url, checksum.as_ref(), events),
+        RemoteSource::Git(source) => Ok(super::git::pin(reach, source)?),
     }
 }
 

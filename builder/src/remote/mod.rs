@@ -1,13 +1,17 @@
-//! Sources that are elsewhere: files of http servers. The invariant: what a source is, is decided by its text alone, as in
+//! Sources that are elsewhere: files of http servers, git repositories. The invariant: what a source is, is decided by its text alone, as in
 //! BuildKit; what a step uses of it is content with a digest, in the store.
 
 mod fetch;
+mod git;
+mod git_source;
 
-use image::Digest;
 use image::fetch::{HttpUrl, ParseHttpUrlError};
+use image::{DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use fetch::pin;
+pub use git::{GitError, GitProgram};
+pub use git_source::{GitSource, ParseGitError};
 
 /// A source as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,12 +23,15 @@ pub enum RemoteSource {
         /// What it must be.
         checksum: Option<Digest>,
     },
+    /// A commit of a repository.
+    Git(GitSource),
 }
 
 impl std::fmt::Display for RemoteSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Url { url, .. } => url.fmt(f),
+            Self::Git(source) => source.fmt(f),
         }
     }
 }
@@ -41,6 +48,15 @@ pub enum Pinned {
         /// Its time, in seconds since 1970.
         mtime: i64,
     },
+    /// The files of a commit.
+    Tree {
+        /// The commit.
+        commit: String,
+        /// Its files, as a layer.
+        tree: DiffId,
+        /// The directory of it that is meant; empty for all.
+        subdir: String,
+    },
 }
 
 /// As `--dry-run` shows it.
@@ -52,6 +68,7 @@ impl std::fmt::Display for Pinned {
                 name,
                 mtime,
             } => write!(f, "{name:?} {digest} of {mtime}"),
+            Self::Tree { commit, subdir, .. } => write!(f, "commit {commit} {subdir:?}"),
         }
     }
 }
@@ -62,9 +79,9 @@ pub enum ParseRemoteError {
     /// A URL that is none.
     #[error(transparent)]
     Url(#[from] ParseHttpUrlError),
-    /// What is not done yet.
-    #[error("fetch a git repository: that is not implemented yet")]
-    Git,
+    /// A repository that is none.
+    #[error(transparent)]
+    Git(#[from] ParseGitError),
 }
 
 /// What kind of remote source a text is.
@@ -108,7 +125,7 @@ impl RemoteSource {
     pub fn parse(text: &str) -> Result<Option<Self>, ParseRemoteError> {
         match RemoteKind::of(text) {
             None => Ok(None),
-            Some(RemoteKind::Git) => Err(ParseRemoteError::Git),
+            Some(RemoteKind::Git) => Ok(Some(Self::Git(GitSource::parse(text)?))),
             Some(RemoteKind::Url) => Ok(Some(Self::Url {
                 url: text.parse()?,
                 checksum: None,

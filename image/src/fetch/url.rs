@@ -58,6 +58,16 @@ impl HttpUrl {
         &self.0
     }
 
+    /// The URL without user name and password, and these as the value of an `Authorization` header (RFC 7617).
+    #[must_use]
+    pub fn split_credentials(&self) -> (String, Option<String>) {
+        let header = self.credentials().map(|(user, password)| {
+            let pair = format!("{user}:{}", password.unwrap_or_default());
+            format!("Basic {}", base64(pair.as_bytes()))
+        });
+        (without_credentials(&self.0).into(), header)
+    }
+
     /// User name and password, decoded.
     pub(super) fn credentials(&self) -> Option<(String, Option<String>)> {
         let password = self.0.password().and_then(percent_decoded);
@@ -87,6 +97,25 @@ pub(super) fn without_credentials(url: &Url) -> Url {
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown
+}
+
+/// RFC 4648, 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * place)) as usize & 63];
+            text.push(if place <= chunk.len() {
+                digit.into()
+            } else {
+                '='
+            });
+        }
+    }
+    text
 }
 
 /// RFC 3986, 2.1; `None` when the bytes are no UTF-8.
@@ -128,6 +157,13 @@ mod tests {
             url.credentials(),
             Some(("me".into(), Some("s3cret@".into())))
         );
+        let header = |text: &str| text.parse::<HttpUrl>().unwrap().split_credentials().1;
+        assert_eq!(
+            header("https://Aladdin:open%20sesame@x/").as_deref(),
+            Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
+        );
+        assert_eq!(header("https://ab@x/").as_deref(), Some("Basic YWI6"));
+        assert_eq!(header("https://x/"), None);
     }
 
     #[test]
