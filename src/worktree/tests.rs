@@ -1,3 +1,5 @@
+//! The time of a work tree's commit, with repositories that git itself makes.
+
 use std::process::Command;
 
 use super::*;
