@@ -143,3 +143,31 @@ fn no_broken_file_makes_the_planner_panic() {
         }
     }
 }
+
+/// What each kind of row is compared with: a test of this file, or why it is not compared yet.
+const KINDS: [(&str, &str); 10] = [
+    ("config", "config_rows_hold"),
+    ("plan", "plan_rows_hold"),
+    ("must", "not yet: there is no `rbuild lint`"),
+    ("must-not", "not yet: there is no `rbuild lint`"),
+    ("none", "not yet: there is no `rbuild lint`"),
+    ("image", "not yet: findings about a built image"),
+    ("closure", "not yet: the closure of a program"),
+    ("file", "not yet: the builds install packages of Debian"),
+    ("run", "not yet: the builds install packages of Debian"),
+    ("note", "says what to keep in mind"),
+];
+
+#[test]
+fn every_row_is_compared_or_says_why_not() {
+    let Some(fixtures) = fixtures() else { return };
+    for folder in fs::read_dir(fixtures).unwrap() {
+        let path = folder.unwrap().path().join("expect.tsv");
+        let rows = fs::read_to_string(&path).unwrap();
+        for row in rows.lines().filter(|row| !row.starts_with("file\tkind")) {
+            let kind = row.split('\t').nth(1).unwrap();
+            let known = KINDS.iter().any(|(known, _)| *known == kind);
+            assert!(known, "{}: a row of an unknown kind: {row}", path.display());
+        }
+    }
+}
