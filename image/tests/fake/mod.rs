@@ -221,22 +221,23 @@ pub(crate) struct RealRegistry {
 
 impl RealRegistry {
     pub(crate) fn start() -> Option<Self> {
-        Self::start_with("")
+        Self::start_with(|_| String::new())
     }
 
     /// One that lets `user` in with the password `U*U` only (crypt_blowfish's test vector).
     pub(crate) fn start_guarded() -> Option<Self> {
-        let file = std::env::temp_dir().join(format!("rbuild-htpasswd-{}", std::process::id()));
-        let line = "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
-        std::fs::write(&file, line).unwrap();
-        Self::start_with(&format!(
-            "auth: {{htpasswd: {{realm: here, path: {}}}}}\n",
-            file.display()
-        ))
+        Self::start_with(|directory| {
+            let file = directory.join("users");
+            let line = "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+            std::fs::write(&file, line).unwrap();
+            let path = file.display();
+            format!("auth: {{htpasswd: {{realm: here, path: {path}}}}}\n")
+        })
     }
 
-    fn start_with(more: &str) -> Option<Self> {
+    fn start_with(more: impl Fn(&std::path::Path) -> String) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
+        let more = more(directory.path());
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
