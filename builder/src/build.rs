@@ -24,8 +24,9 @@ use crate::named::NamedDirectories;
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
+use crate::reproduce::{BuiltStep, steps_of};
 use crate::request::{
-    AnnotationLevel, BuildRequest, Context, Network, Squash, UserPolicy, annotations_of,
+    AnnotationLevel, BuildRequest, Comparison, Context, Network, Squash, UserPolicy, annotations_of,
 };
 use crate::session::run_remotely;
 use crate::settings::RunAccess;
@@ -44,6 +45,8 @@ pub struct Built {
     pub exported: Vec<Exported>,
     /// Findings that did not stop the build.
     pub warnings: Vec<Diagnostic>,
+    /// The steps of all stages, where the request is one of a [`Comparison`].
+    pub steps: Vec<BuiltStep>,
 }
 
 /// The image of one platform.
@@ -112,14 +115,12 @@ fn build_in_order(
         check_user(request.user_policy, &verdict, &mut warnings)?;
     }
     let mut images = Vec::with_capacity(targets.len());
+    let mut steps = Vec::new();
     for target in &targets {
-        images.push(build_one(
-            request,
-            host,
-            (&target.plan, &named),
-            &mut warnings,
-            events,
-        )?);
+        let plan = (&target.plan, &named);
+        let (image, made) = build_one(request, host, plan, &mut warnings, events)?;
+        images.push(image);
+        steps.extend(made);
     }
     let made: Vec<&Image> = images.iter().map(|built| &built.image).collect();
     let index = (made.len() > 1).then(|| index_of(request, &made));
@@ -138,6 +139,7 @@ fn build_in_order(
         index,
         exported,
         warnings,
+        steps,
     })
 }
 
@@ -148,14 +150,14 @@ fn index_of(request: &BuildRequest, images: &[&Image]) -> Index {
     }
 }
 
-/// The image of one plan; nothing is recorded.
+/// The image of one plan, and the steps that were asked for; nothing is recorded.
 fn build_one(
     request: &BuildRequest,
     host: &Host<'_>,
     (plan, named): (&BuildPlan, &NamedDirectories),
     warnings: &mut Vec<Diagnostic>,
     events: &(dyn Fn(BuildEvent) + Sync),
-) -> Result<BuiltImage, BuildError> {
+) -> Result<(BuiltImage, Vec<BuiltStep>), BuildError> {
     let target = target_of(plan)?;
     let verdict = user_policy::check(target);
     let summary = |stage: &PlannedStage| StageSummary {
@@ -188,11 +190,12 @@ fn build_one(
         .iter()
         .filter_map(|layer| host.store.blob_size(layer.diff_id.digest()))
         .sum();
-    Ok(BuiltImage {
+    let built = BuiltImage {
         image,
         size,
         packed,
-    })
+    };
+    Ok((built, steps_of(plan, &executed)))
 }
 
 /// Merges the layers that are to be one.
@@ -243,6 +246,8 @@ fn job_of(
         named_contexts: named.directories().clone(),
         ignore: request.ignore.clone(),
         fresh: fresh_stages(request, plan),
+        every_layer: request.comparison != Comparison::None,
+        publish: request.comparison != Comparison::Second,
         jobs: request.jobs,
         single_id: false,
         network: match &request.network {
@@ -306,7 +311,9 @@ fn fresh_stages(request: &BuildRequest, plan: &BuildPlan) -> BTreeSet<StageId> {
         let mut wanted = request.no_cache_stages.iter();
         // Of several platforms the name begins with the platform.
         let own = stage.name.rsplit(' ').next().unwrap_or_default();
-        request.no_cache || wanted.any(|name| name.eq_ignore_ascii_case(own) || *name == number)
+        request.no_cache
+            || request.comparison != Comparison::None
+            || wanted.any(|name| name.eq_ignore_ascii_case(own) || *name == number)
     };
     plan.stages
         .iter()

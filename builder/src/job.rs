@@ -28,6 +28,10 @@ pub(crate) struct Job {
     pub(crate) ignore: Option<(String, String)>,
     /// The stages that take nothing from the cache.
     pub(crate) fresh: BTreeSet<StageId>,
+    /// Whether every step's changes become a layer, not only those of the target.
+    pub(crate) every_layer: bool,
+    /// Whether results are published for other builds.
+    pub(crate) publish: bool,
     /// How many stages run at once; 0 is as many as there are.
     pub(crate) jobs: usize,
     /// Whether the session has one id, so that RUN loses owners.
@@ -74,6 +78,8 @@ pub(crate) struct Executed {
     /// The time of what the chain starts from, in seconds since 1970.
     pub(crate) base_time: i64,
     pub(crate) chain: Vec<StageSteps>,
+    /// Every stage, where every layer was asked for.
+    pub(crate) all: Vec<StageSteps>,
 }
 
 /// The results of one stage of the chain, in the order of its steps, each with its time in seconds since 1970.

@@ -21,6 +21,7 @@ pub mod plan;
 mod planning;
 mod prune;
 mod remote;
+mod reproduce;
 pub mod request;
 mod resolve;
 mod rules;
@@ -45,9 +46,10 @@ pub use remote::{
     GitError, GitProgram, GitSource, ParseGitError, ParseRemoteError, Pinned, RemoteKind,
     RemoteSource,
 };
+pub use reproduce::{BuiltStep, CompareError, Difference, first_difference};
 pub use request::{
-    Annotation, AnnotationLevel, BuildRequest, Context, ImageOutput, NamedContext, Network, Output,
-    PullPolicy, Recipe, Shape, Squash, UserPolicy,
+    Annotation, AnnotationLevel, BuildRequest, Comparison, Context, ImageOutput, NamedContext,
+    Network, Output, PullPolicy, Recipe, Shape, Squash, UserPolicy,
 };
 pub use resolve::pull;
 pub use session::{ENTRY, RemoteError, session_entry};

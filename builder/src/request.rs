@@ -45,6 +45,8 @@ pub struct BuildRequest {
     pub no_cache_stages: Vec<String>,
     /// `--pull`.
     pub pull: PullPolicy,
+    /// `--check-reproducible`: what the build is for, if it is compared with another one.
+    pub comparison: Comparison,
     /// `--jobs`: how many stages run at once.
     pub jobs: usize,
     /// `--network`.
@@ -76,6 +78,17 @@ pub struct BuildRequest {
     /// The real time, in seconds since 1970: it decides which files are too young to be remembered by their times, and nothing
     /// else.
     pub now: i64,
+}
+
+/// Whether a build is one of two that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is not.
+    None,
+    /// The first one: it is kept, and has a layer of every step.
+    First,
+    /// The second one: it has a layer of every step, and nothing of it is kept.
+    Second,
 }
 
 /// Where COPY takes its files from.

@@ -93,7 +93,8 @@ pub(crate) fn run_remotely(
 }
 
 fn hold(store: &Store, executed: &Executed) -> Result<(), RemoteError> {
-    let layers = executed.chain.iter().flat_map(|stage| &stage.steps);
+    let stages = executed.chain.iter().chain(&executed.all);
+    let layers = stages.flat_map(|stage| &stage.steps);
     for (layer, _) in layers {
         if let StepLayer::Blob { diff_id, .. } = layer {
             store.hold(diff_id.digest()).map_err(RemoteError::Hold)?;

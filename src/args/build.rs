@@ -54,6 +54,9 @@ pub(crate) struct BuildArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Build twice without the cache, at another time, with other jobs and another umask; name the first instruction and file that differ, and exit with 1
+    #[arg(long, conflicts_with = "dry_run")]
+    check_reproducible: bool,
     #[command(flatten)]
     results: ResultArgs,
     #[command(flatten)]
@@ -301,6 +304,7 @@ impl BuildArgs {
             results,
             registry: self.registry.settings(here)?,
             dry_run: self.dry_run,
+            check_reproducible: self.check_reproducible,
         })
     }
 }

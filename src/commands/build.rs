@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use builder::{
-    BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Host, NamedContext, Network,
-    Output, Reach, RunAccess, StepFailure, Times,
+    BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Comparison, Host,
+    NamedContext, Network, Output, Reach, RunAccess, StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
@@ -68,6 +68,8 @@ struct Build<'b> {
     display: Display,
 }
 
+mod reproducible;
+
 /// How many files and directories an image may have to be made ready to run by its build: about a tenth of a second's work.
 const READY_ENTRIES: usize = 4096;
 
@@ -83,7 +85,14 @@ impl Build<'_> {
             .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
         let _until_the_end = inputs.private.take();
         let request = self.request(inputs)?;
-        let result = self.call(&request, &store, &cancel);
+        let result = self.call(&request, &store, &cancel).and_then(|outcome| {
+            if self.settings.check_reproducible
+                && let Outcome::Built(first) = &outcome
+            {
+                self.check_reproducible(&request, &store, &cancel, first)?;
+            }
+            Ok(outcome)
+        });
         self.display.finish();
         match result {
             Ok(Outcome::Plan(text)) => print(&text),
@@ -221,6 +230,10 @@ impl Build<'_> {
             no_cache_stages: image.no_cache_stages,
             pull: image.pull,
             no_cache: image.no_cache,
+            comparison: match self.settings.check_reproducible {
+                true => Comparison::First,
+                false => Comparison::None,
+            },
             jobs: image.jobs,
             allow_host_network: self.settings.isolation.allow_host_network,
             no_new_privileges: self.settings.isolation.no_new_privileges,

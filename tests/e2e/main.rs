@@ -25,6 +25,7 @@ mod build_outputs;
 mod build_platforms;
 mod build_push;
 mod build_replace;
+mod build_reproducible;
 mod build_run;
 mod build_sandbox;
 mod build_shape;

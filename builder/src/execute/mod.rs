@@ -85,6 +85,14 @@ pub(crate) struct StepResult {
     pub(crate) cached: bool,
 }
 
+impl StepResult {
+    /// Its layer and its time.
+    fn made(&self) -> (StepLayer, i64) {
+        let layer = self.record.layer.clone().unwrap_or(StepLayer::Empty);
+        (layer, self.record.time)
+    }
+}
+
 impl StageState {
     fn of_base(
         job: &Job,
@@ -112,6 +120,15 @@ impl StageState {
             base_time,
             results: Vec::new(),
         })
+    }
+
+    /// What the steps of one stage made.
+    pub(crate) fn made_by(&self, stage: StageId) -> StageSteps {
+        let own = self.results.iter().filter(|result| result.stage == stage);
+        StageSteps {
+            stage,
+            steps: own.map(StepResult::made).collect(),
+        }
     }
 
     /// The time of the newest thing that the state depends on.
@@ -211,7 +228,7 @@ impl Workshop<'_> {
                 .flat_map(|(_, state)| &state.results)
                 .any(|result| !result.cached)
         };
-        if !fresh() {
+        if !fresh() || !self.job.publish {
             return Ok(());
         }
         self.store.sync().map_err(|error| fail(&error))?;
@@ -240,8 +257,7 @@ impl Workshop<'_> {
     pub(crate) fn executed(&self, target: &StageState) -> Executed {
         let mut chain: Vec<StageSteps> = Vec::new();
         for result in &target.results {
-            let layer = result.record.layer.clone().unwrap_or(StepLayer::Empty);
-            let step = (layer, result.record.time);
+            let step = result.made();
             match chain.last_mut() {
                 Some(last) if last.stage == result.stage => last.steps.push(step),
                 _ => chain.push(StageSteps {
@@ -253,6 +269,7 @@ impl Workshop<'_> {
         Executed {
             base_time: target.base_time,
             chain,
+            all: Vec::new(),
         }
     }
 }

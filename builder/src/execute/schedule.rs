@@ -46,9 +46,20 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
         failure,
         ..
     } = board.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let packed = match (&failure, finished.get_mut(&workshop.job.target)) {
-        (None, Some(target)) => workshop.pack(target),
-        _ => Ok(()),
+    let leaves = |id: &StageId| workshop.job.every_layer || *id == workshop.job.target;
+    let packed = match &failure {
+        None => finished
+            .iter_mut()
+            .filter(|(id, _)| leaves(id))
+            .try_for_each(|(_, state)| workshop.pack(state)),
+        Some(_) => Ok(()),
+    };
+    let all = match workshop.job.every_layer {
+        true => finished
+            .iter()
+            .map(|(id, state)| state.made_by(*id))
+            .collect(),
+        false => Vec::new(),
     };
     let target = finished.get(&workshop.job.target).cloned();
     let mut states: Vec<(StageId, StageState)> = partial.into_iter().chain(finished).collect();
@@ -61,8 +72,13 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
             packed?;
             published?;
             let target = target.ok_or_else(StepFailure::cancelled)?;
-            workshop.adopt(&target)?;
-            Ok(workshop.executed(&target))
+            if workshop.job.publish {
+                workshop.adopt(&target)?;
+            }
+            Ok(Executed {
+                all,
+                ..workshop.executed(&target)
+            })
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct BuildSettings {
     pub registry: RegistrySettings,
     /// Whether only the plan is shown.
     pub dry_run: bool,
+    /// Whether it is built twice and compared.
+    pub check_reproducible: bool,
 }
 
 /// What is read before the build starts.

@@ -1,0 +1,86 @@
+//! `--check-reproducible`: what is the same twice passes, and what is not is named. The invariant: every cause that is tried is
+//! found at its own instruction, not where it comes out.
+
+use crate::build_oracle::Site;
+
+/// Checks, expects exit code 0, and returns what was said.
+fn passes(site: &Site, file: &str) -> String {
+    site.build(file, &["--check-reproducible"]).stderr
+}
+
+/// Checks, expects exit code 1, and returns what was said.
+fn fails(site: &Site, file: &str) -> String {
+    site.fails(file, &["--check-reproducible"])
+}
+
+#[test]
+fn copies_are_reproducible() {
+    let site = site!();
+    site.place.write("d/one", "1").write("d/two", "2");
+    let file =
+        "FROM scratch AS a\nCOPY d /d\nWORKDIR /w\nFROM scratch\nCOPY --from=a /d /d\nLABEL a=b\n";
+    let said = passes(&site, file);
+    assert!(
+        said.contains("reproducible: both builds gave sha256:"),
+        "{said}"
+    );
+}
+
+#[test]
+fn steps_that_only_read_their_inputs_are_reproducible() {
+    let site = site!(run);
+    site.place.write("d/one", "1");
+    let file = "FROM busybox AS a\nCOPY d /d\nRUN mkdir /x && cp -r /d /x && touch /x/now && ls -lR /x >/listing && umask >/umask && hostname >/name\n\
+         FROM busybox AS b\nRUN rm /bin/vi && ln -s x /l\nFROM a\nCOPY --from=b /l /l\n";
+    let said = passes(&site, file);
+    assert!(
+        said.contains("reproducible: both builds gave sha256:"),
+        "{said}"
+    );
+    let (images, _) = site.place.expect(0, &["images", "--format", "json"]);
+    let images: serde_json::Value = serde_json::from_str(&images).expect("JSON");
+    assert_eq!(images.as_array().map(Vec::len), Some(1), "{images}");
+    // What the first build left is as good as any.
+    assert_eq!(site.build(file, &[]).cached(), 5);
+}
+
+#[test]
+fn the_first_instruction_and_path_that_differ_are_named() {
+    let site = site!(run);
+    for (cause, how) in [
+        (
+            "head -c8 /dev/urandom >/d/x",
+            "/d/x: content from byte 0 on (8 bytes, then 8)",
+        ),
+        ("date >/d/x", "/d/x: content from byte "),
+        ("touch -d @$(($(date +%s) - 100)) /d/x", "/d/x: time "),
+        (
+            "mkdir /d/$(cat /proc/sys/kernel/random/uuid)",
+            "only the first build made it; one more path differs",
+        ),
+        (
+            "chmod 0$((6 + $(date +%s) % 2))00 /d/same || true; ln -s $(date +%s) /d/x",
+            "/d/",
+        ),
+    ] {
+        let file = format!(
+            "FROM busybox AS made\nRUN mkdir /d && echo same >/d/same\nRUN {cause}\nRUN cat /d/* 2>/dev/null >/all || true\n\
+             FROM busybox\nRUN true\nCOPY --from=made /d /all /d/\n"
+        );
+        let said = fails(&site, &file);
+        assert!(said.contains("Containerfile:3:1"), "{said}");
+        assert!(said.contains("stage made: not reproducible: /d/"), "{said}");
+        assert!(said.contains(how), "{said}");
+        assert!(!said.contains("reproducible: both"), "{said}");
+    }
+}
+
+#[test]
+fn a_plan_is_not_built_twice() {
+    let site = site!();
+    let output = site
+        .command("FROM scratch\n", &["--check-reproducible", "--dry-run"])
+        .output()
+        .expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+}
