@@ -11,6 +11,7 @@ mod csv;
 pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
+pub(crate) mod outline;
 pub(crate) mod output;
 pub(crate) mod registry;
 pub(crate) mod run;
@@ -73,6 +74,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Build an image from a Containerfile
     Build(Box<build::BuildArgs>),
+    /// List the targets, arguments, secrets and sources of a Containerfile
+    Outline(outline::OutlineArgs),
     /// Run a container of an image
     Run(Box<run::RunArgs>),
     /// List the images of the store

@@ -115,6 +115,16 @@ pub(super) fn alone(containerfile: &ContainerfileSource) -> Result<Source, Failu
     source_of(&name, bytes)
 }
 
+/// A Containerfile of this machine, without a build.
+pub(super) fn local(context: &Path, file: Option<&Path>) -> Result<Source, Failure> {
+    let (name, bytes) = match file.unwrap_or(context) {
+        path if path.as_os_str() == "-" => stdin()?,
+        path if file.is_some() => (path.to_owned(), read_file(path)?),
+        context => find(context)?,
+    };
+    source_of(&name, bytes)
+}
+
 fn stdin() -> Result<Named, Failure> {
     let bytes = read_some("standard input", io::stdin().lock())?;
     Ok((PathBuf::from("-"), bytes))

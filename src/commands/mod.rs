@@ -11,6 +11,7 @@ mod inspect;
 mod man;
 mod metadata;
 mod named_registry;
+mod outline;
 mod prune;
 mod pull;
 mod rmi;
@@ -88,6 +89,7 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
     let place = || here.store_path(cli.global.root.as_deref());
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
+        Command::Outline(args) => outline::outline(&args)?,
         Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => inspect::inspect(&args, &place()?)?,

@@ -38,6 +38,7 @@ mod cli_exit_codes;
 mod cli_help;
 mod cli_host;
 mod cli_names;
+mod cli_outline;
 mod cli_run;
 mod cli_signals;
 mod cli_store;
