@@ -170,7 +170,7 @@ fn s56_a_password_goes_to_its_server_only_and_into_no_image() {
 
 #[test]
 fn a_fetched_file_is_added_in_a_stage_that_runs_too() {
-    let site = site!(run);
+    let site = site!(ids);
     let web = Web::files(&[("/a", b"content")]);
     let file = format!(
         "FROM busybox\nRUN mkdir /d\nADD --chown=3:4 {} /d/\nRUN test \"$(cat /d/a)\" = content && test \"$(stat -c %u:%g:%a:%Y /d/a)\" = 3:4:600:1000000000\n",
