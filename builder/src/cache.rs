@@ -20,6 +20,9 @@ const RECORDS: usize = 16;
 pub(crate) struct Record {
     /// The digest of what was copied; `None` for steps without inputs.
     pub(crate) inputs: Option<Digest>,
+    /// The state of the stage that had these inputs when they were last looked at: in that state they need no second look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<CacheKey>,
     /// Whether `trees/HEX` holds the changes, HEX being the key of the step with its inputs.
     pub(crate) tree: bool,
     /// The layer made of the changes, if one was made.
@@ -93,6 +96,7 @@ mod tests {
     fn record(inputs: &[u8]) -> Record {
         Record {
             inputs: Some(Digest::of(inputs)),
+            source: None,
             tree: true,
             layer: None,
             time: 7,

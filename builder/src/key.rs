@@ -1,13 +1,15 @@
 //! Cache keys. The invariant: a key is H(format version, parent key, typed step, input digests), every part prefixed with
 //! its length, so that two different builds never meet in one key; text made for people is in none.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use image::{ChainId, Digest, ParseDigestError};
 use serde::{Deserialize, Serialize};
 
-use crate::step::Step;
+use crate::graph::StageId;
+use crate::step::{CopyFrom, CopyStep, Step, StepKind};
 use crate::times::Times;
 
 /// Changes whenever the meaning of a step or of its stored result does.
@@ -73,7 +75,7 @@ impl CacheKey {
 
     /// The state after a step whose inputs, beyond the parent state, have this digest.
     pub(crate) fn after(&self, step: &Step, inputs: Option<&Digest>) -> Self {
-        let typed = serde_json::to_vec(step).expect("a step is plain data");
+        let typed = serde_json::to_vec(&placeless(step)).expect("a step is plain data");
         let inputs = inputs.map(Digest::to_string).unwrap_or_default();
         Self(hash(&[
             b"step",
@@ -102,6 +104,20 @@ impl FromStr for CacheKey {
     }
 }
 
+/// Where a stage stands in its Containerfile says nothing about what is copied from it, which is one of the inputs.
+fn placeless(step: &Step) -> Cow<'_, Step> {
+    let mut step = Cow::Borrowed(step);
+    if let StepKind::Copy(CopyStep {
+        from: CopyFrom::Stage(_),
+        ..
+    }) = &step.kind
+        && let StepKind::Copy(copy) = &mut step.to_mut().kind
+    {
+        copy.from = CopyFrom::Stage(StageId(0));
+    }
+    step
+}
+
 /// Hashes parts so that no two lists of parts give the same bytes.
 pub(crate) fn hash(parts: &[&[u8]]) -> Digest {
     let mut bytes = Vec::new();
@@ -115,7 +131,7 @@ pub(crate) fn hash(parts: &[&[u8]]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::{RunNetwork, RunStep, StepKind};
+    use crate::step::{RunNetwork, RunStep};
 
     fn base(owners: Owners) -> CacheKey {
         CacheKey::of_base(None, 0, owners, Times::Newest)

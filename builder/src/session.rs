@@ -2,6 +2,7 @@
 //! up, by intent or by dying, it cancels the build, cleans up and ends. What it made is held by one of the two at any time:
 //! the session lives until its caller, who holds the result's blobs then, has hung up.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -10,13 +11,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use image::Store;
 use rootfs::Ownership;
 use rootfs::trees::{Trees, WorkArea};
-use sandbox::{Emulators, Ground, IdMap, Session, SessionContext, SessionPlan};
+use sandbox::{Emulators, Ground, IdMap, Session, SessionContext, SessionPlan, StepForge};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, StepLayer};
 use crate::cancel::Cancel;
 use crate::event::BuildEvent;
-use crate::execute::{SessionTools, Workshop, run_all};
+use crate::execute::{Chores, SessionTools, Workshop, run_all};
 use crate::foreign::unregistered;
 use crate::job::{Executed, Job, StepFailure};
 
@@ -139,11 +140,17 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
         };
         let events = |event| tell(&output, &Message::Event(event));
         let store = Store::open(&job.store).map_err(|error| StepFailure::of_build(&error));
+        let told = Cell::new(false);
+        let done = |result: &Result<Executed, StepFailure>| {
+            if !told.replace(true) {
+                tell(&output, &Message::Done(result.clone()));
+            }
+        };
         let result = store
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|store| execute(&context, &job, store, cancel, &events));
-        tell(&output, &Message::Done(result.clone()));
+            .and_then(|store| execute(&context, &job, store, cancel, &events, &done));
+        done(&result);
         // Until the caller hangs up.
         let _ = listener.join();
         result
@@ -173,6 +180,7 @@ fn execute(
     store: &Store,
     cancel: &Cancel,
     events: &(dyn Fn(BuildEvent) + Sync),
+    done: &dyn Fn(&Result<Executed, StepFailure>),
 ) -> Result<Executed, StepFailure> {
     let (uids, gids) = context.image_ids();
     let (ownership, ids) = if context.is_single_id() {
@@ -191,13 +199,17 @@ fn execute(
     let _stops = cancel.watch(move || stop.ask());
     // They execute the steps' programs for as long as this lives.
     let _emulators = Emulators::register(&job.emulators).map_err(|error| unregistered(&error))?;
+    // It starts on another core while this one prepares.
+    let forge =
+        StepForge::start(&context.executable).map_err(|error| StepFailure::of_build(&error))?;
     let work = WorkArea::create(store).map_err(|error| StepFailure::of_build(&error))?;
     let session = SessionTools {
         trees: Trees::of(store, ownership),
         work,
         ids,
-        executable: &context.executable,
+        forge: &forge,
         network: OnceLock::new(),
+        chores: Chores::default(),
     };
     let workshop = Workshop {
         job,
@@ -207,5 +219,8 @@ fn execute(
         events,
         session: Some(session),
     };
-    run_all(&workshop)
+    let result = run_all(&workshop);
+    // The caller makes the image while the work area is removed.
+    done(&result);
+    result
 }

@@ -8,6 +8,7 @@ mod degree;
 mod executable;
 mod failure;
 mod foreign;
+mod forge;
 mod idmap;
 mod memory;
 mod network;
@@ -33,6 +34,7 @@ pub use degree::{Caller, WriterChoice};
 pub use executable::OwnExecutable;
 pub use failure::SetupFailure;
 pub use foreign::{Emulator, EmulatorError, Emulators};
+pub use forge::StepForge;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
 pub use memory::{MemoryFile, memory_file};
 pub use network::{DNS_FORWARD, NetworkError, SharedNetwork};
@@ -58,6 +60,7 @@ pub fn divert(entries: &[Entry]) -> Option<ExitCode> {
     match argv0.to_str()? {
         session::ARGV0 => Some(session::main(entries)),
         step::ARGV0 => Some(step::main()),
+        forge::ARGV0 => Some(forge::main()),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
@@ -20,28 +21,39 @@ use crate::{capabilities, seccomp, sys};
 /// The state of a set-up inside the new namespaces.
 pub(crate) struct Performer {
     handles: Vec<OwnedFd>,
+    /// Where targets are resolved: in the scaffold, then in the root.
     root: Option<TargetRoot>,
+    scaffold: Option<TargetRoot>,
 }
 
 impl Performer {
-    pub(crate) fn new(handles: Vec<OwnedFd>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            handles,
+            handles: Vec::new(),
             root: None,
+            scaffold: None,
         }
+    }
+
+    /// Takes the descriptors that the operations from here on name.
+    pub(crate) fn take(&mut self, handles: Vec<OwnedFd>) {
+        self.handles = handles;
     }
 
     /// Performs one operation. [`SetupOp::Execute`] returns only to tell that it failed.
     pub(crate) fn perform(&mut self, op: &SetupOp) -> Result<(), SetupFailure> {
         let here = || op.to_string();
         match op {
-            SetupOp::JoinNetwork(_) | SetupOp::UserNamespace(_) | SetupOp::Namespaces { .. } => {
+            SetupOp::JoinNetwork(_) | SetupOp::UserNamespace(_) | SetupOp::ProcessNamespace => {
                 Err(SetupFailure::new(here(), Errno::EINVAL))
             }
+            SetupOp::Namespaces { network } => unshare_rest(*network).during(here),
             SetupOp::BecomeRoot { groups } => {
                 become_user(&UserSpec::default(), *groups).during(here)
             }
+            SetupOp::Scaffold => self.scaffold().during(here),
             SetupOp::AttachRoot(handle) => self.attach_root(*handle),
+            SetupOp::MoveIn(path) => self.move_in(path),
             SetupOp::Loopback => sys::loopback_up().during(here),
             SetupOp::ForbidUserNamespaces => forbid_user_namespaces().during(here),
             SetupOp::Mount {
@@ -104,29 +116,45 @@ impl Performer {
             .ok_or_else(|| SetupFailure::new("find the root of the plan", Errno::EBADF))
     }
 
+    /// The root is attached in the scaffold, and the scaffold in any directory that every host has: pivot_root(2) takes
+    /// only a mount that is attached somewhere, and its place vanishes with the host's root.
+    fn scaffold(&mut self) -> Result<(), rustix::io::Errno> {
+        let place = ["/tmp", "/usr", "/etc"]
+            .into_iter()
+            .find(|path| std::path::Path::new(path).is_dir())
+            .ok_or(rustix::io::Errno::NOENT)?;
+        let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(&fs, "mode", "755")?;
+        rustix::mount::fsconfig_create(&fs)?;
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let mount = rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+        let to = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&mount, "", CWD, place, to)?;
+        for name in ["proc", "sys", "dev", "root"] {
+            rustix::fs::mkdirat(&mount, name, Mode::from_raw_mode(0o755))?;
+        }
+        self.root = Some(TargetRoot::new(mount));
+        Ok(())
+    }
+
     fn attach_root(&mut self, handle: Handle) -> Result<(), SetupFailure> {
+        let here = || "attach the root file system".to_owned();
         let root = self
             .handle(handle)?
             .try_clone()
             .during(|| "keep the root mount".into())?;
-        // pivot_root(2) takes only a mount that is attached somewhere; where is of no matter, it moves away at once. Any
-        // directory that every host has will do.
-        let place = ["/tmp", "/usr", "/etc"]
-            .into_iter()
-            .find(|path| std::path::Path::new(path).is_dir());
-        let place = place.ok_or_else(|| {
-            SetupFailure::new("find a directory to attach the root to", Errno::ENOENT)
-        })?;
-        rustix::mount::move_mount(
-            &root,
-            "",
-            CWD,
-            place,
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-        )
-        .during(|| "attach the root file system".into())?;
-        self.root = Some(TargetRoot::new(root));
+        let place = self.root()?.directory("/root").during(here)?;
+        move_onto(&root, &place).during(here)?;
+        self.scaffold = self.root.replace(TargetRoot::new(root));
         Ok(())
+    }
+
+    fn move_in(&self, path: &str) -> Result<(), SetupFailure> {
+        let here = || format!("move {path} into the root");
+        let scaffold = self.scaffold.as_ref().ok_or(Errno::EBADF).during(here)?;
+        let tree = scaffold.directory(path).during(here)?;
+        let place = self.root()?.real_directory(path)?;
+        move_onto(&tree, &place).during(here)
     }
 
     fn mount(
@@ -249,6 +277,7 @@ impl Performer {
             .during(|| "let go of the host's root".into())?;
         rustix::process::chdir("/").during(here)?;
         self.root = None;
+        self.scaffold = None;
         Ok(())
     }
 
@@ -264,6 +293,17 @@ impl Performer {
             Ok(())
         }
     }
+}
+
+/// All namespaces but those of users and processes, which only the first process's parent can make for it. Mounts that only
+/// the sandbox's own processes see are gone when the last of them is.
+fn unshare_rest(network: bool) -> Result<(), Errno> {
+    let mut flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    flags.set(CloneFlags::CLONE_NEWNET, network);
+    unshare(flags)
 }
 
 fn mount_flag(attribute: Attribute) -> MountAttrFlags {

@@ -1,5 +1,6 @@
 //! A sandbox's set-up as an ordered list of operations. The invariant: [`SetupPlan::of`] is pure, and performing the list
-//! from the first to the last operation is all that happens between the start of a step's process and its program.
+//! from the first to the last operation is all that happens between the start of a step's process and its program. What
+//! does not depend on the root comes first, so that it can be done before the root is known.
 
 use std::fmt;
 
@@ -18,7 +19,9 @@ pub enum SetupOp {
     JoinNetwork(Handle),
     /// Create a user namespace and have its maps written.
     UserNamespace(IdMap),
-    /// Create the other namespaces; what follows runs as pid 1 in them.
+    /// Create a process namespace; what follows is done by its first process, so that all of the sandbox is gone with it.
+    ProcessNamespace,
+    /// Create the other namespaces.
     Namespaces {
         /// Whether the network namespace is a new one.
         network: bool,
@@ -29,8 +32,12 @@ pub enum SetupOp {
         /// Whether setgroups(2) is possible: not where the namespace has one id.
         groups: bool,
     },
+    /// Mount an empty file system to prepare kernel file systems in; targets are resolved in it until there is a root.
+    Scaffold,
     /// Attach the detached root mount; every target below is resolved in it.
     AttachRoot(Handle),
+    /// Move what was prepared at a path to the same path of the root.
+    MoveIn(String),
     /// Bring `lo` up.
     Loopback,
     /// Forbid user namespaces below this one, whatever seccomp says.
@@ -188,29 +195,64 @@ impl SetupPlan {
     /// Returns the operations that make the sandbox.
     pub fn of(spec: &SandboxSpec) -> Self {
         let groups = spec.ids.gids.len() > 1;
+        let masks = || {
+            spec.confinement
+                .mask_paths
+                .then(masks)
+                .into_iter()
+                .flatten()
+        };
         let mut ops = namespaces(spec, groups);
+        ops.push(SetupOp::Hostname(spec.hostname.clone()));
+        ops.push(SetupOp::NewSession);
+        ops.push(SetupOp::Bound(spec.confinement.capabilities));
+        ops.push(SetupOp::Scaffold);
         ops.extend(filesystems(spec, groups));
+        ops.extend(masks());
+        ops.push(SetupOp::AttachRoot(spec.root));
+        ops.extend(PREPARED.map(|path| SetupOp::MoveIn(path.to_owned())));
         ops.extend(spec.mounts.iter().map(requested));
-        if spec.confinement.mask_paths {
-            ops.extend(MASKED.map(|path| SetupOp::Mask(path.to_owned())));
-            ops.extend(READ_ONLY.map(|path| SetupOp::ReadOnly(path.to_owned())));
+        if spec.mounts.iter().any(covers_kernel_interfaces) {
+            ops.extend(masks());
         }
         ops.push(SetupOp::PivotRoot {
             read_only: spec.read_only_root,
         });
-        ops.push(SetupOp::Hostname(spec.hostname.clone()));
-        ops.push(SetupOp::NewSession);
         ops.extend(process(&spec.process, spec, groups));
         Self(ops)
     }
+
+    /// The operations that can be performed before the root is known, and those that cannot.
+    pub(crate) fn parts(&self) -> (&[SetupOp], &[SetupOp]) {
+        let attached = |op: &SetupOp| matches!(op, SetupOp::AttachRoot(_));
+        let position = self.0.iter().position(attached);
+        self.0.split_at(position.unwrap_or(self.0.len()))
+    }
+}
+
+/// Where kernel file systems are, each with what is mounted in it.
+const PREPARED: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+fn masks() -> impl Iterator<Item = SetupOp> {
+    let hidden = MASKED.map(|path| SetupOp::Mask(path.to_owned()));
+    let kept = READ_ONLY.map(|path| SetupOp::ReadOnly(path.to_owned()));
+    hidden.into_iter().chain(kept)
+}
+
+/// Whether a mount may show again what is masked: it lies on a kernel file system, or hides one. Links in the image may lead
+/// there too, so what is not known to be elsewhere counts.
+fn covers_kernel_interfaces(mount: &MountSpec) -> bool {
+    let elsewhere = ["/etc/", "/run/", "/tmp/", "/var/", "/dev/"];
+    !elsewhere.iter().any(|path| mount.target.starts_with(path)) || mount.target.contains("..")
 }
 
 fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
-    let mut ops = Vec::with_capacity(64);
+    let mut ops = Vec::with_capacity(80);
     if let NetworkSpec::Shared(handle) = spec.network {
         ops.push(SetupOp::JoinNetwork(handle));
     }
     ops.push(SetupOp::UserNamespace(spec.ids.clone()));
+    ops.push(SetupOp::ProcessNamespace);
     ops.push(SetupOp::Namespaces {
         network: spec.network == NetworkSpec::None,
     });
@@ -222,7 +264,6 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
         ops.push(SetupOp::Loopback);
     }
     ops.push(SetupOp::ForbidUserNamespaces);
-    ops.push(SetupOp::AttachRoot(spec.root));
     ops
 }
 
@@ -325,7 +366,6 @@ fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<Setup
     if confinement.seccomp {
         ops.push(SetupOp::Seccomp);
     }
-    ops.push(SetupOp::Bound(confinement.capabilities));
     ops.push(SetupOp::User {
         user: process.user.clone(),
         groups,
@@ -357,12 +397,15 @@ impl fmt::Display for SetupOp {
                     one_line(&ids.uids.to_string())
                 )
             }
+            Self::ProcessNamespace => f.write_str("create a pid namespace"),
             Self::Namespaces { network: true } => {
-                f.write_str("create mount, pid, ipc, uts, cgroup and network namespaces")
+                f.write_str("create mount, ipc, uts, cgroup and network namespaces")
             }
             Self::Namespaces { network: false } => {
-                f.write_str("create mount, pid, ipc, uts and cgroup namespaces")
+                f.write_str("create mount, ipc, uts and cgroup namespaces")
             }
+            Self::Scaffold => f.write_str("mount an empty file system to prepare in"),
+            Self::MoveIn(path) => write!(f, "move {path} into the root"),
             Self::BecomeRoot { .. } => f.write_str("become the namespace's root"),
             Self::AttachRoot(_) => f.write_str("attach the root file system"),
             Self::Loopback => f.write_str("bring the loopback interface up"),

@@ -1,5 +1,8 @@
 //! A step: one sandbox and the program in it. The invariant: a step's process has one thread and performs its plan from a
 //! socket; it and its program end when the socket does, whoever of the two sides died.
+//!
+//! The process supervises; its child, the first of a process namespace, performs the plan and becomes the program. The part of
+//! the plan that needs no root may be sent, and is performed, before the rest.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,10 +21,11 @@ use thiserror::Error;
 
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
+use crate::forge::StepForge;
 use crate::idmap::IdMap;
 use crate::perform::Performer;
 use crate::plan::{SetupOp, SetupPlan};
-use crate::spec::SandboxSpec;
+use crate::spec::{Handle, SandboxSpec};
 use crate::{sys, wire};
 
 /// `argv[0]` of a re-executed step; [`crate::divert`] looks for it.
@@ -68,7 +72,11 @@ pub enum StepError {
 
 #[derive(Serialize, Deserialize)]
 enum ToStep {
+    /// What does not depend on the root.
+    Prepare(SetupPlan),
     MapsWritten,
+    /// The rest.
+    Finish(SetupPlan),
     Signal(i32),
 }
 
@@ -90,7 +98,8 @@ enum FromStep {
 /// A running step.
 #[derive(Debug)]
 pub struct Step {
-    child: Child,
+    /// The process, where it is this one's child and not a forge's.
+    child: Option<Child>,
     socket: UnixStream,
     /// The program's process, once there is one.
     program: Option<OwnedFd>,
@@ -113,10 +122,23 @@ impl StepControl {
     }
 }
 
-/// The process of a step that has no plan yet. Starting a process costs as much as all of a step's mounts, so it may be done
-/// ahead; dropped, the process ends.
+/// The process of a step that has no root yet. Starting it and preparing what needs no root costs more than the rest, so it
+/// may be done ahead; dropped, the process ends.
 #[derive(Debug)]
-pub struct IdleStep(Option<Step>);
+pub struct IdleStep {
+    step: Option<Step>,
+    prepared: Option<Prepared>,
+}
+
+/// What an idle step was told to prepare.
+#[derive(Debug)]
+struct Prepared {
+    plan: SetupPlan,
+    /// The network namespace that it joins.
+    network: Option<(u64, u64)>,
+    /// Ids whose maps it still waits for.
+    unmapped: Option<IdMap>,
+}
 
 impl IdleStep {
     /// Starts the process. The calling thread must live as long as the step: the kernel kills a step whose parent thread
@@ -133,14 +155,73 @@ impl IdleStep {
             .env_clear()
             .spawn()
             .map_err(StepError::Spawn)?;
-        Ok(Self(Some(Step {
-            child,
-            socket,
-            program: None,
-        })))
+        Ok(Self::new(Some(child), socket))
     }
 
-    /// Gives the process its plan. `handles` are the descriptors that the spec refers to.
+    /// Has a forge start the process, which takes a tenth of the time.
+    ///
+    /// # Errors
+    /// [`StepError::Spawn`].
+    pub fn forked(forge: &StepForge) -> Result<Self, StepError> {
+        let (socket, theirs) = UnixStream::pair().map_err(StepError::Spawn)?;
+        forge.fork(theirs.as_fd()).map_err(StepError::Spawn)?;
+        Ok(Self::new(None, socket))
+    }
+
+    fn new(child: Option<Child>, socket: UnixStream) -> Self {
+        Self {
+            step: Some(Step {
+                child,
+                socket,
+                program: None,
+            }),
+            prepared: None,
+        }
+    }
+
+    /// Has the process prepare what a sandbox like `spec` needs whatever its root is.
+    ///
+    /// # Errors
+    /// [`StepError::Spawn`]; what the kernel refuses is said by [`IdleStep::settle`], [`IdleStep::start`] or [`Step::wait`].
+    pub fn prepare(
+        &mut self,
+        spec: &SandboxSpec,
+        handles: &[BorrowedFd<'_>],
+    ) -> Result<(), StepError> {
+        let (plan, network) = ahead(spec, handles);
+        let prepared = Prepared {
+            network: network.and_then(identity),
+            unmapped: Some(spec.ids.clone()),
+            plan: plan.clone(),
+        };
+        let message = ToStep::Prepare(plan);
+        wire::send(&self.step().socket, &message, network.as_slice()).map_err(StepError::Spawn)?;
+        self.prepared = Some(prepared);
+        Ok(())
+    }
+
+    /// Waits for the process's user namespace and writes its maps, without which it prepares nothing more.
+    ///
+    /// # Errors
+    /// [`StepError::Maps`], or what the kernel refused.
+    pub fn settle(&mut self) -> Result<(), StepError> {
+        let unmapped = self.prepared.as_mut().and_then(|p| p.unmapped.take());
+        match unmapped {
+            Some(ids) => self.step().map(&ids),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what was prepared is what `spec` needs.
+    pub fn fits(&self, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> bool {
+        self.prepared.as_ref().is_none_or(|prepared| {
+            let (plan, network) = ahead(spec, handles);
+            prepared.plan == plan && prepared.network == network.and_then(identity)
+        })
+    }
+
+    /// Gives the process the rest of its plan; it must [fit](IdleStep::fits). `handles` are the descriptors that the spec
+    /// refers to.
     ///
     /// # Errors
     /// See [`StepError`]; errors of the plan itself come from [`Step::wait`].
@@ -149,23 +230,52 @@ impl IdleStep {
         spec: &SandboxSpec,
         handles: &[BorrowedFd<'_>],
     ) -> Result<Step, StepError> {
-        let mut step = self.0.take().expect("only taken here");
-        match step.introduce(spec, handles) {
-            Ok(()) => Ok(step),
-            Err(error) => {
-                step.end();
-                Err(error)
-            }
+        if self.prepared.is_none() {
+            self.prepare(spec, handles)?;
         }
+        self.settle()?;
+        let plan = SetupPlan(SetupPlan::of(spec).parts().1.to_vec());
+        match wire::send(&self.step().socket, &ToStep::Finish(plan), handles) {
+            // It has failed already, and said why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other.map_err(StepError::Spawn)?,
+        }
+        Ok(self.step.take().expect("only taken here"))
+    }
+
+    fn step(&self) -> &Step {
+        self.step.as_ref().expect("taken only by what consumes it")
     }
 }
 
 impl Drop for IdleStep {
     fn drop(&mut self) {
-        if let Some(step) = &mut self.0 {
+        if let Some(step) = &mut self.step {
             step.end();
         }
     }
+}
+
+/// The operations of a plan that need no root, and the one descriptor that they refer to, as their first.
+fn ahead<'h>(
+    spec: &SandboxSpec,
+    handles: &[BorrowedFd<'h>],
+) -> (SetupPlan, Option<BorrowedFd<'h>>) {
+    let mut ops = SetupPlan::of(spec).parts().0.to_vec();
+    let mut network = None;
+    for op in &mut ops {
+        if let SetupOp::JoinNetwork(handle) = op {
+            network = handles.get(handle.0).copied();
+            *handle = Handle(0);
+        }
+    }
+    (SetupPlan(ops), network)
+}
+
+/// What tells one namespace from another, namespaces(7).
+fn identity(namespace: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(namespace).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 impl Step {
@@ -182,19 +292,17 @@ impl Step {
     }
 
     fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+        }
+        self.reap();
     }
 
-    fn introduce(
-        &mut self,
-        spec: &SandboxSpec,
-        handles: &[BorrowedFd<'_>],
-    ) -> Result<(), StepError> {
-        wire::send(&self.socket, &SetupPlan::of(spec), handles).map_err(StepError::Spawn)?;
+    fn map(&self, ids: &IdMap) -> Result<(), StepError> {
         match wire::receive::<FromStep>(&self.socket).map_err(StepError::Lost)? {
             Some((FromStep::Unshared { proc_pid }, _)) => {
-                write_maps(&proc_pid, &spec.ids).map_err(StepError::Maps)?;
+                write_maps(&proc_pid, ids).map_err(StepError::Maps)?;
                 wire::send(&self.socket, &ToStep::MapsWritten, &[]).map_err(StepError::Lost)
             }
             Some((FromStep::Failed(failure), _)) => Err(StepError::Setup(failure)),
@@ -240,8 +348,15 @@ impl Step {
     /// As [`Step::executed`].
     pub fn wait(mut self) -> Result<Outcome, StepError> {
         let outcome = self.executed().and_then(|()| self.outcome());
-        let _ = self.child.wait();
+        self.reap();
         outcome
+    }
+
+    /// A forge reaps its own.
+    fn reap(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
     }
 
     /// The next message but [`FromStep::Forked`], which is taken note of.
@@ -254,7 +369,7 @@ impl Step {
                 Err(error) => break error,
             }
         };
-        let _ = self.child.wait();
+        self.reap();
         if let Some(program) = self.program.take() {
             end(&program);
         }
@@ -291,15 +406,27 @@ pub(crate) fn main() -> ExitCode {
     let Ok(socket) = take_socket() else {
         return ExitCode::from(125);
     };
-    let last = match run(&socket) {
+    live(&socket)
+}
+
+/// The whole life of a step's process that has its socket.
+pub(crate) fn live(socket: &UnixStream) -> ExitCode {
+    let last = match run(socket) {
         Ok(message) => message,
         Err(failure) => FromStep::Failed(failure),
     };
-    let _ = wire::send(&socket, &last, &[]);
+    let _ = wire::send(socket, &last, &[]);
     ExitCode::SUCCESS
 }
 
-fn take_socket() -> io::Result<UnixStream> {
+/// Tells the session why there is no process.
+pub(crate) fn stillborn(socket: &UnixStream, failure: SetupFailure) {
+    // A session that is gone need not know.
+    let _ = wire::send(socket, &FromStep::Failed(failure), &[]);
+}
+
+/// The socket arrives as standard input; it moves away so that no child can inherit it there.
+pub(crate) fn take_socket() -> io::Result<UnixStream> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 10)?;
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -310,14 +437,15 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
         .during(|| "ask for the parent's death signal".into())?;
     let (failure_out, failure_in) = failure_pipe().during(|| "make a pipe".into())?;
-    let received = wire::receive::<SetupPlan>(socket).during(|| "read the plan".into())?;
-    let (SetupPlan(ops), handles) =
-        received.ok_or_else(|| SetupFailure::new("read the plan", Errno::ECONNRESET))?;
+    let received = wire::receive::<ToStep>(socket).during(|| "read the plan".into())?;
+    let Some((ToStep::Prepare(SetupPlan(ops)), handles)) = received else {
+        return Err(SetupFailure::new("read the plan", Errno::ECONNRESET));
+    };
     let rest = enter_namespaces(socket, &ops, &handles)?;
     match sys::fork().during(|| "fork the step's first process".into())? {
         sys::Forked::Child => {
-            drop(failure_out);
-            become_program(rest, handles, failure_in)
+            drop((failure_out, handles));
+            become_program(rest, socket, &failure_in)
         }
         sys::Forked::Parent(child) => {
             drop((failure_in, handles));
@@ -370,15 +498,7 @@ fn enter_namespaces<'a>(
                 unshare(CloneFlags::CLONE_NEWUSER).during(here)?;
                 have_maps_written(socket).during(here)?;
             }
-            SetupOp::Namespaces { network } => {
-                let mut flags = CloneFlags::CLONE_NEWNS
-                    | CloneFlags::CLONE_NEWPID
-                    | CloneFlags::CLONE_NEWIPC
-                    | CloneFlags::CLONE_NEWUTS
-                    | CloneFlags::CLONE_NEWCGROUP;
-                flags.set(CloneFlags::CLONE_NEWNET, *network);
-                unshare(flags).during(here)?;
-            }
+            SetupOp::ProcessNamespace => unshare(CloneFlags::CLONE_NEWPID).during(here)?,
             _ => return Ok(ops),
         }
         ops = rest;
@@ -398,19 +518,36 @@ fn have_maps_written(socket: &UnixStream) -> io::Result<()> {
     }
 }
 
-fn become_program(ops: &[SetupOp], handles: Vec<OwnedFd>, failure_in: OwnedFd) -> ! {
-    let mut performer = Performer::new(handles);
-    for op in ops {
-        if let Err(failure) = performer.perform(op) {
-            let executing = matches!(op, SetupOp::Execute { .. });
-            let text = serde_json::to_vec(&(executing, failure)).unwrap_or_default();
-            // The reader takes an empty message for success, and there is nobody else to tell.
-            let _ = rustix::io::write(&failure_in, &text);
-            break;
-        }
+fn become_program(ops: &[SetupOp], socket: &UnixStream, failure_in: &OwnedFd) -> ! {
+    if let Err((executing, failure)) = perform(ops, socket) {
+        let text = serde_json::to_vec(&(executing, failure)).unwrap_or_default();
+        // The reader takes an empty message for success, and there is nobody else to tell.
+        let _ = rustix::io::write(failure_in, &text);
     }
     // No destructors: descriptors of this frame may be closed already.
     std::process::exit(125)
+}
+
+/// Performs the plan, whose rest comes when the root is known. Returns only a failure, with whether the program was being
+/// executed, or when the session does not want the step any more.
+fn perform(ops: &[SetupOp], socket: &UnixStream) -> Result<(), (bool, SetupFailure)> {
+    let mut performer = Performer::new();
+    for op in ops {
+        performer.perform(op).map_err(|failure| (false, failure))?;
+    }
+    let received = wire::receive::<ToStep>(socket)
+        .during(|| "read the plan".into())
+        .map_err(|failure| (false, failure))?;
+    let Some((ToStep::Finish(SetupPlan(ops)), handles)) = received else {
+        return Ok(());
+    };
+    performer.take(handles);
+    for op in &ops {
+        performer
+            .perform(op)
+            .map_err(|failure| (matches!(op, SetupOp::Execute { .. }), failure))?;
+    }
+    Ok(())
 }
 
 fn early_failure(failure_out: OwnedFd) -> Result<Option<FromStep>, SetupFailure> {
@@ -446,7 +583,7 @@ fn supervise(child: Pid, program: &OwnedFd, socket: &UnixStream) -> Result<FromS
         }
         match wire::receive::<ToStep>(socket) {
             Ok(Some((ToStep::Signal(signal), _))) => pass_on(child, signal),
-            Ok(Some((ToStep::MapsWritten, _))) => {}
+            Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 pass_on(child, libc::SIGKILL);
                 listening = false;

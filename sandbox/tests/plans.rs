@@ -112,10 +112,14 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
     insta::assert_snapshot!(SetupPlan::of(&build_step()), @r"
     join the build's network namespace
     create a user namespace (uids 0 1 65536)
-    create mount, pid, ipc, uts and cgroup namespaces
+    create a pid namespace
+    create mount, ipc, uts and cgroup namespaces
     become the namespace's root
     forbid nested user namespaces
-    attach the root file system
+    set the host name to build
+    start a new session with an empty keyring
+    bound capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
+    mount an empty file system to prepare in
     mount proc at /proc
     bind /sys read-only
     mount tmpfs at /dev
@@ -152,13 +156,14 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
     make /proc/irq read-only
     make /proc/sys read-only
     make /proc/sysrq-trigger read-only
+    attach the root file system
+    move /proc into the root
+    move /sys into the root
+    move /dev into the root
     pivot into the root file system
-    set the host name to build
-    start a new session with an empty keyring
     take standard input, output and error
     enter /src
     install the system call filter
-    bound capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
     become user 0:0
     set capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
     execute /bin/sh
@@ -169,11 +174,15 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
 fn a_container_has_its_own_network_and_a_read_only_root() {
     insta::assert_snapshot!(SetupPlan::of(&container()), @r"
     create a user namespace (uids 0 1 65536)
-    create mount, pid, ipc, uts, cgroup and network namespaces
+    create a pid namespace
+    create mount, ipc, uts, cgroup and network namespaces
     become the namespace's root
     bring the loopback interface up
     forbid nested user namespaces
-    attach the root file system
+    set the host name to build
+    start a new session with an empty keyring
+    bound capabilities to none
+    mount an empty file system to prepare in
     mount proc at /proc
     mount sysfs at /sys
     mount tmpfs at /dev
@@ -191,6 +200,29 @@ fn a_container_has_its_own_network_and_a_read_only_root() {
     link /dev/stdout to /proc/self/fd/1
     link /dev/stderr to /proc/self/fd/2
     link /dev/ptmx to pts/ptmx
+    mask /proc/acpi
+    mask /proc/interrupts
+    mask /proc/kcore
+    mask /proc/keys
+    mask /proc/latency_stats
+    mask /proc/sched_debug
+    mask /proc/scsi
+    mask /proc/timer_list
+    mask /proc/timer_stats
+    mask /sys/dev/block
+    mask /sys/devices/virtual/powercap
+    mask /sys/firmware
+    mask /sys/fs/selinux
+    make /proc/asound read-only
+    make /proc/bus read-only
+    make /proc/fs read-only
+    make /proc/irq read-only
+    make /proc/sys read-only
+    make /proc/sysrq-trigger read-only
+    attach the root file system
+    move /proc into the root
+    move /sys into the root
+    move /dev into the root
     attach a tree at /data
     attach a tree at /etc/resolv.conf read-only
     mount tmpfs at /tmp
@@ -214,12 +246,9 @@ fn a_container_has_its_own_network_and_a_read_only_root() {
     make /proc/sys read-only
     make /proc/sysrq-trigger read-only
     pivot into the root file system, read-only
-    set the host name to build
-    start a new session with an empty keyring
     take standard input, output and error
     enter /src
     install the system call filter
-    bound capabilities to none
     become user 65532:65532
     set capabilities to none
     set no_new_privs
@@ -231,10 +260,14 @@ fn a_container_has_its_own_network_and_a_read_only_root() {
 fn switched_off_protections_are_absent_from_the_plan() {
     insta::assert_snapshot!(SetupPlan::of(&unprotected()), @r"
     create a user namespace (uids 0 0 1)
-    create mount, pid, ipc, uts and cgroup namespaces
+    create a pid namespace
+    create mount, ipc, uts and cgroup namespaces
     become the namespace's root
     forbid nested user namespaces
-    attach the root file system
+    set the host name to build
+    start a new session with an empty keyring
+    bound capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
+    mount an empty file system to prepare in
     mount proc at /proc
     bind /sys read-only
     mount tmpfs at /dev
@@ -252,12 +285,13 @@ fn switched_off_protections_are_absent_from_the_plan() {
     link /dev/stdout to /proc/self/fd/1
     link /dev/stderr to /proc/self/fd/2
     link /dev/ptmx to pts/ptmx
+    attach the root file system
+    move /proc into the root
+    move /sys into the root
+    move /dev into the root
     pivot into the root file system
-    set the host name to build
-    start a new session with an empty keyring
     take standard input, output and error
     enter /src
-    bound capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
     become user 0:0
     set capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
     execute /bin/sh

@@ -46,12 +46,28 @@ impl Workshop<'_> {
             };
             if let Some(from) = mount.from() {
                 let copy = whole(from, source);
-                parts.extend(self.input_digest(finished, &copy)?);
+                parts.extend(self.source_digest(finished, &copy)?);
             }
         }
         let parts: Vec<String> = parts.iter().map(Digest::to_string).collect();
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
         Ok((!parts.is_empty()).then(|| key::hash(&parts)))
+    }
+
+    /// As [`Workshop::input_digest`], but a stage is known by its key: a whole one may be mounted.
+    fn source_digest(
+        &self,
+        finished: &BTreeMap<StageId, StageState>,
+        copy: &CopyStep,
+    ) -> Result<Option<Digest>, StepFailure> {
+        match &copy.from {
+            CopyFrom::Stage(id) => {
+                let state = finished.get(id).ok_or_else(StepFailure::cancelled)?;
+                let key = state.key.to_string();
+                Ok(Some(key::hash(&[b"stage", key.as_bytes()])))
+            }
+            _ => self.input_digest(finished, copy),
+        }
     }
 
     /// What names the files of a source, as far as they can be named without reading them.
@@ -181,7 +197,7 @@ impl Workshop<'_> {
         from: &CopyFrom,
         source: &str,
     ) -> Result<(PathBuf, String), StepFailure> {
-        let content = self.input_digest(place.finished, &whole(from, source))?;
+        let content = self.source_digest(place.finished, &whole(from, source))?;
         self.with_files(place, (from, source), ("/", None), |plan, tree| {
             let named = TreePath::clamped(source).map_err(|error| fail(&error))?;
             let found = tree.lookup(&named).map_err(|error| fail(&error))?;

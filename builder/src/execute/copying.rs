@@ -39,8 +39,8 @@ fn fail(error: &dyn std::error::Error) -> StepFailure {
 }
 
 impl Workshop<'_> {
-    /// The digest of what a COPY reads, beyond the step itself. Files of a context are read (or remembered); a stage and an
-    /// image are known by their keys.
+    /// The digest of what a COPY reads, beyond the step itself: of contents, whether of a context (read or remembered) or of
+    /// a stage. An image is known by its layers.
     pub(crate) fn input_digest(
         &self,
         finished: &BTreeMap<StageId, StageState>,
@@ -49,33 +49,22 @@ impl Workshop<'_> {
         if copy.sources.is_empty() {
             return Ok(None);
         }
-        match &copy.from {
-            CopyFrom::Stage(id) => {
-                let state = finished.get(id).ok_or_else(StepFailure::cancelled)?;
-                Ok(Some(key::hash(&[
-                    b"stage",
-                    state.key.to_string().as_bytes(),
-                ])))
-            }
-            CopyFrom::Image(index) => {
-                let layers = self
-                    .job
-                    .images
-                    .get(*index)
-                    .map_or(&[][..], |image| &image.layers);
-                let chain = image::ChainId::of(layers)
-                    .map(|chain| chain.to_string())
-                    .unwrap_or_default();
-                Ok(Some(key::hash(&[b"image", chain.as_bytes()])))
-            }
-            CopyFrom::Context | CopyFrom::NamedContext(_) => {
-                let origin = self.origin(&copy.from, finished)?;
-                self.content_of(&origin, copy).map(Some)
-            }
+        if let CopyFrom::Image(index) = &copy.from {
+            let layers = self
+                .job
+                .images
+                .get(*index)
+                .map_or(&[][..], |image| &image.layers);
+            let chain = image::ChainId::of(layers)
+                .map(|chain| chain.to_string())
+                .unwrap_or_default();
+            return Ok(Some(key::hash(&[b"image", chain.as_bytes()])));
         }
+        let origin = self.origin(&copy.from, finished)?;
+        self.content_of(&origin, copy).map(Some)
     }
 
-    /// The digest of the selected files of a context: names, kinds, modes, link targets and contents.
+    /// The digest of the selected files: names, kinds, modes, link targets and contents; owners where COPY keeps them.
     fn content_of(&self, origin: &Origin, copy: &CopyStep) -> Result<Digest, StepFailure> {
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let sources: Vec<CopySource<'_>> = copy
@@ -87,7 +76,7 @@ impl Workshop<'_> {
         let request = CopyRequest {
             sources: &sources,
             destination: "/",
-            owner: Owner::Root,
+            owner: owner_of(&copy.from),
             chmod: None,
             parents: true,
             unpack: false,
@@ -245,7 +234,7 @@ impl Workshop<'_> {
                 let (layer, same_times) = layer.unzip();
                 Ok(Done {
                     layer,
-                    tree: Some(mounted.finish()),
+                    tree: Some(mounted.finish(self)),
                     inputs,
                     time,
                     same_times: same_times.unwrap_or(true),
@@ -329,10 +318,7 @@ impl Workshop<'_> {
                 let (uid, gid) = accounts.resolve_owner(text).map_err(|error| fail(&error))?;
                 Ok(Owner::Given { uid, gid })
             }
-            None => Ok(match copy.from {
-                CopyFrom::Context | CopyFrom::NamedContext(_) => Owner::Root,
-                CopyFrom::Stage(_) | CopyFrom::Image(_) => Owner::Kept,
-            }),
+            None => Ok(owner_of(&copy.from)),
         }
     }
 
@@ -354,6 +340,14 @@ fn own_ignore_file(directory: &Path) -> Result<String, StepFailure> {
         }
     }
     Ok(String::new())
+}
+
+/// Who owns what is copied without `--chown`.
+fn owner_of(from: &CopyFrom) -> Owner {
+    match from {
+        CopyFrom::Context | CopyFrom::NamedContext(_) => Owner::Root,
+        CopyFrom::Stage(_) | CopyFrom::Image(_) => Owner::Kept,
+    }
 }
 
 fn directory_origin(directory: &Path, ignore: Patterns) -> Result<Origin, StepFailure> {

@@ -101,6 +101,14 @@ impl Workshop<'_> {
 
     /// Makes layers of the target's trees that have none yet, two at a time.
     pub(crate) fn pack(&self, target: &mut StageState) -> Result<(), StepFailure> {
+        for result in &mut target.results {
+            let chores = self.session.as_ref().map(|session| &session.chores);
+            if result.record.layer.is_none()
+                && let Some(layer) = chores.and_then(|chores| chores.layer_of(&result.key))
+            {
+                self.note_layer(result, layer);
+            }
+        }
         let unpacked: Vec<&mut StepResult> = target
             .results
             .iter_mut()
@@ -112,12 +120,7 @@ impl Workshop<'_> {
         let work = || {
             while let Some(result) = next() {
                 match self.pack_one(result) {
-                    Ok((layer, same_times)) => {
-                        result.record.layer = Some(layer);
-                        result.record.packed = self.job.times;
-                        result.record.same_times = same_times;
-                        result.cached = false;
-                    }
+                    Ok(layer) => self.note_layer(result, layer),
                     Err(error) => {
                         *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                         return;
@@ -125,9 +128,12 @@ impl Workshop<'_> {
                 }
             }
         };
+        let more = queue.lock().unwrap_or_else(PoisonError::into_inner).len() > 1;
         std::thread::scope(|scope| {
-            // Without a second thread, this one does all.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+            if more {
+                // Without a second thread, this one does all.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+            }
             work();
         });
         failure
@@ -136,7 +142,15 @@ impl Workshop<'_> {
             .map_or(Ok(()), Err)
     }
 
-    fn pack_one(&self, result: &StepResult) -> Result<(StepLayer, bool), StepFailure> {
+    fn note_layer(&self, result: &mut StepResult, (layer, same_times): (StepLayer, bool)) {
+        result.record.layer = Some(layer);
+        result.record.packed = self.job.times;
+        result.record.same_times = same_times;
+        result.cached = false;
+    }
+
+    /// Makes the layer of one tree; the flag tells whether its times are the tree's.
+    pub(crate) fn pack_one(&self, result: &StepResult) -> Result<(StepLayer, bool), StepFailure> {
         let session = self.session()?;
         let published = || session.trees.step(&result.key.hex());
         let tree = result.fresh_tree.clone().unwrap_or_else(published);

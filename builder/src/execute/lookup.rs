@@ -14,7 +14,7 @@ use crate::event::BuildEvent;
 use crate::graph::{PlannedStage, StageId};
 use crate::job::StepFailure;
 use crate::key::CacheKey;
-use crate::step::{PlannedStep, StepKind};
+use crate::step::{CopyFrom, CopyStep, PlannedStep, StepKind};
 
 /// Where a step stands.
 pub(crate) struct Place<'p> {
@@ -27,6 +27,17 @@ pub(crate) struct Place<'p> {
 }
 
 impl Place<'_> {
+    /// The state of the stage that a COPY takes its sources from.
+    fn source(&self) -> Option<CacheKey> {
+        match &self.planned.step.kind {
+            StepKind::Copy(CopyStep {
+                from: CopyFrom::Stage(id),
+                ..
+            }) => self.finished.get(id).map(|state| state.key),
+            _ => None,
+        }
+    }
+
     /// Whether the stage has another RUN after this step.
     pub(crate) fn runs_later(&self) -> bool {
         let later = self.stage.steps.iter().skip(self.index + 1);
@@ -78,6 +89,7 @@ impl Workshop<'_> {
         let done = done?;
         let record = Record {
             inputs: done.inputs,
+            source: place.source(),
             tree: done.tree.is_some(),
             layer: done.layer,
             time: done.time,
@@ -110,10 +122,9 @@ impl Workshop<'_> {
         if candidates.is_empty() {
             return Ok(None);
         }
-        let inputs = match &place.planned.step.kind {
-            StepKind::Copy(copy) => self.input_digest(place.finished, copy)?,
-            StepKind::Run(run) => self.mounted_digest(place.finished, run)?,
-            StepKind::Workdir => None,
+        let source = place.source();
+        let Some(inputs) = self.inputs_of(place, source.as_ref(), &candidates)? else {
+            return Ok(None);
         };
         let key = self.key_of(state, place, inputs.as_ref());
         let usable = |record: &Record| {
@@ -125,6 +136,11 @@ impl Workshop<'_> {
         let Some(mut record) = known.into_iter().find(usable) else {
             return Ok(None);
         };
+        if record.source != source {
+            record.source = source;
+            // All that the record names is there already. Failing to remember costs time, not correctness.
+            let _ = self.cache.publish(&lookup, &record);
+        }
         if let Some(StepLayer::Blob { diff_id, .. }) = &record.layer
             && !self.store.contains(diff_id.digest())
         {
@@ -167,6 +183,35 @@ impl Workshop<'_> {
         }
     }
 
+    /// The digest of what a step takes beside its parent. Where a record saw the source in the same state, its digest is that
+    /// one, and nothing is read. `None`: only a session can look.
+    fn inputs_of(
+        &self,
+        place: &Place<'_>,
+        source: Option<&CacheKey>,
+        candidates: &[Record],
+    ) -> Result<Option<Option<Digest>>, StepFailure> {
+        let copy = match &place.planned.step.kind {
+            StepKind::Copy(copy) => copy,
+            StepKind::Run(run) => return self.mounted_digest(place.finished, run).map(Some),
+            StepKind::Workdir => return Ok(Some(None)),
+        };
+        let seen = |record: &&Record| source.is_some() && record.source.as_ref() == source;
+        if let Some(record) = candidates.iter().find(seen) {
+            return Ok(Some(record.inputs));
+        }
+        if let CopyFrom::Stage(id) = copy.from
+            && self.session.is_none()
+            && self
+                .job
+                .stage(id)
+                .is_some_and(|stage| needs_trees(self.job, stage))
+        {
+            return Ok(None);
+        }
+        self.input_digest(place.finished, copy).map(Some)
+    }
+
     /// Whether a record's result can be used by what follows. A stage of trees needs the tree; where the whole build may
     /// turn out to be cached, without a session, its layer alone will do.
     fn is_there(
@@ -197,7 +242,7 @@ impl Workshop<'_> {
         }
     }
 
-    fn in_target_chain(&self, id: StageId) -> bool {
+    pub(crate) fn in_target_chain(&self, id: StageId) -> bool {
         let mut at = Some(self.job.target);
         while let Some(stage) = at {
             if stage == id {

@@ -5,6 +5,7 @@
 mod agents;
 mod binds;
 mod caches;
+mod chores;
 mod copying;
 mod fetched;
 mod injected;
@@ -24,7 +25,7 @@ use std::sync::OnceLock;
 use image::Store;
 use rootfs::accounts::{Account, Accounts};
 use rootfs::trees::{Trees, WorkArea};
-use sandbox::{IdMap, OwnExecutable, SharedNetwork};
+use sandbox::{IdMap, SharedNetwork, StepForge};
 
 use crate::cache::{Cache, Record, StepLayer};
 use crate::cancel::Cancel;
@@ -35,8 +36,10 @@ use crate::key::{CacheKey, Owners};
 use crate::step::StepKind;
 use crate::times::OLDEST;
 
+use chores::Chore;
 use lookup::Place;
 
+pub(crate) use chores::Chores;
 pub(crate) use layers::{finish, view_of};
 pub(crate) use schedule::run_all;
 
@@ -56,8 +59,9 @@ pub(crate) struct SessionTools<'w> {
     pub(crate) trees: Trees,
     pub(crate) work: WorkArea,
     pub(crate) ids: IdMap,
-    pub(crate) executable: &'w OwnExecutable,
+    pub(crate) forge: &'w StepForge,
     pub(crate) network: OnceLock<Result<SharedNetwork, StepFailure>>,
+    pub(crate) chores: Chores,
 }
 
 /// The state of a stage's file system: a base and the results of steps on it.
@@ -178,6 +182,13 @@ pub(crate) fn account(accounts: &Accounts, user: &str) -> Result<Account, StepFa
 }
 
 impl Workshop<'_> {
+    /// Has something done beside the steps, where there is somebody to do it.
+    pub(crate) fn leave(&self, chore: Chore) {
+        if let Some(session) = &self.session {
+            session.chores.add(chore);
+        }
+    }
+
     pub(crate) fn tell(&self, event: BuildEvent) {
         (self.events)(event);
     }

@@ -8,6 +8,7 @@ use rootfs::trees::{UnpackedLayer, remove_tree};
 use rootfs::{DirTree, Root, Time, moments};
 use sandbox::{Overlay, Upper};
 
+use super::chores::Chore;
 use super::{SessionTools, StageState, Workshop};
 use crate::job::StepFailure;
 
@@ -67,17 +68,19 @@ impl WorkingRoot {
     }
 
     /// Ends the use of the mount; returns the directory with the changes.
-    pub(crate) fn finish(self) -> PathBuf {
+    pub(crate) fn finish(self, workshop: &Workshop<'_>) -> PathBuf {
+        drop(self.mount);
+        workshop.leave(Chore::Remove(self.home.join("work")));
         self.upper
     }
 
     /// Ends the use of the mount; what was changed meanwhile gets the time `at`, and the directory with it is returned.
-    pub(crate) fn settle(self, at: Time) -> Result<PathBuf, StepFailure> {
+    pub(crate) fn settle(self, workshop: &Workshop<'_>, at: Time) -> Result<PathBuf, StepFailure> {
         let settled = Root::open(&self.upper)
             .and_then(|upper| moments::settle(&upper, self.started, at))
             .map_err(|error| StepFailure::of_build(&error));
         match settled {
-            Ok(()) => Ok(self.upper),
+            Ok(()) => Ok(self.finish(workshop)),
             Err(failure) => {
                 self.discard();
                 Err(failure)

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rootfs::accounts::{Account, Accounts};
@@ -50,7 +50,7 @@ impl Workshop<'_> {
         match self.run_in(session, place, &root, run, &ready) {
             Ok(()) => Ok(Done {
                 layer: None,
-                tree: Some(root.settle(self.job.times.of_step(state.time()))?),
+                tree: Some(root.settle(self, self.job.times.of_step(state.time()))?),
                 inputs,
                 time: state.time(),
                 same_times: true,
@@ -123,16 +123,17 @@ impl Workshop<'_> {
         for (name, value) in &ready.mounts.env {
             set(&mut spec.process.env, name, value);
         }
-        let idle = match place.spare.take() {
+        let idle = match place.spare.take().filter(|idle| idle.fits(&spec, &handles)) {
             Some(idle) => idle,
-            None => IdleStep::spawn(session.executable).map_err(|error| explain(&error))?,
+            None => IdleStep::forked(session.forge).map_err(|error| explain(&error))?,
         };
         let step = idle
             .start(&spec, &handles)
             .map_err(|error| explain(&error))?;
         if place.runs_later() {
-            // The next one's process starts while this one works. Without it, it starts when it is needed.
-            place.spare.set(IdleStep::spawn(session.executable).ok());
+            // The next one most likely differs in its root and its program only, so all else is prepared while this one
+            // works. Without it, it starts when it is needed.
+            place.spare.set(prepared(session, &spec, &handles).ok());
         }
         drop(handles);
         self.follow(place, step, output)
@@ -281,6 +282,17 @@ fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
         Some(known) => value.clone_into(&mut known.1),
         None => env.push((name.to_owned(), value.to_owned())),
     }
+}
+
+fn prepared(
+    session: &SessionTools<'_>,
+    spec: &SandboxSpec,
+    handles: &[BorrowedFd<'_>],
+) -> Result<IdleStep, StepError> {
+    let mut idle = IdleStep::forked(session.forge)?;
+    idle.prepare(spec, handles)?;
+    idle.settle()?;
+    Ok(idle)
 }
 
 fn home_of(account: &Account) -> String {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::chores::Chore;
 use super::{StageState, Workshop, lookup};
 use crate::graph::{PlannedStage, StageId};
 use crate::job::{Executed, StepFailure};
@@ -32,13 +33,15 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
         failure: None,
     });
     let changed = Condvar::new();
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            // Without a thread more, the others do its work.
-            let _ = std::thread::Builder::new()
-                .spawn_scoped(scope, || work(workshop, &board, &changed));
-        }
-        work(workshop, &board, &changed);
+    with_chores(workshop, || {
+        std::thread::scope(|scope| {
+            for _ in 1..workers {
+                // Without a thread more, the others do its work.
+                let _ = std::thread::Builder::new()
+                    .spawn_scoped(scope, || work(workshop, &board, &changed));
+            }
+            work(workshop, &board, &changed);
+        });
     });
     let Board {
         mut finished,
@@ -81,6 +84,21 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
             })
         }
     }
+}
+
+/// Has chores done beside `act`, and those that are left by two after it.
+fn with_chores(workshop: &Workshop<'_>, act: impl FnOnce()) {
+    let Some(session) = &workshop.session else {
+        return act();
+    };
+    let chores = &session.chores;
+    std::thread::scope(|scope| {
+        // Without a thread more, all are done after the stages.
+        let _ = std::thread::Builder::new().spawn_scoped(scope, || chores.attend(workshop));
+        act();
+        chores.close();
+        chores.attend(workshop);
+    });
 }
 
 fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
@@ -175,6 +193,9 @@ fn run_stage(
         match workshop.step(&place, &state) {
             Ok(result) => {
                 state.key = result.key;
+                if result.record.layer.is_none() && workshop.in_target_chain(id) {
+                    workshop.leave(Chore::Pack(Box::new(result.clone())));
+                }
                 state.results.push(result);
             }
             Err(failure) => {

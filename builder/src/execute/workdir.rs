@@ -122,7 +122,7 @@ impl Workshop<'_> {
         make(session, &mounted, missing)?;
         Ok(Done {
             layer: None,
-            tree: Some(mounted.settle(self.job.times.of_step(state.time()))?),
+            tree: Some(mounted.settle(self, self.job.times.of_step(state.time()))?),
             inputs: None,
             time: state.time(),
             same_times: true,

@@ -52,7 +52,8 @@ pub struct LayerWriter<W> {
     output: W,
     buffer: Vec<u8>,
     flushed: u64,
-    hashing: Hashing,
+    /// None until a buffer is full: what fits into one is not worth a thread.
+    hashing: Option<Hashing>,
     times: LayerTimes,
     retimed: bool,
     records: Vec<Record>,
@@ -145,7 +146,7 @@ impl<W: Write> LayerWriter<W> {
             output,
             buffer: Vec::with_capacity(BUFFER),
             flushed: 0,
-            hashing: Hashing::start(),
+            hashing: None,
             times,
             retimed: false,
             records: Vec::new(),
@@ -225,11 +226,18 @@ impl<W: Write> LayerWriter<W> {
     /// Writes the end of the archive and waits for the digest.
     pub fn finish(mut self) -> Result<FinishedLayer<W>, WriteError> {
         self.zeros(2 * BLOCK as u64)?;
-        self.flush()?;
+        self.write_out()?;
         self.output
             .flush()
             .map_err(|source| WriteError::Io { source })?;
-        let diff_id = DiffId::new(self.hashing.finish());
+        let digest = match self.hashing {
+            None => Digest::of(&self.buffer),
+            Some(mut hashing) => {
+                hashing.exchange(self.buffer);
+                hashing.finish()
+            }
+        };
+        let diff_id = DiffId::new(digest);
         Ok(FinishedLayer {
             output: self.output,
             index: LayerIndex::new(diff_id, self.flushed, self.records),
@@ -242,13 +250,19 @@ impl<W: Write> LayerWriter<W> {
         self.flushed + self.buffer.len() as u64
     }
 
-    fn flush(&mut self) -> Result<(), WriteError> {
+    fn write_out(&mut self) -> Result<(), WriteError> {
         self.output
             .write_all(&self.buffer)
             .map_err(|source| WriteError::Io { source })?;
         self.flushed += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.write_out()?;
         let full = std::mem::take(&mut self.buffer);
-        self.buffer = self.hashing.exchange(full);
+        let hashing = self.hashing.get_or_insert_with(Hashing::start);
+        self.buffer = hashing.exchange(full);
         Ok(())
     }
 
