@@ -5,6 +5,7 @@
 //! the plan that needs no root may be sent, and is performed, before the rest.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -531,7 +532,8 @@ fn become_program(ops: &[SetupOp], socket: &UnixStream, failure_in: &OwnedFd) ->
 /// Performs the plan, whose rest comes when the root is known. Returns only a failure, with whether the program was being
 /// executed, or when the session does not want the step any more.
 fn perform(ops: &[SetupOp], socket: &UnixStream) -> Result<(), (bool, SetupFailure)> {
-    let mut performer = Performer::new();
+    // Never dropped: its descriptors may be closed already.
+    let mut performer = ManuallyDrop::new(Performer::new());
     for op in ops {
         performer.perform(op).map_err(|failure| (false, failure))?;
     }

@@ -62,6 +62,51 @@ fn contents_and_modes_count_and_times_too() {
 }
 
 #[test]
+fn a_copy_from_a_stage_that_was_rebuilt_to_the_same_bytes_is_cached() {
+    let site = site!(run);
+    let file = |made: &str, other: &str| {
+        format!(
+            "FROM busybox AS a\nRUN mkdir /out && echo {made} >/out/f && ln /out/f /out/g\nRUN echo {other} >/tmp/x\n\
+             FROM scratch\nCOPY --from=a /out /out\nUSER 1:1\n"
+        )
+    };
+    again(&site, &file("made", "one"), &[], 0);
+    // Only the second RUN is done again.
+    let other = again(&site, &file("made", "two"), &[], 2);
+    // What was looked at is remembered: nothing runs, so no session is needed.
+    let all = again(&site, &file("made", "two"), &[], 3);
+    assert_eq!(other.id, all.id);
+    again(&site, &file("made", "one"), &[], 3);
+    again(&site, &file("changed", "two"), &[], 0);
+}
+
+#[test]
+fn modes_and_owners_of_what_is_copied_from_a_stage_count() {
+    let site = site!(run);
+    let file = |change: &str| {
+        format!(
+            "FROM busybox AS a\nRUN echo x >/f && {change}\nFROM scratch\nCOPY --from=a /f /\nUSER 1:1\n"
+        )
+    };
+    again(&site, &file("true"), &[], 0);
+    again(&site, &file("chmod 600 /f"), &[], 0);
+    again(&site, &file("chmod 644 /f"), &[], 1);
+    again(&site, &file("ln -sf /etc/hosts /f"), &[], 0);
+}
+
+#[test]
+fn a_stage_that_moves_in_the_file_is_still_the_same_stage() {
+    let site = site!();
+    site.place.write("one", "1").write("two", "2");
+    let stage = "FROM scratch AS a\nCOPY one /one\n";
+    let end = "FROM scratch\nCOPY --from=a /one /\nUSER 1:1\n";
+    again(&site, &format!("{stage}{end}"), &[], 0);
+    let before = "FROM scratch AS b\nCOPY two /two\n";
+    let file = format!("{before}{stage}{end}").replace("USER", "COPY --from=b /two /\nUSER");
+    again(&site, &file, &[], 2);
+}
+
+#[test]
 fn later_steps_survive_a_change_of_what_they_do_not_read() {
     let site = site!();
     site.place.write("one", "1").write("two", "2");
