@@ -23,8 +23,9 @@ pub(crate) struct Record {
     /// The state of the stage that had these inputs when they were last looked at: in that state they need no second look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<CacheKey>,
-    /// Whether `trees/HEX` holds the changes, HEX being the key of the step with its inputs.
-    pub(crate) tree: bool,
+    /// The name of the tree with the changes, where there is one. Made anew, the same step gives another tree: what was built on
+    /// the earlier one keeps it.
+    pub(crate) tree: Option<String>,
     /// The layer made of the changes, if one was made.
     pub(crate) layer: Option<StepLayer>,
     /// The step's time, in seconds since 1970: that of the newest thing that it depends on.
@@ -97,7 +98,7 @@ mod tests {
         Record {
             inputs: Some(Digest::of(inputs)),
             source: None,
-            tree: true,
+            tree: Some("t".into()),
             layer: None,
             time: 7,
             packed: Times::Newest,

@@ -10,6 +10,8 @@ use image::{Area, Store};
 use rootfs::trees::remove_tree;
 use sandbox::{Ground, Session, SessionContext, SessionPlan};
 
+use crate::job::chain;
+
 /// The name of the entry for [`sandbox::divert`].
 pub const PRUNE_ENTRY: &str = "prune";
 
@@ -63,9 +65,12 @@ pub fn clear_cache(store: &Store, plan: &SessionPlan) -> Result<(), PruneError> 
         .socket()
         .shutdown(std::net::Shutdown::Write)
         .map_err(fail)?;
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut session.socket(), &mut said).map_err(fail)?;
     match session.wait().map_err(fail)? {
         status if status.success() => Ok(()),
-        status => Err(fail(std::io::Error::other(status.to_string()))),
+        status if said.is_empty() => Err(fail(std::io::Error::other(status.to_string()))),
+        _ => Err(fail(std::io::Error::other(said))),
     }
 }
 
@@ -98,20 +103,21 @@ pub fn prune_entry(context: SessionContext) -> ExitCode {
     let Some(store) = path.and_then(|path| Store::open(path).ok()) else {
         return ExitCode::FAILURE;
     };
-    if remove_unheld(&store) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match remove_unheld(&store) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // A caller that is gone need not know.
+            let _ = std::io::Write::write_all(&mut &context.socket, why.as_bytes());
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// Whether all trees that nobody holds could be removed.
-fn remove_unheld(store: &Store) -> bool {
-    let Ok(sweep) = store.exclusive() else {
-        return false;
-    };
+/// Removes all trees that nobody holds; what one of them resists with does not save the others.
+fn remove_unheld(store: &Store) -> Result<(), String> {
+    let sweep = store.exclusive().map_err(|error| chain(&error))?;
     let trees = store.subdir(Area::Trees);
-    let mut complete = true;
+    let mut result = Ok(());
     for kind in ["layers", "steps", "reowned", "caches", "contexts"] {
         let Ok(entries) = fs::read_dir(trees.join(kind)) else {
             continue;
@@ -123,8 +129,10 @@ fn remove_unheld(store: &Store) -> bool {
                 "layers" | "steps" => sweep.is_held(Area::Trees, name),
                 _ => sweep.is_held(Area::Trees, &format!("{kind}/{name}")),
             });
-            complete &= held || remove_tree(&entry.path()).is_ok();
+            if !held && let Err(error) = remove_tree(&entry.path()) {
+                result = Err(chain(&error));
+            }
         }
     }
-    complete
+    result
 }

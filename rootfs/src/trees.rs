@@ -209,25 +209,25 @@ impl Trees {
     }
 
     /// The directory of a finished step.
-    pub fn step(&self, hex: &str) -> PathBuf {
+    pub fn step(&self, name: &str) -> PathBuf {
         self.directory
             .join("steps")
-            .join(format!("{}-{hex}", self.tag()))
+            .join(format!("{}-{name}", self.tag()))
     }
 
     /// Holds a finished step's tree and says whether it is there: if so, it stays.
     ///
     /// # Errors
     /// When the lease cannot be written.
-    pub fn reuse_step(&self, store: &Store, hex: &str) -> Result<bool, TreesError> {
-        let path = self.step(hex);
+    pub fn reuse_step(&self, store: &Store, name: &str) -> Result<bool, TreesError> {
+        let path = self.step(name);
         if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
             store.hold_entry(Area::Trees, name)?;
         }
         Ok(path.exists())
     }
 
-    /// Gives a finished tree its name. Where another process was faster, its tree stays and this one is dropped.
+    /// Gives a finished tree its name, which no other may have.
     ///
     /// # Errors
     /// When the rename fails.
@@ -235,18 +235,15 @@ impl Trees {
         &self,
         store: &Store,
         tree: &Path,
-        hex: &str,
+        name: &str,
     ) -> Result<PathBuf, TreesError> {
-        // Held first: a prune that is about to remove a tree of that name is waited for, and the next one lets it be.
-        self.reuse_step(store, hex)?;
-        let target = self.step(hex);
+        // Held first, so that a prune lets it be.
+        self.reuse_step(store, name)?;
+        let target = self.step(name);
         let parent = self.directory.join("steps");
         private(&parent)?;
-        match fs::rename(tree, &target) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(target),
-            Err(error) => Err(at("publish", &target)(error)),
-            Ok(()) => Ok(target),
-        }
+        fs::rename(tree, &target).map_err(at("publish", &target))?;
+        Ok(target)
     }
 
     /// Makes a finished step's tree the unpacked form of the layer that was made of it, the last of `chain`: the two hold the
@@ -254,17 +251,23 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be made known.
-    pub fn adopt_step(&self, hex: &str, chain: &[DiffId]) -> Result<(), TreesError> {
+    pub fn adopt_step(
+        &self,
+        store: &Store,
+        name: &str,
+        chain: &[DiffId],
+    ) -> Result<(), TreesError> {
         let Some(id) = ChainId::of(chain) else {
             return Ok(());
         };
         let home = self.layer_home(&id);
+        self.hold_layer(store, &home)?;
         if is_complete(&home) {
             return Ok(());
         }
         private(&home)?;
         let link = home.join("tree");
-        let target = Path::new("../../steps").join(format!("{}-{hex}", self.tag()));
+        let target = Path::new("../../steps").join(format!("{}-{name}", self.tag()));
         match std::os::unix::fs::symlink(&target, &link) {
             // Another build made it, or it leads to a step that was pruned: then the layer is unpacked when it is needed.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -279,11 +282,14 @@ impl Trees {
 
     /// Keeps a layer's tree, and the step's that it may be.
     fn hold_layer(&self, store: &Store, home: &Path) -> Result<(), TreesError> {
-        let target = fs::read_link(home.join("tree")).ok();
-        for path in [Some(home), target.as_deref()].into_iter().flatten() {
-            if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-                store.hold_entry(Area::Trees, name)?;
-            }
+        let hold = |path: &Path| match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) => store.hold_entry(Area::Trees, name),
+            None => Ok(()),
+        };
+        // The layer first: then nobody takes its link away.
+        hold(home)?;
+        if let Ok(step) = fs::read_link(home.join("tree")) {
+            hold(&step)?;
         }
         Ok(())
     }

@@ -262,3 +262,22 @@ json.dump(index, open(os.path.join(layout, "index.json"), "w"))
     let built = site.build("FROM busybox\nRUN echo real >/x\n", &[]);
     assert_eq!(built.layer(), [r#"f 0644 0:0 x = "real\n""#]);
 }
+
+#[test]
+fn a_step_that_was_made_anew_is_what_runs_and_the_earlier_image_keeps_its_own() {
+    let site = site!(run);
+    let file = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/x\nRUN cp /x /y\nUSER 1:1\n";
+    site.build(file, &["-t", "first"]);
+    site.build(file, &["-t", "second", "--no-cache"]);
+    let shown = |image: &str, path: &str| {
+        let args = ["run", "--network", "none", image, "cat", path];
+        site.place.expect(0, &args).0
+    };
+    let first = shown("first", "/x");
+    let second = shown("second", "/x");
+    assert_ne!(first, second);
+    assert_eq!(shown("second", "/y"), second);
+    assert_eq!(shown("first", "/y"), first);
+    again(&site, file, &["-t", "third"], 2);
+    assert_eq!(shown("third", "/x"), second);
+}

@@ -89,10 +89,12 @@ impl Workshop<'_> {
                 continue;
             };
             chain.push(diff_id);
-            if result.record.tree && result.record.same_times {
+            if let Some(tree) = &result.record.tree
+                && result.record.same_times
+            {
                 session
                     .trees
-                    .adopt_step(&result.key.hex(), &chain)
+                    .adopt_step(self.store, tree, &chain)
                     .map_err(|error| StepFailure::of_build(&error))?;
             }
         }
@@ -152,8 +154,15 @@ impl Workshop<'_> {
     /// Makes the layer of one tree; the flag tells whether its times are the tree's.
     pub(crate) fn pack_one(&self, result: &StepResult) -> Result<(StepLayer, bool), StepFailure> {
         let session = self.session()?;
-        let published = || session.trees.step(&result.key.hex());
-        let tree = result.fresh_tree.clone().unwrap_or_else(published);
+        let published = || {
+            result
+                .record
+                .tree
+                .as_ref()
+                .map(|name| session.trees.step(name))
+        };
+        let tree = result.fresh_tree.clone().or_else(published);
+        let tree = tree.ok_or_else(|| StepFailure::saying("pack a step that left no tree"))?;
         let root = Root::open(&tree).map_err(|error| StepFailure::of_build(&error))?;
         let blob = self
             .store

@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Instant;
 
 use image::Digest;
@@ -87,16 +89,20 @@ impl Workshop<'_> {
             success: done.is_ok(),
         });
         let done = done?;
+        let key = self.key_of(state, place, done.inputs.as_ref());
         let record = Record {
             inputs: done.inputs,
             source: place.source(),
-            tree: done.tree.is_some(),
+            tree: done
+                .tree
+                .as_deref()
+                .map(|tree| name_of(tree, &key))
+                .transpose()?,
             layer: done.layer,
             time: done.time,
             packed: self.job.times,
             same_times: done.same_times,
         };
-        let key = self.key_of(state, place, record.inputs.as_ref());
         let lookup = self.key_of(state, place, None);
         Ok(StepResult {
             stage,
@@ -128,7 +134,7 @@ impl Workshop<'_> {
         };
         let key = self.key_of(state, place, inputs.as_ref());
         let usable = |record: &Record| {
-            record.inputs == inputs && self.is_there(place.stage, &key, record).unwrap_or(false)
+            record.inputs == inputs && self.is_there(place.stage, record).unwrap_or(false)
         };
         let known = candidates
             .into_iter()
@@ -165,7 +171,7 @@ impl Workshop<'_> {
         if packed && record.packed != self.job.times {
             let owners_lost =
                 self.job.single_id && matches!(place.planned.step.kind, StepKind::Copy(_));
-            if owners_lost || !record.tree {
+            if owners_lost || record.tree.is_none() {
                 return None;
             }
             record.layer = None;
@@ -214,12 +220,7 @@ impl Workshop<'_> {
 
     /// Whether a record's result can be used by what follows. A stage of trees needs the tree; where the whole build may
     /// turn out to be cached, without a session, its layer alone will do.
-    fn is_there(
-        &self,
-        stage: &PlannedStage,
-        key: &CacheKey,
-        record: &Record,
-    ) -> Result<bool, StepFailure> {
+    fn is_there(&self, stage: &PlannedStage, record: &Record) -> Result<bool, StepFailure> {
         let layer = match &record.layer {
             Some(StepLayer::Empty) => true,
             Some(StepLayer::Blob { diff_id, .. }) => self
@@ -231,14 +232,14 @@ impl Workshop<'_> {
         if !needs_trees(self.job, stage) {
             return Ok(layer);
         }
-        match &self.session {
+        match (&self.session, &record.tree) {
             // A layer that was made without a session is no lower directory.
-            Some(_) if !record.tree => Ok(record.layer == Some(StepLayer::Empty)),
-            Some(session) => session
+            (Some(_), None) => Ok(record.layer == Some(StepLayer::Empty)),
+            (Some(session), Some(tree)) => session
                 .trees
-                .reuse_step(self.store, &key.hex())
+                .reuse_step(self.store, tree)
                 .map_err(|error| StepFailure::of_build(&error)),
-            None => Ok(layer || !self.in_target_chain(stage.id)),
+            (None, _) => Ok(layer || !self.in_target_chain(stage.id)),
         }
     }
 
@@ -266,4 +267,12 @@ impl Workshop<'_> {
             StepKind::Workdir => self.workdir_in_layer(place, state),
         }
     }
+}
+
+/// The name under which a finished tree is published: no two trees that exist have one inode.
+fn name_of(tree: &Path, key: &CacheKey) -> Result<String, StepFailure> {
+    let inode = std::fs::metadata(tree)
+        .map_err(|error| StepFailure::saying(format!("look at the finished step: {error}")))?
+        .ino();
+    Ok(format!("{}-{inode:x}", key.hex()))
 }

@@ -246,12 +246,13 @@ impl Workshop<'_> {
         let mut published = std::collections::BTreeSet::new();
         for (_, state) in states {
             for result in &mut state.results {
-                if let (Some(tree), Some(session)) = (result.fresh_tree.take(), &self.session)
+                if let (Some(tree), Some(name), Some(session)) =
+                    (result.fresh_tree.take(), &result.record.tree, &self.session)
                     && published.insert(result.key)
                 {
                     session
                         .trees
-                        .publish_step(self.store, &tree, &result.key.hex())
+                        .publish_step(self.store, &tree, name)
                         .map_err(|error| fail(&error))?;
                 }
                 if !std::mem::replace(&mut result.cached, true) {

@@ -114,12 +114,15 @@ impl Workshop<'_> {
             .results
             .iter()
             .rev()
-            .filter(|result| result.record.tree)
-            .map(|result| {
-                result
-                    .fresh_tree
-                    .clone()
-                    .unwrap_or_else(|| session.trees.step(&result.key.hex()))
+            .filter_map(|result| {
+                let published = || {
+                    result
+                        .record
+                        .tree
+                        .as_ref()
+                        .map(|name| session.trees.step(name))
+                };
+                result.fresh_tree.clone().or_else(published)
             })
             .collect();
         if let Some(image) = state.image.and_then(|index| self.job.images.get(index)) {
