@@ -199,7 +199,7 @@ impl Surroundings {
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), self.text(name)?.to_owned())));
         Some(GitProgram {
-            program: self.program("git")?,
+            program: first(self.path_dirs(), "git")?,
             env: values.chain(self.proxies()).collect(),
         })
     }
@@ -229,8 +229,7 @@ impl Surroundings {
     /// The first program of that name in PATH, and in the system's directories: ordinary users' PATH often lacks those of the
     /// administrator's programs.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
-        let mut dirs = self.program_dirs().into_iter();
-        dirs.find_map(|dir| Some(dir.join(name)).filter(|path| path.is_file()))
+        first(self.program_dirs(), name)
     }
 
     /// Where [`Surroundings::program`] looks.
@@ -250,6 +249,11 @@ impl Surroundings {
             ..HostView::standard()
         }
     }
+}
+
+fn first(directories: Vec<PathBuf>, program: &str) -> Option<PathBuf> {
+    let mut paths = directories.into_iter().map(|dir| dir.join(program));
+    paths.find(|path| path.is_file())
 }
 
 /// Where registry credentials may be.

@@ -34,7 +34,7 @@ const SURROUNDINGS: [&str; 7] = [
     "SystemTime::now",
     "println!",
     "eprintln!",
-    "current_dir",
+    "env::current_dir",
 ];
 
 fn repository() -> PathBuf {
