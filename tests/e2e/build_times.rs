@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::build_oracle::{Built, Site, python};
 use crate::support::Place;
+use crate::web::Web;
 
 // The base image is from 1_700_000_000.
 const EARLY: u64 = 1_710_000_000;
@@ -101,6 +102,23 @@ fn in_a_work_tree_everything_has_the_time_of_the_commit() {
             .skip(1)
             .all(|entry| entry["created"] == LATE_TEXT),
         "{history:?}"
+    );
+}
+
+#[test]
+fn what_was_fetched_is_as_old_as_its_server_says_in_a_work_tree_too() {
+    let site = site!();
+    requires!(program "git");
+    context(&site.place);
+    let web = Web::files(&[("/f", b"content")]);
+    let file = format!("FROM busybox\nADD {} /x\n", web.url("/f"));
+    let outside = site.build(&file, &[]);
+    assert_eq!(times(&site, &outside), "1000000000");
+    commit(&site.place, LATE);
+    assert_eq!(times(&site, &site.build(&file, &[])), "1000000000");
+    assert_eq!(
+        times(&site, &site.build(&file, &["--timestamp", "7"])),
+        "7"
     );
 }
 

@@ -80,7 +80,7 @@ impl Workshop<'_> {
             chmod: None,
             parents: true,
             unpack: false,
-            date: &|time| self.date(&copy.from, time),
+            date: &|time| self.date(copy, time),
             dated_parents: copy.parents,
         };
         let rules = rules(&origin.ignore, &excludes);
@@ -247,9 +247,13 @@ impl Workshop<'_> {
         }
     }
 
-    /// The time of a copy of something that has the time `time` in the source.
-    fn date(&self, from: &CopyFrom, time: Time) -> Time {
-        match from {
+    /// The time of a copy of something that has the time `time` in the source. What was fetched keeps its own: a commit of the
+    /// context says nothing about it.
+    fn date(&self, copy: &CopyStep, time: Time) -> Time {
+        if copy.sources.is_empty() && copy.inline.is_empty() {
+            return whole(time);
+        }
+        match copy.from {
             CopyFrom::Context | CopyFrom::NamedContext(_) => self.job.times.of_context(time),
             CopyFrom::Stage(_) => self.job.times.of_stage(time),
             CopyFrom::Image(_) => whole(time),
@@ -297,7 +301,7 @@ impl Workshop<'_> {
                 .map(|chmod| chmod as &dyn Fn(u32, bool) -> u32),
             parents: copy.parents,
             unpack: copy.unpack,
-            date: &|time| self.date(&copy.from, time),
+            date: &|time| self.date(copy, time),
             dated_parents: true,
         };
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;

@@ -17,22 +17,25 @@ pub struct Limits {
     pub file: u64,
     /// Bytes of one PAX header or GNU long name.
     pub extension: u64,
-    /// Bytes of a name or of a link's target. Going down a path takes time in its square.
+    /// Bytes of a name or of a link's target.
     pub name: u64,
+    /// Slashes in them. Going down a path takes time in their number times its length.
+    pub levels: u64,
     /// Regions of a sparse file.
     pub regions: usize,
 }
 
 impl Default for Limits {
-    /// 4 million entries, 1 TiB of layer, 16 TiB of file (ext4's largest), Go's 1 MiB of PAX, the kernel's
-    /// PATH_MAX, 65,536 regions.
+    /// 4 million entries, 1 TiB of layer, 16 TiB of file (ext4's largest), Go's 1 MiB of PAX, names of
+    /// 3,000 levels of 50 bytes as the kernel lets them be made (F25), 65,536 regions.
     fn default() -> Self {
         Self {
             entries: 4 << 20,
             bytes: 1 << 40,
             file: 16 << 40,
             extension: 1 << 20,
-            name: 4096,
+            name: 160 << 10,
+            levels: 4096,
             regions: 1 << 16,
         }
     }

@@ -281,6 +281,8 @@ impl<R: Read> LayerReader<R> {
         for name in [&raw_path, &link] {
             let length = name.len() as u64;
             self.check_limit(length, start, "the length of a name", self.limits.name)?;
+            let levels = name.iter().filter(|byte| **byte == b'/').count() as u64;
+            self.check_limit(levels, start, "the levels of a name", self.limits.levels)?;
         }
         let path = TreePath::scoped(&raw_path).map_err(|source| ReadError::Name {
             offset: start,
