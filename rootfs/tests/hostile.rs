@@ -350,7 +350,12 @@ fn s17_absurd_sizes_are_refused_before_anything_is_allocated() {
 
 #[test]
 fn s17_a_name_of_half_a_million_directories_is_refused() {
-    for (kind, levels) in [(b'0', 500_000), (b'2', 500_000), (b'0', 5_000), (b'2', 5_000)] {
+    for (kind, levels) in [
+        (b'0', 500_000),
+        (b'2', 500_000),
+        (b'0', 5_000),
+        (b'2', 5_000),
+    ] {
         let name = "a/".repeat(levels);
         let tar = match kind {
             b'2' => Tar::new().symlink("x", &name),

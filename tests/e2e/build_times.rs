@@ -116,10 +116,7 @@ fn what_was_fetched_is_as_old_as_its_server_says_in_a_work_tree_too() {
     assert_eq!(times(&site, &outside), "1000000000");
     commit(&site.place, LATE);
     assert_eq!(times(&site, &site.build(&file, &[])), "1000000000");
-    assert_eq!(
-        times(&site, &site.build(&file, &["--timestamp", "7"])),
-        "7"
-    );
+    assert_eq!(times(&site, &site.build(&file, &["--timestamp", "7"])), "7");
 }
 
 #[test]
