@@ -161,8 +161,13 @@ struct ImageArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Results")]
 struct ResultArgs {
-    /// type=oci|docker|local|tar|store|registry|cacheonly[,dest=PATH][,...], or a directory for the files, or `-` for a tar of them; repeatable [default: type=store]
-    #[arg(short, long = "output", value_name = "OUTPUT")]
+    /// `--output`, repeatable.
+    #[arg(
+        short,
+        long = "output",
+        value_name = "OUTPUT",
+        help = "type=oci|docker|local|tar|store|registry|cacheonly[,dest=PATH][,...], or a directory for the files, or `-` for a tar of them; repeatable [default: type=store]"
+    )]
     outputs: Vec<OutputArg>,
     /// Push the image under each of its names, as type=registry does
     #[arg(long)]
