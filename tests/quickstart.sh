@@ -16,7 +16,11 @@ sudoers=/etc/sudoers.d/$user
 forget_user() {
     as_root rm -f "$sudoers"
     id "$user" >/dev/null 2>&1 || return 0
-    # What is only waiting to be reaped is not running.
+    # A process that is just ending has two seconds to do so; what is only waiting to be reaped is not running.
+    for _ in {1..10}; do
+        pgrep -u "$user" -r D,R,S,T >/dev/null || break
+        sleep 0.2
+    done
     pgrep -u "$user" -r D,R,S,T -a >&2 && left=1
     as_root rm -rf "/run/user/$(id -u "$user")"
     as_root userdel --remove "$user" 2>/dev/null

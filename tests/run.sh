@@ -63,8 +63,8 @@ run_suite() {
     [ "$status" = 0 ] || cat "$log"
 }
 
-# running USER: the user's processes that were not there before.
-running() { pgrep -u "$1" -a | grep -vxFf "$stage/before" || true; }
+# running USER: the user's processes that were not there before. What only waits to be reaped by init is not running.
+running() { pgrep -u "$1" -r D,R,S,T -a | grep -vxFf "$stage/before" || true; }
 
 # run_degree DEGREE USER KINDS [FILTER...]: and nothing may be left running afterwards.
 run_degree() {
