@@ -183,17 +183,11 @@ fn execute(
     done: &dyn Fn(&Result<Executed, StepFailure>),
 ) -> Result<Executed, StepFailure> {
     let (uids, gids) = context.image_ids();
-    let (ownership, ids) = if context.is_single_id() {
-        (Ownership::Squashed, IdMap::one_id())
+    let ownership = Ownership::of_session(context.is_single_id(), (uids, gids));
+    let ids = if context.is_single_id() {
+        IdMap::one_id()
     } else {
-        let ids = IdMap::shifted(uids, gids).map_err(|error| StepFailure::of_build(&error))?;
-        (
-            Ownership::Mapped {
-                shift: 1,
-                count: uids.min(gids),
-            },
-            ids,
-        )
+        IdMap::shifted(uids, gids).map_err(|error| StepFailure::of_build(&error))?
     };
     let stop = store.stop().clone();
     let _stops = cancel.watch(move || stop.ask());

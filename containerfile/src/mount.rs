@@ -13,6 +13,8 @@ use crate::source::Span;
 mod read;
 mod resolve;
 
+pub use resolve::parse_size;
+
 pub(crate) use read::read;
 
 /// One `--mount`, as written: comma-separated options, not yet expanded.

@@ -66,6 +66,17 @@ impl Ownership {
         count: u32::MAX,
     };
 
+    /// That of a session which stores so many image user and group ids, or only one id.
+    pub fn of_session(single_id: bool, image_ids: (u32, u32)) -> Self {
+        if single_id {
+            return Self::Squashed;
+        }
+        Self::Mapped {
+            shift: 1,
+            count: image_ids.0.min(image_ids.1),
+        }
+    }
+
     /// The id to store for `id`; `None` when owners are not stored on disk.
     pub fn to_disk(self, id: OwnerId, path: &TreePath) -> Result<Option<u32>, OwnershipError> {
         match self {

@@ -186,12 +186,7 @@ struct Prepared {
 impl Prepared {
     fn new(context: &SessionContext, job: &RunJob, store: Store) -> Result<Self, ExecuteError> {
         let image_ids = context.image_ids();
-        let ownership = if context.is_single_id() {
-            Ownership::Squashed
-        } else {
-            let count = image_ids.0.min(image_ids.1);
-            Ownership::Mapped { shift: 1, count }
-        };
+        let ownership = Ownership::of_session(context.is_single_id(), image_ids);
         let trees = Trees::of(&store, ownership);
         let layers = trees.layers(&store, &job.diff_ids)?;
         let mut lowers: Vec<PathBuf> = layers

@@ -9,27 +9,9 @@ pub(super) fn size(flag: &str, text: &str) -> Result<u64, Failure> {
     parse(text).filter(|size| *size > 0).ok_or_else(wrong)
 }
 
+/// One word: on a command line, a space is more likely a slip than a unit's.
 fn parse(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole = whole.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    if fraction.is_empty() {
-        return Some(whole);
-    }
-    // Nine digits say more than any size means, and fit.
-    let digits = &fraction[..fraction.len().min(9)];
-    let scale = 10_u128.pow(u32::try_from(digits.len()).ok()?);
-    let part = (u128::from(digits.parse::<u64>().ok()?) << shift) / scale;
-    whole.checked_add(u64::try_from(part).ok()?)
+    containerfile::mount::parse_size(text).filter(|_| !text.contains(char::is_whitespace))
 }
 
 #[cfg(test)]

@@ -276,8 +276,8 @@ impl Options {
     }
 }
 
-/// `64m`, `1.5g`, `512KiB`: binary units, as go-units' `RAMInBytes`.
-fn parse_size(text: &str) -> Option<u64> {
+/// `64m`, `1.5g`, `512 KiB`: binary units, as go-units' `RAMInBytes`.
+pub fn parse_size(text: &str) -> Option<u64> {
     let number_end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
