@@ -56,22 +56,30 @@ impl Execution {
 /// # Errors
 /// When the store was written with other ids.
 pub(crate) fn execution(here: &Surroundings, store: &Path) -> Result<Execution, Failure> {
+    let found = ids(here, store)?;
+    if let Execution::Possible(plan, _) = &found {
+        ranges::check(store, plan)?;
+    }
+    Ok(found)
+}
+
+/// The first half of [`execution`]: the ids that this machine gives, whatever the store was written with.
+///
+/// # Errors
+/// When the ids make no session.
+pub(crate) fn ids(here: &Surroundings, store: &Path) -> Result<Execution, Failure> {
     let view = here.host_view(store);
-    let found = match preflight::before_session(&view) {
-        Ok(ids) => possible(here, &view, Some(ids), Vec::new())?,
+    match preflight::before_session(&view) {
+        Ok(ids) => possible(here, &view, Some(ids), Vec::new()),
         Err(findings)
             if findings
                 .iter()
                 .any(|finding| finding.loses == Loss::Execution) =>
         {
-            Execution::Impossible(findings)
+            Ok(Execution::Impossible(findings))
         }
-        Err(findings) => possible(here, &view, None, findings)?,
-    };
-    if let Execution::Possible(plan, _) = &found {
-        ranges::check(store, plan)?;
+        Err(findings) => possible(here, &view, None, findings),
     }
-    Ok(found)
 }
 
 fn possible(

@@ -13,7 +13,7 @@ use rootfs::accounts::{Account, AccountError, Accounts};
 use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea, remove_tree};
 use rootfs::{DirTree, Ownership, Root, RootError};
 use sandbox::{
-    Confinement, EmulatorError, Emulators, Handle, MountSource, MountSpec, NetworkError,
+    Confinement, EmulatorError, Emulators, Handle, IdleStep, MountSource, MountSpec, NetworkError,
     NetworkSpec, Overlay, ProcessSpec, SandboxSpec, SessionContext, SetupFailure, SharedNetwork,
     StepControl, StepError, Upper,
 };
@@ -23,7 +23,7 @@ use crate::container::{ContainerError, ContainerSpec, numeric_ids, user_text};
 use crate::names;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
 use crate::reown::{self, ReownError, Reowned, Wanted};
-use crate::request::Network;
+use crate::request::{Network, RunRequest};
 use crate::stdio::Streams;
 use crate::userns::{Ids, Mapping};
 
@@ -101,14 +101,15 @@ fn contain(
     orders: Receiver<'_>,
 ) -> Result<i32, ExecuteError> {
     let store = Store::open(&job.store)?;
+    let work = WorkArea::create(&store)?;
     context.mapped().map_err(ExecuteError::Ids)?;
     if !job.start {
-        return Prepared::new(context, job, store).map(|_| 0);
+        return Prepared::new(context, job, store, work).map(|_| 0);
     }
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(job.emulator.as_slice())?;
-    let idle = context.idle_step()?;
-    let prepared = Prepared::new(context, job, store)?;
+    let idle = ahead(context, job)?;
+    let prepared = Prepared::new(context, job, store, work)?;
     let mut handles = Handles::default();
     let spec = prepared.spec(job, &mut handles)?;
     let streams = Streams::new(
@@ -123,6 +124,11 @@ fn contain(
         .chain(&handles.0)
         .map(AsFd::as_fd)
         .collect();
+    let idle = if idle.fits(&spec, &fds) {
+        idle
+    } else {
+        context.idle_step()?
+    };
     let mut step = idle.start(&spec, &fds)?;
     drop(fds);
     drop(handles);
@@ -136,7 +142,7 @@ fn contain(
             .spawn_scoped(scope, || obey(orders, &control))
             .map_err(ExecuteError::Thread)?;
         let outcome = step.executed().and_then(|()| {
-            prepared.drop_names();
+            prepared.tidy();
             step.outcome()
         });
         carrying.finish();
@@ -145,6 +151,78 @@ fn contain(
         let _ = listener.join();
         Ok(outcome?.code())
     })
+}
+
+/// A step's process that prepares, beside the mounting of the image, what needs no root: where the user is a number, the ids
+/// are known before any account is looked up.
+fn ahead(context: &SessionContext, job: &RunJob) -> Result<IdleStep, ExecuteError> {
+    let mut idle = context.idle_step()?;
+    let network = match &job.request.network {
+        Network::None => NetworkSpec::None,
+        Network::Host => NetworkSpec::Host,
+        Network::Pasta { .. } => return Ok(idle),
+    };
+    let Some(ids) = numeric_ids(&user_text(&job.config, &job.request)) else {
+        return Ok(idle);
+    };
+    let account = Account {
+        uid: ids.uid,
+        gid: ids.gid,
+        groups: Vec::new(),
+        home: None,
+        name: None,
+    };
+    // What is wrong with the request is said when its real account is known.
+    if let Ok(container) = container(context, job, &account) {
+        let root = Handle(STREAMS.len());
+        let spec = sandbox(&container, &job.request, root, network, Vec::new());
+        idle.prepare(&spec, &[])?;
+        idle.settle()?;
+    }
+    Ok(idle)
+}
+
+fn container(
+    context: &SessionContext,
+    job: &RunJob,
+    account: &Account,
+) -> Result<ContainerSpec, ContainerError> {
+    let name = job.digest.short();
+    let image_ids = context.image_ids();
+    ContainerSpec::new(&job.config, &job.request, account, image_ids, &name)
+}
+
+fn sandbox(
+    container: &ContainerSpec,
+    request: &RunRequest,
+    root: Handle,
+    network: NetworkSpec,
+    mounts: Vec<MountSpec>,
+) -> SandboxSpec {
+    SandboxSpec {
+        ids: container.ids.clone(),
+        root,
+        read_only_root: request.mounts.read_only,
+        mounts,
+        network,
+        hostname: container.hostname.clone(),
+        confinement: Confinement {
+            capabilities: container.capabilities,
+            ambient: true,
+            no_new_privileges: true,
+            seccomp: true,
+            mask_paths: true,
+        },
+        limits: sandbox::Limits::default(),
+        process: ProcessSpec {
+            argv: container.argv.clone(),
+            env: container.env.clone(),
+            cwd: container.cwd.clone(),
+            user: container.user.clone(),
+            stdio: STREAMS,
+            terminal: false,
+        },
+    }
 }
 
 /// Passes on what the main process says; without it there is nobody to run for.
@@ -177,16 +255,22 @@ struct Prepared {
     trees: Trees,
     /// What the container wrote goes with it.
     work: WorkArea,
-    /// The directory of the files that are mounted in /etc.
+    /// The directory of the files that are mounted in /etc; the mounts need no names.
     names: PathBuf,
+    /// What keeps an overlay from being mounted again (overlayfs documentation, "Volatile mount"): this one never is.
+    marker: PathBuf,
     /// Holds the layers for as long as they are mounted; dropped last.
     _store: Store,
 }
 
 impl Prepared {
-    fn new(context: &SessionContext, job: &RunJob, store: Store) -> Result<Self, ExecuteError> {
-        let image_ids = context.image_ids();
-        let ownership = Ownership::of_session(context.is_single_id(), image_ids);
+    fn new(
+        context: &SessionContext,
+        job: &RunJob,
+        store: Store,
+        work: WorkArea,
+    ) -> Result<Self, ExecuteError> {
+        let ownership = Ownership::of_session(context.is_single_id(), context.image_ids());
         let trees = Trees::of(&store, ownership);
         let layers = trees.layers(&store, &job.diff_ids)?;
         let mut lowers: Vec<PathBuf> = layers
@@ -195,7 +279,6 @@ impl Prepared {
             .map(|layer| layer.directory.clone())
             .collect();
         lowers.push(trees.skeleton(&store)?);
-        let work = WorkArea::create(&store)?;
         let notice = |text: String| {
             // The main process may be gone; then nobody reads notices.
             let _ = send(&context.socket, &FromSession::Notice(text));
@@ -210,16 +293,14 @@ impl Prepared {
         let user = user_text(&job.config, &job.request);
         let expected = numeric_ids(&user).map(|ids| job.request.userns.mapping(ids));
         let mut top = reown(expected)?;
-        let mut root = mount(&work, top.as_ref(), &lowers)?;
-        let account = account(&root, &user)?;
-        let name = job.digest.short();
-        let container = ContainerSpec::new(&job.config, &job.request, &account, image_ids, &name)?;
+        let (mut root, mut marker) = mount(&work, top.as_ref(), &lowers)?;
+        let container = container(context, job, &account(&root, &user)?)?;
         container.notices.iter().cloned().for_each(&notice);
         if expected != Some(container.mapping) {
             let other = reown(Some(container.mapping))?;
             if top.is_some() || other.is_some() {
                 top = other;
-                root = mount(&work, top.as_ref(), &lowers)?;
+                (root, marker) = mount(&work, top.as_ref(), &lowers)?;
             }
         }
         Ok(Self {
@@ -227,6 +308,7 @@ impl Prepared {
             root,
             trees,
             names: work.directory("etc")?,
+            marker,
             work,
             _store: store,
         })
@@ -234,33 +316,17 @@ impl Prepared {
 
     /// The sandbox; what it refers to is added to `handles`.
     fn spec(&self, job: &RunJob, handles: &mut Handles) -> Result<SandboxSpec, ExecuteError> {
-        let container = &self.container;
-        let request = &job.request;
         let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
-        Ok(SandboxSpec {
-            ids: container.ids.clone(),
-            root: handles.add(root),
-            read_only_root: request.mounts.read_only,
-            mounts: self.mounts(job, handles)?,
-            network: self.network(&request.network, handles)?,
-            hostname: container.hostname.clone(),
-            confinement: Confinement {
-                capabilities: container.capabilities,
-                ambient: true,
-                no_new_privileges: true,
-                seccomp: true,
-                mask_paths: true,
-            },
-            limits: sandbox::Limits::default(),
-            process: ProcessSpec {
-                argv: container.argv.clone(),
-                env: container.env.clone(),
-                cwd: container.cwd.clone(),
-                user: container.user.clone(),
-                stdio: STREAMS,
-                terminal: false,
-            },
-        })
+        let root = handles.add(root);
+        let mounts = self.mounts(job, handles)?;
+        let network = self.network(&job.request.network, handles)?;
+        Ok(sandbox(
+            &self.container,
+            &job.request,
+            root,
+            network,
+            mounts,
+        ))
     }
 
     fn mounts(&self, job: &RunJob, handles: &mut Handles) -> Result<Vec<MountSpec>, ExecuteError> {
@@ -310,10 +376,11 @@ impl Prepared {
         Ok(mounts)
     }
 
-    /// Takes the names of what is mounted in /etc away, while there is nothing to do but wait: the mounts need none.
-    fn drop_names(&self) {
+    /// Removes what nobody will look for again, while there is nothing to do but wait.
+    fn tidy(&self) {
         // What stays goes with the work area.
         let _ = remove_tree(&self.names);
+        let _ = remove_tree(&self.marker);
     }
 
     fn network(
@@ -346,28 +413,26 @@ fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
-/// Mounts the image with a fresh writable layer, whose root looks like that of the topmost lower one.
+/// Mounts the image with a fresh writable layer, whose root looks like that of the topmost lower one. The path is that of the
+/// mark which the kernel leaves.
 fn mount(
     work: &WorkArea,
     top: Option<&Reowned>,
     below: &[PathBuf],
-) -> Result<OwnedFd, ExecuteError> {
+) -> Result<(OwnedFd, PathBuf), ExecuteError> {
     let lowers: Vec<PathBuf> = top
         .map(Reowned::path)
         .into_iter()
         .chain(below.iter().cloned())
         .collect();
-    let home = work.directory("container")?;
-    let (upper, workdir) = (home.join("upper"), home.join("work"));
-    for path in [&upper, &workdir] {
-        fs::create_dir(path).map_err(|source| scratch(path, source))?;
-    }
+    let (upper, workdir) = (work.directory("upper")?, work.directory("work")?);
     if let Some(top) = lowers.first() {
         let seen = fs::metadata(top).map_err(|source| scratch(&upper, source))?;
         std::os::unix::fs::chown(&upper, Some(seen.uid()), Some(seen.gid()))
             .and_then(|()| fs::set_permissions(&upper, seen.permissions()))
             .map_err(|source| scratch(&upper, source))?;
     }
+    let marker = workdir.join("work/incompat");
     let overlay = Overlay {
         lowers,
         data_only: Vec::new(),
@@ -376,7 +441,8 @@ fn mount(
             work: workdir,
         }),
     };
-    overlay.mount().map_err(ExecuteError::Mount)
+    let root = overlay.mount().map_err(ExecuteError::Mount)?;
+    Ok((root, marker))
 }
 
 fn account(root: &OwnedFd, user: &str) -> Result<Account, ExecuteError> {

@@ -122,19 +122,19 @@ pub fn session(terminal: bool) -> Result<IdleSession, SessionError> {
     IdleSession::fork(session_entry, ground)
 }
 
-/// Runs a container of an image in the store in a `session` and returns its exit code, 128 + n where signal n killed it.
+/// Runs a container of an image in the store in a `session` that has [begun](IdleSession::begin), and returns its exit code,
+/// 128 + n where signal n killed it.
 ///
 /// # Errors
 /// When the program did not start; see [`RunError::exit_code`].
 pub fn run(
     request: &RunRequest,
     store: &Store,
-    session: IdleSession,
-    plan: &SessionPlan,
+    session: BegunSession,
     events: &dyn Fn(RunEvent),
 ) -> Result<i32, RunError> {
     let job = job(request, store, true)?;
-    in_session(job, session.begin(plan)?, events)
+    in_session(job, session, events)
 }
 
 /// Makes ready what the request's first start would have to make: unpacked layers and re-owned files. Later starts, this

@@ -1,26 +1,32 @@
 //! `rbuild -f Containerfile .` is `rbuild build -f Containerfile .`. The invariant: the first word that is neither an option nor
 //! an option's value decides; a known command is that command, anything else is a build context.
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Args as _, Command, Subcommand as _};
+
+use super::Global;
+use super::build::BuildArgs;
 
 /// The arguments with `build` put in front when no command is named.
 pub(crate) fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    let cli = super::Cli::command();
-    if wants_build(&cli, args.get(1..).unwrap_or_default()) {
+    if wants_build(args.get(1..).unwrap_or_default()) {
         args.insert(1, "build".into());
     }
     args
 }
 
-fn wants_build(cli: &Command, args: &[OsString]) -> bool {
+fn wants_build(args: &[OsString]) -> bool {
+    let options = Options::default();
     let mut any_of_build = false;
     let mut rest = args.iter();
     while let Some(word) = rest.next() {
-        match shape(cli, word) {
+        match options.shape(word) {
             Shape::Help => return false,
-            Shape::Word => return cli.find_subcommand(word).is_none(),
+            Shape::Word => {
+                return !word.to_str().is_some_and(super::Command::has_subcommand);
+            }
             Shape::Separator => return true,
             Shape::Option {
                 of_build,
@@ -47,58 +53,70 @@ enum Shape {
     Option { of_build: bool, takes_next: bool },
 }
 
-fn shape(cli: &Command, word: &OsStr) -> Shape {
-    let text = word.to_string_lossy();
-    match text.as_ref() {
-        "--" => Shape::Separator,
-        "-h" | "--help" | "-V" | "--version" => Shape::Help,
-        // A lone dash is the context "standard input".
-        "-" => Shape::Word,
-        long if long.starts_with("--") => {
-            let name = &long[2..];
-            let inline_value = name.contains('=');
-            let name = name.split('=').next().unwrap_or(name);
-            let (arg, of_build) = find(cli, |arg| arg.get_long() == Some(name));
-            Shape::Option {
-                of_build,
-                takes_next: !inline_value && arg.is_some_and(takes_value),
+/// The options that may stand before any word. Those of `build` are many, so they are listed only when one is met: a start of
+/// rbuild is a matter of milliseconds.
+#[derive(Default)]
+struct Options {
+    global: OnceCell<Command>,
+    build: OnceCell<Command>,
+}
+
+impl Options {
+    fn shape(&self, word: &OsStr) -> Shape {
+        let text = word.to_string_lossy();
+        match text.as_ref() {
+            "--" => Shape::Separator,
+            "-h" | "--help" | "-V" | "--version" => Shape::Help,
+            // A lone dash is the context "standard input".
+            "-" => Shape::Word,
+            long if long.starts_with("--") => {
+                let name = &long[2..];
+                let inline_value = name.contains('=');
+                let name = name.split('=').next().unwrap_or(name);
+                let (arg, of_build) = self.find(|arg| arg.get_long() == Some(name));
+                Shape::Option {
+                    of_build,
+                    takes_next: !inline_value && arg.is_some_and(takes_value),
+                }
+            }
+            short if short.starts_with('-') => self.short_options(&short[1..]),
+            _ => Shape::Word,
+        }
+    }
+
+    /// `-qf FILE`, `-fFILE`: the first option of the cluster that takes a value takes the rest of it, or the next word.
+    fn short_options(&self, cluster: &str) -> Shape {
+        let mut any_of_build = false;
+        for (at, letter) in cluster.char_indices() {
+            let (arg, of_build) = self.find(|arg| arg.get_short() == Some(letter));
+            any_of_build |= of_build;
+            if arg.is_some_and(takes_value) {
+                let takes_next = at + letter.len_utf8() == cluster.len();
+                return Shape::Option {
+                    of_build: any_of_build,
+                    takes_next,
+                };
             }
         }
-        short if short.starts_with('-') => short_options(cli, &short[1..]),
-        _ => Shape::Word,
-    }
-}
-
-/// `-qf FILE`, `-fFILE`: the first option of the cluster that takes a value takes the rest of it, or the next word.
-fn short_options(cli: &Command, cluster: &str) -> Shape {
-    let mut any_of_build = false;
-    for (at, letter) in cluster.char_indices() {
-        let (arg, of_build) = find(cli, |arg| arg.get_short() == Some(letter));
-        any_of_build |= of_build;
-        if arg.is_some_and(takes_value) {
-            let takes_next = at + letter.len_utf8() == cluster.len();
-            return Shape::Option {
-                of_build: any_of_build,
-                takes_next,
-            };
+        Shape::Option {
+            of_build: any_of_build,
+            takes_next: false,
         }
     }
-    Shape::Option {
-        of_build: any_of_build,
-        takes_next: false,
-    }
-}
 
-/// The option, and whether it is one of `build` (or of nobody) rather than one of every command.
-fn find(cli: &Command, wanted: impl Fn(&Arg) -> bool) -> (Option<&Arg>, bool) {
-    if let Some(arg) = cli.get_arguments().find(|arg| wanted(arg)) {
-        return (Some(arg), false);
+    /// The option, and whether it is one of `build` (or of nobody) rather than one of every command.
+    fn find(&self, wanted: impl Fn(&Arg) -> bool) -> (Option<&Arg>, bool) {
+        let global = self
+            .global
+            .get_or_init(|| Global::augment_args(Command::new("rbuild")));
+        if let Some(arg) = global.get_arguments().find(|arg| wanted(arg)) {
+            return (Some(arg), false);
+        }
+        let build = self
+            .build
+            .get_or_init(|| BuildArgs::augment_args(Command::new("build")));
+        (build.get_arguments().find(|arg| wanted(arg)), true)
     }
-    let build = cli.find_subcommand("build");
-    (
-        build.and_then(|build| build.get_arguments().find(|arg| wanted(arg))),
-        true,
-    )
 }
 
 fn takes_value(arg: &Arg) -> bool {

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::Store;
-use runner::{Network, RunControl, RunError, RunEvent, Stdin};
+use runner::{Network, RunControl, RunError, RunEvent, RunRequest, Stdin};
 
 use crate::args::run::RunSettings;
 use crate::failure::{Failure, Kind};
 use crate::host::{self, NetworkChoice};
+use crate::ranges;
 use crate::show;
 use crate::signals;
 use crate::surroundings::Surroundings;
@@ -27,9 +28,47 @@ pub(super) fn run(
 }
 
 fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
-    // While this process has one thread, and before all that can be found out meanwhile.
+    // While this process has one thread. The session's namespaces and then its id maps are made beside all that follows.
     let session = runner::session(here.stdin_is_terminal).map_err(host::session_failure)?;
+    let found = host::ids(here, place)?;
+    let caution = found.caution();
+    let plan = found.required()?;
+    let session = session.begin(&plan).map_err(host::session_failure)?;
     let store = Store::open(place)?;
+    ranges::check(place, &plan)?;
+    if let Some(caution) = caution {
+        show::note(&caution);
+    }
+    let request = request(settings, place, here)?;
+    let control: Arc<Mutex<Option<RunControl>>> = Arc::default();
+    let target = control.clone();
+    signals::pass_on(move |signal| {
+        if let Some(control) = &*target.lock().unwrap_or_else(PoisonError::into_inner) {
+            control.signal(signal);
+        }
+    })?;
+    let events = |event| match event {
+        RunEvent::Started(started) => {
+            control
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .replace(started);
+        }
+        RunEvent::Notice(text) => show::note(&text),
+        _ => {}
+    };
+    match runner::run(&request, &store, session, &events) {
+        Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
+        Err(error) => Err(explain(error)),
+    }
+}
+
+/// What is asked for, with all that depends on the surroundings.
+fn request(
+    settings: RunSettings,
+    place: &Path,
+    here: &Surroundings,
+) -> Result<RunRequest, Failure> {
     let mut request = settings.request;
     request.program_dirs = here.program_dirs();
     let volumes = std::mem::take(&mut request.mounts.volumes);
@@ -48,32 +87,7 @@ fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<E
         NetworkChoice::Host => Network::Host,
         NetworkChoice::Pasta(program) => Network::Pasta { program },
     };
-    let found = host::execution(here, place)?;
-    if let Some(caution) = found.caution() {
-        show::note(&caution);
-    }
-    let plan = found.required()?;
-    let control: Arc<Mutex<Option<RunControl>>> = Arc::default();
-    let target = control.clone();
-    signals::pass_on(move |signal| {
-        if let Some(control) = &*target.lock().unwrap_or_else(PoisonError::into_inner) {
-            control.signal(signal);
-        }
-    })?;
-    let events = |event| match event {
-        RunEvent::Started(started) => {
-            control
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .replace(started);
-        }
-        RunEvent::Notice(text) => show::note(&text),
-        _ => {}
-    };
-    match runner::run(&request, &store, session, &plan, &events) {
-        Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
-        Err(error) => Err(explain(error)),
-    }
+    Ok(request)
 }
 
 fn explain(error: RunError) -> Failure {

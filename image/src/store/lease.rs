@@ -20,6 +20,7 @@ use crate::digest::Digest;
 pub(super) struct Lease {
     file: File,
     path: PathBuf,
+    /// Made with the first thing in it: most leases need none.
     tmp: PathBuf,
     held: BTreeSet<String>,
     unfinished: u64,
@@ -83,6 +84,9 @@ impl Store {
             Some(self.lock_gc(File::lock_shared)?)
         };
         self.with_lease(|lease| {
+            if lease.unfinished == 0 {
+                make_private(&lease.tmp)?;
+            }
             lease.unfinished += 1;
             Ok(lease.tmp.join(lease.unfinished.to_string()))
         })
@@ -116,12 +120,10 @@ impl Store {
                 other => other.at("create", &path)?,
             };
             file.lock().at("lock", &path)?;
-            let tmp = self.join("tmp").join(&name);
-            make_private(&tmp)?;
             return Ok(Lease {
                 file,
                 path,
-                tmp,
+                tmp: self.join("tmp").join(&name),
                 held: BTreeSet::new(),
                 unfinished: 0,
             });

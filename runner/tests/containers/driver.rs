@@ -44,7 +44,10 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     };
     let result = match session {
         None => runner::prepare(&drive.request, &store, &plan, &events).map(|()| 0),
-        Some(session) => runner::run(&drive.request, &store, session, &plan, &events),
+        Some(session) => session
+            .begin(&plan)
+            .map_err(runner::RunError::from)
+            .and_then(|session| runner::run(&drive.request, &store, session, &events)),
     };
     let code = match result {
         Ok(code) => code,
