@@ -82,6 +82,16 @@ pub(crate) fn ids(here: &Surroundings, store: &Path) -> Result<Execution, Failur
     }
 }
 
+/// The ids that a session most likely gets, found without any check.
+pub(crate) fn likely_plan(here: &Surroundings) -> Option<SessionPlan> {
+    let view = here.host_view(Path::new(""));
+    let ids = preflight::likely_ids(&view)?;
+    match possible(here, &view, Some(ids), Vec::new()) {
+        Ok(Execution::Possible(plan, _)) => Some(plan),
+        _ => None,
+    }
+}
+
 fn possible(
     here: &Surroundings,
     view: &HostView,

@@ -10,16 +10,30 @@ use signal_hook::iterator::Signals;
 
 use crate::failure::{Failure, Kind};
 
-/// Hands every signal that can be passed on to a container to `pass`, from a thread of its own.
+/// The signals that can be passed on to a container. From now on they wait for somebody to take them.
 ///
 /// # Errors
 /// When signals cannot be caught.
-pub(crate) fn pass_on(pass: impl Fn(i32) + Send + 'static) -> Result<(), Failure> {
-    let mut signals = catch(&[
+pub(crate) fn for_container() -> Result<Waiting, Failure> {
+    let caught = catch(&[
         SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
     ])?;
-    std::thread::spawn(move || signals.forever().for_each(pass));
-    Ok(())
+    Ok(Waiting(caught))
+}
+
+/// Signals that nobody has taken yet.
+#[derive(Debug)]
+pub(crate) struct Waiting(Signals);
+
+impl Waiting {
+    /// Hands every signal to `pass`, from a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub(crate) fn pass_on(mut self, pass: impl Fn(i32) + Send + 'static) -> std::io::Result<()> {
+        let take = move || self.0.forever().for_each(pass);
+        std::thread::Builder::new().spawn(take).map(drop)
+    }
 }
 
 fn catch(signals: &[i32]) -> Result<Signals, Failure> {

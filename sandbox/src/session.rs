@@ -109,7 +109,7 @@ pub enum SessionError {
     Lost(#[source] io::Error),
 }
 
-/// From the caller, with its standard input and a pipe that says when the maps are written.
+/// From the caller, with its standard input and a pipe that is closed when nobody writes maps any more.
 #[derive(Serialize, Deserialize)]
 struct Hello {
     /// Whether the session writes its own one-line maps.
@@ -197,22 +197,21 @@ impl IdleSession {
     pub fn begin(self, plan: &SessionPlan) -> Result<BegunSession, SessionError> {
         let session = self.session();
         session.expect(|message| matches!(message, Setup::Unshared))?;
-        let (told, mapped) = io::pipe().map_err(SessionError::Spawn)?;
+        let (mapped, writers) = io::pipe().map_err(SessionError::Spawn)?;
         let hello = Hello {
             own_maps: plan.writer == MapWriter::Itself,
             ids: (plan.uids.clone(), plan.gids.clone()),
         };
         let stdin = io::stdin();
-        wire::send(&session.socket, &hello, &[stdin.as_fd(), told.as_fd()])
+        wire::send(&session.socket, &hello, &[stdin.as_fd(), mapped.as_fd()])
             .map_err(SessionError::Lost)?;
         if hello.own_maps {
             session.expect(|message| matches!(message, Setup::Ready))?;
         }
-        let writing = maps::Writing::start(session.pid, plan)?;
+        let writing = maps::Writing::start(session.pid, plan, &writers)?;
         Ok(BegunSession {
             idle: self,
             writing,
-            mapped,
         })
     }
 
@@ -234,7 +233,6 @@ impl IdleSession {
 pub struct BegunSession {
     idle: IdleSession,
     writing: maps::Writing,
-    mapped: io::PipeWriter,
 }
 
 impl BegunSession {
@@ -248,14 +246,8 @@ impl BegunSession {
     /// # Errors
     /// Why the maps could not be written.
     pub fn finish(self) -> Result<Session, SessionError> {
-        let Self {
-            mut idle,
-            writing,
-            mut mapped,
-        } = self;
+        let Self { mut idle, writing } = self;
         writing.finish()?;
-        // A session that is gone says why when it is asked for something.
-        let _ = io::Write::write_all(&mut mapped, &[1]);
         Ok(idle.0.take().expect("it is taken only here"))
     }
 }
@@ -359,7 +351,7 @@ pub struct SessionContext {
     pub executable: OwnExecutable,
     /// A step's process that was started ahead.
     ahead: Mutex<Option<IdleStep>>,
-    /// Where the caller says that the maps are written, until it has.
+    /// Open at its other end for as long as somebody may still write the maps.
     mapped: Mutex<Option<OwnedFd>>,
 }
 
@@ -376,9 +368,7 @@ impl SessionContext {
     pub fn mapped(&self) -> Result<(), SetupFailure> {
         let mut pipe = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipe) = pipe.take() {
-            let mut byte = [0];
-            io::Read::read_exact(&mut io::PipeReader::from(pipe), &mut byte)
-                .during(|| "wait for the session's ids".into())?;
+            maps::wait(pipe).during(|| "wait for the session's ids".into())?;
         }
         Ok(())
     }

@@ -17,29 +17,52 @@ pub(crate) fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
+/// Whether the arguments, their default in front, most likely are those of `run`.
+pub(crate) fn is_run(args: &[OsString]) -> bool {
+    let first = First::of(args.get(1..).unwrap_or_default());
+    matches!(first, First::Word(word) if word == "run")
+}
+
 fn wants_build(args: &[OsString]) -> bool {
-    let options = Options::default();
-    let mut any_of_build = false;
-    let mut rest = args.iter();
-    while let Some(word) = rest.next() {
-        match options.shape(word) {
-            Shape::Help => return false,
-            Shape::Word => {
-                return !word.to_str().is_some_and(super::Command::has_subcommand);
-            }
-            Shape::Separator => return true,
-            Shape::Option {
-                of_build,
-                takes_next,
-            } => {
-                any_of_build |= of_build;
-                if takes_next {
-                    rest.next();
+    match First::of(args) {
+        First::Word(word) => !word.to_str().is_some_and(super::Command::has_subcommand),
+        First::Help => false,
+        First::Separator => true,
+        First::None { any_of_build } => any_of_build,
+    }
+}
+
+/// What comes first but for options.
+enum First<'a> {
+    Word(&'a OsStr),
+    Separator,
+    Help,
+    None { any_of_build: bool },
+}
+
+impl<'a> First<'a> {
+    fn of(args: &'a [OsString]) -> Self {
+        let options = Options::default();
+        let mut any_of_build = false;
+        let mut rest = args.iter();
+        while let Some(word) = rest.next() {
+            match options.shape(word) {
+                Shape::Help => return Self::Help,
+                Shape::Word => return Self::Word(word),
+                Shape::Separator => return Self::Separator,
+                Shape::Option {
+                    of_build,
+                    takes_next,
+                } => {
+                    any_of_build |= of_build;
+                    if takes_next {
+                        rest.next();
+                    }
                 }
             }
         }
+        Self::None { any_of_build }
     }
-    any_of_build
 }
 
 enum Shape {
@@ -149,6 +172,28 @@ mod tests {
             "rbuild --never-heard-of .",
         ] {
             assert!(inserted(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn run_is_seen_behind_options_and_nowhere_else() {
+        let is_run =
+            |line: &str| is_run(&line.split_whitespace().map(Into::into).collect::<Vec<_>>());
+        for line in [
+            "rbuild run",
+            "rbuild --root /s run x",
+            "rbuild -vv run -v a:b x",
+        ] {
+            assert!(is_run(line), "{line}");
+        }
+        for line in [
+            "rbuild",
+            "rbuild build run",
+            "rbuild --root run images",
+            "rbuild -- run",
+            "rbuild -h run",
+        ] {
+            assert!(!is_run(line), "{line}");
         }
     }
 

@@ -18,12 +18,13 @@ pub(crate) mod run;
 mod size;
 pub(crate) mod store;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use capability::capabilities;
-pub(crate) use default_command::with_default_command;
+pub(crate) use default_command::{is_run, with_default_command};
 
 /// Rootless container image builds with a distroless and static focus.
 #[derive(Debug, Parser)]
@@ -44,6 +45,39 @@ pub(crate) struct Cli {
     /// The command
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Understands the arguments, their default in front.
+///
+/// # Errors
+/// What is wrong with them, or what `--help` and `--version` answer.
+pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    // The options of `build` take longer to list than a container to get its namespaces. What is no proper `run` is
+    // answered by the whole definition.
+    if is_run(&args)
+        && let Ok(cli) = RunCli::try_parse_from(&args)
+    {
+        let RunCommand::Run(run) = cli.command;
+        return Ok(Cli {
+            global: cli.global,
+            command: Command::Run(run),
+        });
+    }
+    Cli::try_parse_from(args)
+}
+
+/// [`Cli`], as far as `run` needs it.
+#[derive(Debug, Parser)]
+struct RunCli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    Run(Box<run::RunArgs>),
 }
 
 const TOP_HELP: &str = "\
@@ -114,7 +148,7 @@ pub(crate) mod tests {
             .chain(line.split_whitespace())
             .map(Into::into)
             .collect();
-        Cli::try_parse_from(with_default_command(args))
+        super::parse(with_default_command(args))
     }
 
     #[test]

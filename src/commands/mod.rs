@@ -21,10 +21,9 @@ mod unshare;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use crate::args::{Cli, Command, with_default_command};
+use crate::args::{self, Cli, Command, is_run, with_default_command};
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 use crate::{show, stdout};
@@ -40,13 +39,16 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
 
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(with_default_command(std::env::args_os().collect())) {
+    let args = with_default_command(std::env::args_os().collect());
+    let here = Surroundings::look();
+    // Its ids take longer than all else: they are on their way before the rest of the command line is understood.
+    let ahead = is_run(&args).then(|| run::Ahead::begin(&here));
+    let cli = match args::parse(args) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
     trace(cli.global.verbose);
-    let here = Surroundings::look();
-    match perform(cli, &here) {
+    match perform(cli, &here, ahead.unwrap_or_default()) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
@@ -85,12 +87,12 @@ fn trace(verbose: u8) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
+fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode, Failure> {
     let place = || here.store_path(cli.global.root.as_deref());
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
         Command::Outline(args) => outline::outline(&args)?,
-        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
+        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here, ahead),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => inspect::inspect(&args, &place()?)?,
         Command::Rmi(args) => rmi::rmi(&args, &place()?)?,

@@ -1,15 +1,17 @@
 //! `rbuild run`.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use image::Store;
-use runner::{Network, RunControl, RunError, RunEvent, RunRequest, Stdin};
+use runner::{Network, RunError, RunEvent, RunRequest, Stdin};
+
+use sandbox::{BegunSession, SessionPlan};
 
 use crate::args::run::RunSettings;
 use crate::failure::{Failure, Kind};
-use crate::host::{self, NetworkChoice};
+use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
 use crate::show;
 use crate::signals;
@@ -20,46 +22,77 @@ pub(super) fn run(
     settings: RunSettings,
     place: &Path,
     here: &Surroundings,
+    ahead: Ahead,
 ) -> Result<ExitCode, Failure> {
-    perform(settings, place, here).map_err(|failure| match failure.code() {
+    perform(settings, place, here, ahead).map_err(|failure| match failure.code() {
         126 | 127 => failure,
         _ => failure.with_kind(Kind::Code(125)),
     })
 }
 
-fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
-    // While this process has one thread. The session's namespaces and then its id maps are made beside all that follows.
-    let session = runner::session(here.stdin_is_terminal).map_err(host::session_failure)?;
-    let found = host::ids(here, place)?;
-    let caution = found.caution();
-    let plan = found.required()?;
-    let session = session.begin(&plan).map_err(host::session_failure)?;
+/// A session that was begun before the command line was understood, with the ids that it most likely gets.
+#[derive(Default)]
+pub(super) struct Ahead(Option<Begun>);
+
+struct Begun {
+    plan: SessionPlan,
+    session: BegunSession,
+}
+
+impl Ahead {
+    /// Begins, while this process has one thread. What fails is done again, and then said, where it is needed.
+    pub(super) fn begin(here: &Surroundings) -> Self {
+        let begin = || {
+            let idle = runner::session(here.stdin_is_terminal).ok()?;
+            let plan = host::likely_plan(here)?;
+            let session = idle.begin(&plan).ok()?;
+            Some(Begun { plan, session })
+        };
+        Self(begin())
+    }
+
+    /// The session. That it began shows what the checks of the host look for; without it they say what is missing.
+    fn begun(self, place: &Path, here: &Surroundings) -> Result<Begun, Failure> {
+        if let Some(begun) = self.0 {
+            return Ok(begun);
+        }
+        let found = host::ids(here, place)?;
+        if let Some(caution) = found.caution() {
+            show::note(&caution);
+        }
+        let plan = found.required()?;
+        let session = runner::session(here.stdin_is_terminal)
+            .and_then(|idle| idle.begin(&plan))
+            .map_err(host::session_failure)?;
+        Ok(Begun { plan, session })
+    }
+}
+
+fn perform(
+    settings: RunSettings,
+    place: &Path,
+    here: &Surroundings,
+    ahead: Ahead,
+) -> Result<ExitCode, Failure> {
+    let Begun { plan, session } = ahead.begun(place, here)?;
     let store = Store::open(place)?;
     ranges::check(place, &plan)?;
-    if let Some(caution) = caution {
-        show::note(&caution);
-    }
     let request = request(settings, place, here)?;
-    let control: Arc<Mutex<Option<RunControl>>> = Arc::default();
-    let target = control.clone();
-    signals::pass_on(move |signal| {
-        if let Some(control) = &*target.lock().unwrap_or_else(PoisonError::into_inner) {
-            control.signal(signal);
-        }
-    })?;
+    let signals = Cell::new(Some(signals::for_container()?));
     let events = |event| match event {
-        RunEvent::Started(started) => {
-            control
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .replace(started);
+        RunEvent::Started(control) => {
+            let signals = signals.take();
+            let passed = signals.map(|it| it.pass_on(move |signal| control.signal(signal)));
+            if let Some(Err(error)) = passed {
+                show::note(&format!("signals do not reach the container: {error}"));
+            }
         }
         RunEvent::Notice(text) => show::note(&text),
         _ => {}
     };
     match runner::run(&request, &store, session, &events) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
-        Err(error) => Err(explain(error)),
+        Err(error) => Err(explain(error, place, here)),
     }
 }
 
@@ -90,8 +123,14 @@ fn request(
     Ok(request)
 }
 
-fn explain(error: RunError) -> Failure {
+fn explain(error: RunError, place: &Path, here: &Surroundings) -> Failure {
     let code = u8::try_from(error.exit_code()).unwrap_or(125);
+    // What the checks of the host find says more than what the kernel refused.
+    if matches!(error, RunError::Session(_) | RunError::Container(_))
+        && let Some(failure) = host::ids(here, place).and_then(Execution::required).err()
+    {
+        return failure;
+    }
     match error {
         RunError::Store(error) => Failure::from(error),
         RunError::Session(error) => host::session_failure(error),

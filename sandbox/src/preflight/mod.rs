@@ -65,6 +65,19 @@ pub fn before_session(view: &HostView) -> Result<SubIds, Vec<Finding>> {
     before_session_seen_by(view, &Probes::without_trials())
 }
 
+/// The ids that [`before_session`] gives, after the checks of the account only. Whether the kernel takes them is left to a
+/// session that starts at once; where that fails, [`before_session`] says why.
+pub fn likely_ids(view: &HostView) -> Option<SubIds> {
+    let probes = Probes::without_trials();
+    let host = Host::observe(view, &probes);
+    let account = accounts::CHECKS.iter().map(|check| check.perform(&host));
+    account
+        .into_iter()
+        .all(|finding| finding.status != Status::Failure)
+        .then(|| session_ids(&host).ok())
+        .flatten()
+}
+
 fn before_session_seen_by(view: &HostView, probes: &Probes<'_>) -> Result<SubIds, Vec<Finding>> {
     let host = Host::observe(view, probes);
     let failures = failures_of(&host, |check| check.quick);

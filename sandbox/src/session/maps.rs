@@ -2,10 +2,12 @@
 //! [`ExtentMap`], or the session does not start.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::errno::Errno;
 use nix::unistd::{Gid, Pid, Uid};
 
 use super::{MapWriter, SessionError, SessionPlan};
@@ -17,8 +19,13 @@ use crate::idmap::ExtentMap;
 pub(super) struct Writing(Vec<(String, io::Result<Child>)>);
 
 impl Writing {
-    /// Begins to write the maps of the namespace that process `pid` made, unless the session does it itself.
-    pub(super) fn start(pid: Pid, plan: &SessionPlan) -> Result<Self, SessionError> {
+    /// Begins to write the maps of the namespace that process `pid` made, unless the session does it itself. Whoever writes
+    /// has `writers` open until it is done: the session hears of it without this process having to run in between.
+    pub(super) fn start(
+        pid: Pid,
+        plan: &SessionPlan,
+        writers: &io::PipeWriter,
+    ) -> Result<Self, SessionError> {
         match &plan.writer {
             MapWriter::Itself => Ok(Self(Vec::new())),
             MapWriter::Caller => {
@@ -34,8 +41,8 @@ impl Writing {
                 newuidmap,
                 newgidmap,
             } => Ok(Self(vec![
-                helper(newuidmap, pid, &plan.uids),
-                helper(newgidmap, pid, &plan.gids),
+                helper(newuidmap, pid, &plan.uids, writers),
+                helper(newgidmap, pid, &plan.gids, writers),
             ])),
         }
     }
@@ -67,19 +74,41 @@ impl Writing {
     }
 }
 
-fn helper(program: &Path, pid: Pid, map: &ExtentMap) -> (String, io::Result<Child>) {
+/// In the session: waits until nobody writes any more, and sees whether there are maps.
+pub(super) fn wait(pipe: OwnedFd) -> io::Result<()> {
+    io::PipeReader::from(pipe).read_to_end(&mut Vec::new())?;
+    for name in ["uid_map", "gid_map"] {
+        if fs::read(format!("/proc/self/{name}"))?.is_empty() {
+            return Err(io::Error::from_raw_os_error(Errno::EPERM as i32));
+        }
+    }
+    Ok(())
+}
+
+fn helper(
+    program: &Path,
+    pid: Pid,
+    map: &ExtentMap,
+    writers: &io::PipeWriter,
+) -> (String, io::Result<Child>) {
     let numbers = map
         .extents()
         .iter()
         .flat_map(|e| [e.inside, e.outside, e.count].map(|n| n.to_string()));
-    let child = Command::new(program)
-        .arg(pid.to_string())
-        .args(numbers)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    (program.display().to_string(), child)
+    let spawn = |stdout| {
+        Command::new(program)
+            .arg(pid.to_string())
+            .args(numbers)
+            .stdin(Stdio::null())
+            // They print nothing there.
+            .stdout(Stdio::from(stdout))
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    (
+        program.display().to_string(),
+        writers.try_clone().and_then(spawn),
+    )
 }
 
 /// Without a helper program a process may map its own ids only, after giving up setgroups, user_namespaces(7).
