@@ -81,6 +81,8 @@ pub(crate) fn check(store: &Path, plan: &SessionPlan) -> Result<(), Failure> {
     let path = store.join(FILE);
     let now = Ranges::of(plan);
     let then = match fs::read(&path) {
+        // Without a store there are no trees.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !store.exists() => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return record(store, &path, &now),
         Err(error) => return Err(failed("read", &path, error)),
         Ok(bytes) => serde_json::from_slice::<Ranges>(&bytes)

@@ -411,12 +411,17 @@ impl Trees {
             .map_err(|errno| at("chmod", path)(errno.into()))
     }
 
+    /// Whom files of the image's root belong to, where that is not the session's own user.
+    pub fn image_root(&self) -> Option<u32> {
+        self.ownership.to_disk(0, &TreePath::root()).ok().flatten()
+    }
+
     /// Gives a file or directory that was just made to the image's root.
     ///
     /// # Errors
     /// Those of chown(2).
     pub fn give_to_image_root(&self, path: &Path) -> Result<(), TreesError> {
-        let Ok(Some(id)) = self.ownership.to_disk(0, &TreePath::root()) else {
+        let Some(id) = self.image_root() else {
             return Ok(());
         };
         let owner = (Some(Uid::from_raw(id)), Some(Gid::from_raw(id)));

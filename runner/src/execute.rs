@@ -4,18 +4,19 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use image::{ChainId, Store, StoreError};
+use image::{ChainId, ContainerConfig, DiffId, Image, Store};
 use rootfs::accounts::{Account, AccountError, Accounts};
 use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea, remove_tree};
 use rootfs::{DirTree, Ownership, Root, RootError};
+use rustix::event::{PollFd, PollFlags};
 use sandbox::{
-    Confinement, EmulatorError, Emulators, Handle, IdleStep, MountSource, MountSpec, NetworkError,
-    NetworkSpec, Overlay, ProcessSpec, SandboxSpec, SessionContext, SetupFailure, SharedNetwork,
-    StepControl, StepError, Upper,
+    Confinement, EmulatorError, Emulators, Handle, IdleStep, MemoryFile, MountSource, MountSpec,
+    NetworkError, NetworkSpec, Overlay, ProcessSpec, SandboxSpec, SessionContext, SetupFailure,
+    SharedNetwork, Step, StepError, Upper,
 };
 use thiserror::Error;
 
@@ -24,6 +25,7 @@ use crate::names;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
 use crate::reown::{self, ReownError, Reowned, Wanted};
 use crate::request::{Network, RunRequest};
+use crate::run::{Choice, RunError};
 use crate::stdio::Streams;
 use crate::userns::{Ids, Mapping};
 
@@ -31,7 +33,7 @@ use crate::userns::{Ids, Mapping};
 #[derive(Debug, Error)]
 pub(crate) enum ExecuteError {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Choice(#[from] Box<RunError>),
     #[error(transparent)]
     Trees(#[from] TreesError),
     #[error(transparent)]
@@ -46,6 +48,8 @@ pub(crate) enum ExecuteError {
     Ids(#[source] SetupFailure),
     #[error("mount the image")]
     Mount(#[source] SetupFailure),
+    #[error("name the container and its hosts")]
+    Names(#[source] SetupFailure),
     #[error("mount the volume {target}")]
     Volume {
         target: String,
@@ -61,8 +65,6 @@ pub(crate) enum ExecuteError {
     Emulator(#[from] EmulatorError),
     #[error(transparent)]
     Step(#[from] StepError),
-    #[error("start a thread")]
-    Thread(#[source] io::Error),
 }
 
 impl ExecuteError {
@@ -98,26 +100,50 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
 fn contain(
     context: &SessionContext,
     job: &RunJob,
-    orders: Receiver<'_>,
+    mut orders: Receiver<'_>,
 ) -> Result<i32, ExecuteError> {
-    let store = Store::open(&job.store)?;
+    let Choice {
+        image,
+        emulator,
+        store,
+    } = Choice::make(job).map_err(Box::new)?;
+    let run = Run {
+        context,
+        request: &job.request,
+        image: &image,
+    };
     let work = WorkArea::create(&store)?;
     context.mapped().map_err(ExecuteError::Ids)?;
     if !job.start {
-        return Prepared::new(context, job, store, work).map(|_| 0);
+        return Prepared::new(&run, store, work).map(|_| 0);
     }
     // It executes the program for as long as this lives.
-    let _emulator = Emulators::register(job.emulator.as_slice())?;
-    let idle = ahead(context, job)?;
-    let prepared = Prepared::new(context, job, store, work)?;
+    let _emulator = Emulators::register(emulator.as_slice())?;
+    let idle = run.ahead()?;
+    let prepared = Prepared::new(&run, store, work)?;
+    let (mut step, streams) = start(&run, &prepared, idle)?;
+    let carrying = streams.start().map_err(ExecuteError::Stdio)?;
+    listen(&mut orders, &step).map_err(ExecuteError::Stdio)?;
+    let outcome = step.executed().and_then(|()| {
+        prepared.tidy();
+        // A step that cannot be listened to is over.
+        let _ = listen(&mut orders, &step);
+        step.outcome()
+    });
+    carrying.finish();
+    Ok(outcome?.code())
+}
+
+fn start(
+    run: &Run<'_>,
+    prepared: &Prepared,
+    idle: IdleStep,
+) -> Result<(Step, Streams), ExecuteError> {
     let mut handles = Handles::default();
-    let spec = prepared.spec(job, &mut handles)?;
-    let streams = Streams::new(
-        job.request.stdin,
-        &context.stdin,
-        prepared.container.session_owner(),
-    )
-    .map_err(ExecuteError::Stdio)?;
+    let spec = prepared.spec(run, &mut handles)?;
+    let owner = prepared.container.session_owner();
+    let streams =
+        Streams::new(run.request.stdin, &run.context.stdin, owner).map_err(ExecuteError::Stdio)?;
     let fds: Vec<BorrowedFd<'_>> = streams
         .program
         .iter()
@@ -127,69 +153,98 @@ fn contain(
     let idle = if idle.fits(&spec, &fds) {
         idle
     } else {
-        context.idle_step()?
+        run.context.idle_step()?
     };
-    let mut step = idle.start(&spec, &fds)?;
+    let step = idle.start(&spec, &fds)?;
     drop(fds);
-    drop(handles);
-    let control = step.control().map_err(ExecuteError::Thread)?;
-    let carrying = streams.start().map_err(ExecuteError::Stdio)?;
-    // The listener reads the socket through the receiver, which may hold the first orders already.
-    std::thread::scope(|scope| {
-        let listener = std::thread::Builder::new()
-            .name("orders".into())
-            .stack_size(256 << 10)
-            .spawn_scoped(scope, || obey(orders, &control))
-            .map_err(ExecuteError::Thread)?;
-        let outcome = step.executed().and_then(|()| {
-            prepared.tidy();
-            step.outcome()
-        });
-        carrying.finish();
-        // Else it would wait for the next order, which does not come.
-        let _ = context.socket.shutdown(std::net::Shutdown::Read);
-        let _ = listener.join();
-        Ok(outcome?.code())
-    })
+    Ok((step, streams))
 }
 
-/// A step's process that prepares, beside the mounting of the image, what needs no root: where the user is a number, the ids
-/// are known before any account is looked up.
-fn ahead(context: &SessionContext, job: &RunJob) -> Result<IdleStep, ExecuteError> {
-    let mut idle = context.idle_step()?;
-    let network = match &job.request.network {
-        Network::None => NetworkSpec::None,
-        Network::Host => NetworkSpec::Host,
-        Network::Pasta { .. } => return Ok(idle),
-    };
-    let Some(ids) = numeric_ids(&user_text(&job.config, &job.request)) else {
-        return Ok(idle);
-    };
-    let account = Account {
-        uid: ids.uid,
-        gid: ids.gid,
-        groups: Vec::new(),
-        home: None,
-        name: None,
-    };
-    // What is wrong with the request is said when its real account is known.
-    if let Ok(container) = container(context, job, &account) {
-        let root = Handle(STREAMS.len());
-        let spec = sandbox(&container, &job.request, root, network, Vec::new());
-        idle.prepare(&spec, &[])?;
-        idle.settle()?;
+/// Passes on what the main process says until the step has something to say; without the main process there is nobody to run
+/// for.
+fn listen(orders: &mut Receiver<'_>, step: &Step) -> io::Result<()> {
+    loop {
+        if !orders.is_waiting() {
+            let socket = orders.socket();
+            let mut watched = [
+                PollFd::new(step, PollFlags::IN),
+                PollFd::new(socket, PollFlags::IN),
+            ];
+            match rustix::event::poll(&mut watched, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other?,
+            };
+            if !watched[0].revents().is_empty() {
+                return Ok(());
+            }
+        }
+        match orders.next() {
+            Ok(Some(ToSession::Signal(signal))) => step.signal(signal),
+            Ok(Some(ToSession::Kill | ToSession::Run(_)) | None) | Err(_) => {
+                step.kill();
+                return Ok(());
+            }
+        }
     }
-    Ok(idle)
 }
 
-fn container(
-    context: &SessionContext,
-    job: &RunJob,
-    account: &Account,
-) -> Result<ContainerSpec, ContainerError> {
-    let name = job.digest.short();
-    let image_ids = context.image_ids();
-    ContainerSpec::new(&job.config, &job.request, account, image_ids, &name)
+/// What is to run.
+#[derive(Clone, Copy)]
+struct Run<'r> {
+    context: &'r SessionContext,
+    request: &'r RunRequest,
+    image: &'r Image,
+}
+
+impl Run<'_> {
+    fn config(&self) -> &ContainerConfig {
+        &self.image.config().config
+    }
+
+    fn diff_ids(&self) -> &[DiffId] {
+        &self.image.config().rootfs.diff_ids
+    }
+
+    /// The text that says who the user is.
+    fn user(&self) -> String {
+        user_text(self.config(), self.request)
+    }
+
+    /// The container, where its user is `account`.
+    fn container(&self, account: &Account) -> Result<ContainerSpec, ContainerError> {
+        let name = self.image.digest().short();
+        let image_ids = self.context.image_ids();
+        ContainerSpec::new(self.config(), self.request, account, image_ids, &name)
+    }
+
+    /// A step's process that prepares, beside the mounting of the image, what needs no root: where the user is a number, the
+    /// ids are known before any account is looked up.
+    fn ahead(&self) -> Result<IdleStep, ExecuteError> {
+        let mut idle = self.context.idle_step()?;
+        let network = match &self.request.network {
+            Network::None => NetworkSpec::None,
+            Network::Host => NetworkSpec::Host,
+            Network::Pasta { .. } => return Ok(idle),
+        };
+        let Some(ids) = numeric_ids(&self.user()) else {
+            return Ok(idle);
+        };
+        let account = Account {
+            uid: ids.uid,
+            gid: ids.gid,
+            groups: Vec::new(),
+            home: None,
+            name: None,
+        };
+        // What is wrong with the request is said when its real account is known.
+        if let Ok(container) = self.container(&account) {
+            let root = Handle(STREAMS.len());
+            let spec = sandbox(&container, self.request, root, network, Vec::new());
+            idle.prepare(&spec, &[])?;
+            idle.settle()?;
+        }
+        Ok(idle)
+    }
 }
 
 fn sandbox(
@@ -225,16 +280,6 @@ fn sandbox(
     }
 }
 
-/// Passes on what the main process says; without it there is nobody to run for.
-fn obey(mut orders: Receiver<'_>, control: &StepControl) {
-    loop {
-        match orders.next() {
-            Ok(Some(ToSession::Signal(signal))) => control.signal(signal),
-            Ok(Some(ToSession::Kill | ToSession::Run(_)) | None) | Err(_) => return control.kill(),
-        }
-    }
-}
-
 /// The descriptors that a spec refers to; the first three are the streams.
 #[derive(Debug, Default)]
 struct Handles(Vec<OwnedFd>);
@@ -252,11 +297,10 @@ const STREAMS: [Handle; 3] = [Handle(0), Handle(1), Handle(2)];
 struct Prepared {
     container: ContainerSpec,
     root: OwnedFd,
-    trees: Trees,
+    /// Whom files belong to that the image's root owns, as the session counts.
+    image_root: Option<u32>,
     /// What the container wrote goes with it.
     work: WorkArea,
-    /// The directory of the files that are mounted in /etc; the mounts need no names.
-    names: PathBuf,
     /// What keeps an overlay from being mounted again (overlayfs documentation, "Volatile mount"): this one never is.
     marker: PathBuf,
     /// Holds the layers for as long as they are mounted; dropped last.
@@ -264,15 +308,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(
-        context: &SessionContext,
-        job: &RunJob,
-        store: Store,
-        work: WorkArea,
-    ) -> Result<Self, ExecuteError> {
+    fn new(run: &Run<'_>, store: Store, work: WorkArea) -> Result<Self, ExecuteError> {
+        let context = run.context;
         let ownership = Ownership::of_session(context.is_single_id(), context.image_ids());
         let trees = Trees::of(&store, ownership);
-        let layers = trees.layers(&store, &job.diff_ids)?;
+        let layers = trees.layers(&store, run.diff_ids())?;
         let mut lowers: Vec<PathBuf> = layers
             .iter()
             .rev()
@@ -285,16 +325,16 @@ impl Prepared {
         };
         let reown = |mapping: Option<Mapping>| match mapping.and_then(Mapping::reowned_from) {
             Some(kept) if !context.is_single_id() => {
-                reowned(&store, &work, &layers, job, kept, &notice)
+                reowned(&store, &work, &layers, run.diff_ids(), kept, &notice)
             }
             _ => Ok(None),
         };
         // A USER of numbers says who is kept before any account is looked up, and then one mount is enough.
-        let user = user_text(&job.config, &job.request);
-        let expected = numeric_ids(&user).map(|ids| job.request.userns.mapping(ids));
+        let user = run.user();
+        let expected = numeric_ids(&user).map(|ids| run.request.userns.mapping(ids));
         let mut top = reown(expected)?;
         let (mut root, mut marker) = mount(&work, top.as_ref(), &lowers)?;
-        let container = container(context, job, &account(&root, &user)?)?;
+        let container = run.container(&account(&root, &user)?)?;
         container.notices.iter().cloned().for_each(&notice);
         if expected != Some(container.mapping) {
             let other = reown(Some(container.mapping))?;
@@ -306,8 +346,7 @@ impl Prepared {
         Ok(Self {
             container,
             root,
-            trees,
-            names: work.directory("etc")?,
+            image_root: trees.image_root(),
             marker,
             work,
             _store: store,
@@ -315,56 +354,39 @@ impl Prepared {
     }
 
     /// The sandbox; what it refers to is added to `handles`.
-    fn spec(&self, job: &RunJob, handles: &mut Handles) -> Result<SandboxSpec, ExecuteError> {
+    fn spec(&self, run: &Run<'_>, handles: &mut Handles) -> Result<SandboxSpec, ExecuteError> {
         let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
         let root = handles.add(root);
-        let mounts = self.mounts(job, handles)?;
-        let network = self.network(&job.request.network, handles)?;
-        Ok(sandbox(
-            &self.container,
-            &job.request,
-            root,
-            network,
-            mounts,
-        ))
+        let mounts = self.mounts(run.request, handles)?;
+        let network = self.network(&run.request.network, handles)?;
+        Ok(sandbox(&self.container, run.request, root, network, mounts))
     }
 
-    fn mounts(&self, job: &RunJob, handles: &mut Handles) -> Result<Vec<MountSpec>, ExecuteError> {
-        let mut mounts = Vec::new();
-        let mut tree = |path: &Path, target: String, read_only: bool| {
+    fn mounts(
+        &self,
+        request: &RunRequest,
+        handles: &mut Handles,
+    ) -> Result<Vec<MountSpec>, ExecuteError> {
+        let mut mounts = self.names(&request.network, handles)?;
+        for volume in &request.mounts.volumes {
             let failed = |source| ExecuteError::Volume {
-                target: target.clone(),
+                target: volume.target.clone(),
                 source,
             };
-            let handle = sandbox::detached_tree(path).map_err(failed)?;
-            let directory = is_directory(&handle).map_err(|source| scratch(path, source))?;
+            let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
+            let directory =
+                is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
             let source = MountSource::Tree {
                 handle: handles.add(handle),
                 directory,
             };
             mounts.push(MountSpec {
-                target,
+                target: volume.target.clone(),
                 source,
-                read_only,
+                read_only: volume.read_only,
             });
-            Ok::<_, ExecuteError>(())
-        };
-        // A host without the file has no resolver to pass on.
-        let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        for (name, text) in
-            names::files(&job.request.network, &self.container.hostname, &host_resolv)
-        {
-            let path = self.names.join(name);
-            fs::write(&path, text).map_err(|source| scratch(&path, source))?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
-                .map_err(|source| scratch(&path, source))?;
-            self.trees.give_to_image_root(&path)?;
-            tree(&path, format!("/etc/{name}"), false)?;
         }
-        for volume in &job.request.mounts.volumes {
-            tree(&volume.source, volume.target.clone(), volume.read_only)?;
-        }
-        let tmpfs = job.request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
+        let tmpfs = request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
             target: tmpfs.target.clone(),
             source: MountSource::Tmpfs {
                 size: tmpfs.size,
@@ -376,10 +398,39 @@ impl Prepared {
         Ok(mounts)
     }
 
+    /// The files of /etc that say where the container is. In memory: they are few bytes, and gone with the container.
+    fn names(
+        &self,
+        network: &Network,
+        handles: &mut Handles,
+    ) -> Result<Vec<MountSpec>, ExecuteError> {
+        // A host without the file has no resolver to pass on.
+        let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let files = names::files(network, &self.container.hostname, &host_resolv);
+        let in_memory = files.each_ref().map(|(name, text)| {
+            let file = MemoryFile {
+                content: text.as_bytes(),
+                mode: 0o644,
+                owner: self.image_root.map(|id| (id, id)),
+            };
+            (*name, file)
+        });
+        let trees =
+            sandbox::memory_files(self.work.path(), in_memory).map_err(ExecuteError::Names)?;
+        let mounted = files.iter().zip(trees).map(|((name, _), tree)| MountSpec {
+            target: format!("/etc/{name}"),
+            source: MountSource::Tree {
+                handle: handles.add(tree),
+                directory: false,
+            },
+            read_only: false,
+        });
+        Ok(mounted.collect())
+    }
+
     /// Removes what nobody will look for again, while there is nothing to do but wait.
     fn tidy(&self) {
         // What stays goes with the work area.
-        let _ = remove_tree(&self.names);
         let _ = remove_tree(&self.marker);
     }
 
@@ -459,11 +510,11 @@ fn reowned(
     store: &Store,
     work: &WorkArea,
     layers: &[UnpackedLayer],
-    job: &RunJob,
+    diff_ids: &[DiffId],
     kept: Ids,
     notice: &dyn Fn(String),
 ) -> Result<Option<Reowned>, ExecuteError> {
-    let Some(chain) = ChainId::of(&job.diff_ids) else {
+    let Some(chain) = ChainId::of(diff_ids) else {
         return Ok(None);
     };
     let wanted = Wanted {

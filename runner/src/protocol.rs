@@ -7,8 +7,6 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use image::{ContainerConfig, DiffId, Digest};
-use sandbox::Emulator;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +20,6 @@ const MAX_LINE: u64 = 64 << 20;
 pub(crate) struct RunJob {
     /// The store's directory.
     pub(crate) store: PathBuf,
-    /// The image's manifest.
-    pub(crate) digest: Digest,
-    /// Its layers, lowest first.
-    pub(crate) diff_ids: Vec<DiffId>,
-    /// What a container of it starts with.
-    pub(crate) config: ContainerConfig,
-    /// What executes the image's programs, where this machine does not by itself.
-    pub(crate) emulator: Option<Emulator>,
     /// What is asked for.
     pub(crate) request: RunRequest,
     /// Whether the program starts; else everything is only made ready for a later start.
@@ -108,6 +98,16 @@ pub(crate) struct Receiver<'s>(BufReader<&'s UnixStream>);
 impl<'s> Receiver<'s> {
     pub(crate) fn new(socket: &'s UnixStream) -> Self {
         Self(BufReader::new(socket))
+    }
+
+    /// To be polled, unless a message [is here](Receiver::is_waiting) already.
+    pub(crate) fn socket(&self) -> &'s UnixStream {
+        self.0.get_ref()
+    }
+
+    /// Whether the next message, or its beginning, has been received.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.0.buffer().is_empty()
     }
 
     /// The next message, or `None` at the end of the stream.

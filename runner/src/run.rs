@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use image::{Image, Platform, Store, StoreError};
 use sandbox::{
@@ -122,14 +122,14 @@ pub fn session(terminal: bool) -> Result<IdleSession, SessionError> {
     IdleSession::fork(session_entry, ground)
 }
 
-/// Runs a container of an image in the store in a `session` that has [begun](IdleSession::begin), and returns its exit code,
-/// 128 + n where signal n killed it.
+/// Runs a container of an image in the `store`, a directory, in a `session` that has [begun](IdleSession::begin), and returns
+/// its exit code, 128 + n where signal n killed it.
 ///
 /// # Errors
 /// When the program did not start; see [`RunError::exit_code`].
 pub fn run(
     request: &RunRequest,
-    store: &Store,
+    store: &Path,
     session: BegunSession,
     events: &dyn Fn(RunEvent),
 ) -> Result<i32, RunError> {
@@ -144,7 +144,7 @@ pub fn run(
 /// As [`run`].
 pub fn prepare(
     request: &RunRequest,
-    store: &Store,
+    store: &Path,
     plan: &SessionPlan,
     events: &dyn Fn(RunEvent),
 ) -> Result<(), RunError> {
@@ -153,22 +153,13 @@ pub fn prepare(
     in_session(job, session.begin(plan)?, events).map(drop)
 }
 
-fn job(request: &RunRequest, store: &Store, start: bool) -> Result<RunJob, RunError> {
+fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunError> {
     let mut volumes = request.mounts.volumes.iter();
     if let Some(volume) = volumes.find(|volume| !volume.source.is_absolute()) {
         return Err(RunError::RelativeVolume(volume.source.clone()));
     }
-    let image = image_of(request, store)?;
     Ok(RunJob {
-        store: store.path().to_owned(),
-        digest: *image.digest(),
-        diff_ids: image.config().rootfs.diff_ids.clone(),
-        config: image.config().config.clone(),
-        emulator: if start {
-            emulator_for(&image, request)?
-        } else {
-            None
-        },
+        store: store.to_owned(),
         request: request.clone(),
         start,
     })
@@ -179,15 +170,50 @@ fn in_session(
     session: BegunSession,
     events: &dyn Fn(RunEvent),
 ) -> Result<i32, RunError> {
+    let order = ToSession::Run(Box::new(job));
     // What the session does first needs no ids.
-    send(session.socket(), &ToSession::Run(Box::new(job))).map_err(RunError::Lost)?;
+    send(session.socket(), &order).map_err(RunError::Lost)?;
     let mut session = session.finish()?;
     let result = follow(session.socket(), events);
     if result.is_err() {
         session.kill();
     }
     // After its last message the session has only to end, its work area is gone: nobody waits for that.
-    result
+    match (result, order) {
+        (Err(RunError::Container(cause)), ToSession::Run(job)) => {
+            // An error of the choice lost its type on the way here; it can be had again.
+            Err(Choice::make(&job)
+                .err()
+                .unwrap_or(RunError::Container(cause)))
+        }
+        (result, _) => result,
+    }
+}
+
+/// The image that is asked for, and what executes its programs.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) image: Image,
+    /// Where the machine does not by itself.
+    pub(crate) emulator: Option<Emulator>,
+    /// Held for as long as this is open.
+    pub(crate) store: Store,
+}
+
+impl Choice {
+    pub(crate) fn make(job: &RunJob) -> Result<Self, RunError> {
+        let store = Store::open(&job.store)?;
+        let image = image_of(&job.request, &store)?;
+        let emulator = match job.start {
+            true => emulator_for(&image, &job.request)?,
+            false => None,
+        };
+        Ok(Self {
+            image,
+            emulator,
+            store,
+        })
+    }
 }
 
 /// The image of the request.

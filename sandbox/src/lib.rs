@@ -36,7 +36,7 @@ pub use failure::SetupFailure;
 pub use foreign::{Emulator, EmulatorError, Emulators};
 pub use forge::StepForge;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
-pub use memory::{MemoryFile, memory_file};
+pub use memory::{MemoryFile, memory_file, memory_files};
 pub use network::{DNS_FORWARD, NetworkError, SharedNetwork};
 pub use nix::errno::Errno;
 pub use overlay::{MAX_LOWERS, Overlay, Upper};

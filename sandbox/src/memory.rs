@@ -34,43 +34,86 @@ impl std::fmt::Debug for MemoryFile<'_> {
     }
 }
 
-const NAME: &str = "file";
+/// What a program may add to such files before the file system is full, in bytes.
+const ROOM: usize = 1 << 20;
 
-/// Makes a file on a tmpfs of its own, for [`MountSource::Tree`](crate::MountSource). `place` is an empty directory of the
-/// calling session; nothing stays in it.
+/// Makes a file on a tmpfs of its own, for [`MountSource::Tree`](crate::MountSource). `place` is a directory of the calling
+/// session; nothing stays in it.
 ///
 /// # Errors
 /// What the kernel refused.
 pub fn memory_file(place: &Path, file: &MemoryFile<'_>) -> Result<OwnedFd, SetupFailure> {
+    let [tree] = memory_files(place, [("file", *file)])?;
+    Ok(tree)
+}
+
+/// Makes files on one tmpfs, as [`memory_file`] makes one; their names tell them apart and show nowhere.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn memory_files<const N: usize>(
+    place: &Path,
+    files: [(&str, MemoryFile<'_>); N],
+) -> Result<[OwnedFd; N], SetupFailure> {
+    let here = || "make a file in memory".to_owned();
+    let mount = mount(&files)?;
+    for (name, file) in &files {
+        write(&mount, name, file)?;
+    }
+    let names = files.map(|(name, _)| name);
+    let trees = match clones(&mount, names) {
+        // Before Linux 6.15 only what is attached somewhere can be cloned, open_tree(2).
+        Err(rustix::io::Errno::INVAL) => {
+            let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(&mount, "", CWD, place, from).during(here)?;
+            let trees = clones(&mount, names);
+            rustix::mount::unmount(place, UnmountFlags::DETACH).during(here)?;
+            trees
+        }
+        other => other,
+    };
+    trees.during(here)
+}
+
+fn mount(files: &[(&str, MemoryFile<'_>)]) -> Result<OwnedFd, SetupFailure> {
     let here = || "make a file in memory".to_owned();
     let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(here)?;
-    for (key, value) in [("mode", "0700"), ("nr_inodes", "4")] {
+    let content: usize = files
+        .iter()
+        .map(|(_, file)| file.content.len().next_multiple_of(4096))
+        .sum();
+    let (size, inodes) = ((content + ROOM).to_string(), (files.len() + 3).to_string());
+    for (key, value) in [("mode", "0700"), ("size", &size), ("nr_inodes", &inodes)] {
         rustix::mount::fsconfig_set_string(&fs, key, value).during(here)?;
     }
     rustix::mount::fsconfig_create(&fs).during(here)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mount =
-        rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during(here)?;
+    rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during(here)
+}
+
+fn write(mount: &OwnedFd, name: &str, file: &MemoryFile<'_>) -> Result<(), SetupFailure> {
+    let here = || "make a file in memory".to_owned();
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(&mount, NAME, flags, Mode::RUSR | Mode::WUSR).during(here)?;
-    std::io::Write::write_all(
-        &mut std::fs::File::from(fd.try_clone().during(here)?),
-        file.content,
-    )
-    .during(here)?;
+    let fd = rustix::fs::openat(mount, name, flags, Mode::RUSR | Mode::WUSR).during(here)?;
+    let mut fd = std::fs::File::from(fd);
+    std::io::Write::write_all(&mut fd, file.content).during(here)?;
     if let Some((uid, gid)) = file.owner {
         let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         rustix::fs::fchown(&fd, owner.0, owner.1).during(here)?;
     }
-    rustix::fs::fchmod(&fd, Mode::from_raw_mode(file.mode)).during(here)?;
-    drop(fd);
-    // Before Linux 6.15 only what is attached somewhere can be cloned, open_tree(2).
-    let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    rustix::mount::move_mount(&mount, "", CWD, place, from).during(here)?;
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(file.mode)).during(here)
+}
+
+fn clones<const N: usize>(
+    mount: &OwnedFd,
+    names: [&str; N],
+) -> Result<[OwnedFd; N], rustix::io::Errno> {
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = rustix::mount::open_tree(CWD, place.join(NAME), clone).during(here);
-    rustix::mount::unmount(place, UnmountFlags::DETACH).during(here)?;
-    tree
+    let trees: Vec<OwnedFd> = names
+        .iter()
+        .map(|name| rustix::mount::open_tree(mount, *name, clone))
+        .collect::<Result<_, _>>()?;
+    Ok(trees.try_into().expect("there is one for each name"))
 }

@@ -312,6 +312,17 @@ impl Step {
         }
     }
 
+    /// Sends `signal` to the program.
+    pub fn signal(&self, signal: i32) {
+        // A step that ended no longer reads, which is no error here.
+        let _ = wire::send(&self.socket, &ToStep::Signal(signal), &[]);
+    }
+
+    /// Kills the program and all that it started.
+    pub fn kill(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
     /// A second handle to the step.
     ///
     /// # Errors
@@ -375,6 +386,13 @@ impl Step {
             end(&program);
         }
         Err(StepError::Lost(lost))
+    }
+}
+
+/// To be polled: it is readable when the program runs, has ended, or is lost.
+impl AsFd for Step {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -199,7 +199,7 @@ impl Build<'_> {
         };
         let plan = host::execution(self.here, self.place).and_then(host::Execution::required);
         if let Ok(plan) = plan {
-            let _ = runner::prepare(&run, store, &plan, &|_| {});
+            let _ = runner::prepare(&run, store.path(), &plan, &|_| {});
         }
     }
 

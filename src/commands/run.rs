@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::path::Path;
 use std::process::ExitCode;
 
-use image::Store;
 use runner::{Network, RunError, RunEvent, RunRequest, Stdin};
 
 use sandbox::{BegunSession, SessionPlan};
@@ -75,7 +74,6 @@ fn perform(
     ahead: Ahead,
 ) -> Result<ExitCode, Failure> {
     let Begun { plan, session } = ahead.begun(place, here)?;
-    let store = Store::open(place)?;
     ranges::check(place, &plan)?;
     let request = request(settings, place, here)?;
     let signals = Cell::new(Some(signals::for_container()?));
@@ -90,7 +88,7 @@ fn perform(
         RunEvent::Notice(text) => show::note(&text),
         _ => {}
     };
-    match runner::run(&request, &store, session, &events) {
+    match runner::run(&request, place, session, &events) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
         Err(error) => Err(explain(error, place, here)),
     }

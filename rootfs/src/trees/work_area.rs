@@ -35,6 +35,11 @@ impl WorkArea {
         Ok(area)
     }
 
+    /// The area's own directory.
+    pub fn path(&self) -> &Path {
+        &self.home
+    }
+
     /// Makes a new directory in the area, open to no one else.
     ///
     /// # Errors

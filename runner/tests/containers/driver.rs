@@ -25,7 +25,6 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     let text = args.first().map_or("", String::as_str);
     let drive: Drive = serde_json::from_str(text).expect("the test wrote it");
     let session = (!drive.prepare).then(|| runner::session(false).expect("there is one thread"));
-    let store = Store::open(&drive.store).expect("the fixture's store opens");
     let plan = crate::fixture::session_plan(drive.single_id).expect("the fixture had one");
     let events = |event| match event {
         RunEvent::Started(control) => {
@@ -43,11 +42,11 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         _ => {}
     };
     let result = match session {
-        None => runner::prepare(&drive.request, &store, &plan, &events).map(|()| 0),
+        None => runner::prepare(&drive.request, &drive.store, &plan, &events).map(|()| 0),
         Some(session) => session
             .begin(&plan)
             .map_err(runner::RunError::from)
-            .and_then(|session| runner::run(&drive.request, &store, session, &events)),
+            .and_then(|session| runner::run(&drive.request, &drive.store, session, &events)),
     };
     let code = match result {
         Ok(code) => code,
