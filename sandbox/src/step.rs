@@ -201,15 +201,19 @@ impl IdleStep {
         Ok(())
     }
 
-    /// Waits for the process's user namespace and writes its maps, without which it prepares nothing more.
+    /// Waits for the process's user namespace, writes its maps, without which it prepares nothing more, and waits for its
+    /// child that will be the program: a new process goes to an idle processor, one that is woken often stays on its waker's.
     ///
     /// # Errors
     /// [`StepError::Maps`], or what the kernel refused.
     pub fn settle(&mut self) -> Result<(), StepError> {
         let unmapped = self.prepared.as_mut().and_then(|p| p.unmapped.take());
-        match unmapped {
-            Some(ids) => self.step().map(&ids),
-            None => Ok(()),
+        match (unmapped, &mut self.step) {
+            (Some(ids), Some(step)) => {
+                step.map(&ids)?;
+                step.forked()
+            }
+            _ => Ok(()),
         }
     }
 
@@ -312,6 +316,17 @@ impl Step {
         }
     }
 
+    fn forked(&mut self) -> Result<(), StepError> {
+        match wire::receive::<FromStep>(&self.socket).map_err(StepError::Lost)? {
+            Some((FromStep::Forked, fds)) => {
+                self.program = fds.into_iter().next();
+                Ok(())
+            }
+            Some((message, _)) => Err(failed(message)),
+            None => Err(StepError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
     /// Sends `signal` to the program.
     pub fn signal(&self, signal: i32) {
         // A step that ended no longer reads, which is no error here.
@@ -371,15 +386,11 @@ impl Step {
         }
     }
 
-    /// The next message but [`FromStep::Forked`], which is taken note of.
     fn next(&mut self) -> Result<FromStep, StepError> {
-        let lost = loop {
-            match wire::receive::<FromStep>(&self.socket) {
-                Ok(Some((FromStep::Forked, fds))) => self.program = fds.into_iter().next(),
-                Ok(Some((message, _))) => return Ok(message),
-                Ok(None) => break io::ErrorKind::UnexpectedEof.into(),
-                Err(error) => break error,
-            }
+        let lost = match wire::receive::<FromStep>(&self.socket) {
+            Ok(Some((message, _))) => return Ok(message),
+            Ok(None) => io::ErrorKind::UnexpectedEof.into(),
+            Err(error) => error,
         };
         self.reap();
         if let Some(program) = self.program.take() {
