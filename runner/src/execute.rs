@@ -112,15 +112,20 @@ fn contain(
         request: &job.request,
         image: &image,
     };
-    let work = WorkArea::create(&store)?;
+    let expected = run.expected();
     context.mapped().map_err(ExecuteError::Ids)?;
     if !job.start {
-        return Prepared::new(&run, store, work).map(|_| 0);
+        return Prepared::new(&run, store).map(|_| 0);
     }
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(emulator.as_slice())?;
-    let idle = run.ahead()?;
-    let prepared = Prepared::new(&run, store, work)?;
+    let mut idle = context.idle_step()?;
+    if let Some(spec) = expected {
+        // On another processor, while the image is mounted on this one.
+        idle.prepare(&spec, &[])?;
+        idle.settle()?;
+    }
+    let prepared = Prepared::new(&run, store)?;
     let (mut step, streams) = start(&run, &prepared, idle)?;
     let carrying = streams.start().map_err(ExecuteError::Stdio)?;
     listen(&mut orders, &step).map_err(ExecuteError::Stdio)?;
@@ -217,18 +222,14 @@ impl Run<'_> {
         ContainerSpec::new(self.config(), self.request, account, image_ids, &name)
     }
 
-    /// A step's process that prepares, beside the mounting of the image, what needs no root: where the user is a number, the
-    /// ids are known before any account is looked up.
-    fn ahead(&self) -> Result<IdleStep, ExecuteError> {
-        let mut idle = self.context.idle_step()?;
+    /// The sandbox as far as a user of numbers tells, before any account is looked up: enough to prepare what needs no root.
+    fn expected(&self) -> Option<SandboxSpec> {
         let network = match &self.request.network {
             Network::None => NetworkSpec::None,
             Network::Host => NetworkSpec::Host,
-            Network::Pasta { .. } => return Ok(idle),
+            Network::Pasta { .. } => return None,
         };
-        let Some(ids) = numeric_ids(&self.user()) else {
-            return Ok(idle);
-        };
+        let ids = numeric_ids(&self.user())?;
         let account = Account {
             uid: ids.uid,
             gid: ids.gid,
@@ -237,13 +238,9 @@ impl Run<'_> {
             name: None,
         };
         // What is wrong with the request is said when its real account is known.
-        if let Ok(container) = self.container(&account) {
-            let root = Handle(STREAMS.len());
-            let spec = sandbox(&container, self.request, root, network, Vec::new());
-            idle.prepare(&spec, &[])?;
-            idle.settle()?;
-        }
-        Ok(idle)
+        let container = self.container(&account).ok()?;
+        let root = Handle(STREAMS.len());
+        Some(sandbox(&container, self.request, root, network, Vec::new()))
     }
 }
 
@@ -308,8 +305,9 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(run: &Run<'_>, store: Store, work: WorkArea) -> Result<Self, ExecuteError> {
+    fn new(run: &Run<'_>, store: Store) -> Result<Self, ExecuteError> {
         let context = run.context;
+        let work = WorkArea::create(&store)?;
         let ownership = Ownership::of_session(context.is_single_id(), context.image_ids());
         let trees = Trees::of(&store, ownership);
         let layers = trees.layers(&store, run.diff_ids())?;
