@@ -33,8 +33,6 @@ pub(crate) struct Surroundings {
     pub directory: PathBuf,
     /// Seconds since 1970.
     pub now: i64,
-    /// How many processors this process may use.
-    pub processors: usize,
 }
 
 impl Surroundings {
@@ -50,7 +48,6 @@ impl Surroundings {
             // A directory that was removed has no name; paths relative to it then fail with their own error.
             directory: std::env::current_dir().unwrap_or_default(),
             now: unix_time(SystemTime::now()),
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
         };
         here.live_terminal =
             std::io::stderr().is_terminal() && here.text("TERM").is_none_or(|term| term != "dumb");
@@ -72,8 +69,12 @@ impl Surroundings {
             stdin_is_terminal: false,
             directory: "/work".into(),
             now: 1_700_000_000,
-            processors: 2,
         }
+    }
+
+    /// How many processors this process may use. Asking reads several files, which a start of `rbuild run` can do without.
+    pub(crate) fn processors(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// A variable's value, when it is set and not empty.

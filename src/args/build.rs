@@ -412,7 +412,7 @@ impl ImageArgs {
             },
             no_cache: self.no_cache,
             // Steps wait for disks and networks too, so that few processors are no reason for few stages.
-            jobs: self.jobs.map_or(here.processors.max(4), usize::from),
+            jobs: self.jobs.map_or(here.processors().max(4), usize::from),
             user_policy: match self.user_policy {
                 PolicyArg::Enforce => UserPolicy::Enforce,
                 PolicyArg::Rewrite => UserPolicy::Rewrite,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use image::Store;
 use runner::{RunEvent, RunRequest};
 use serde::{Deserialize, Serialize};
 

@@ -160,7 +160,7 @@ fn give_privilege(family: Family, path: &Path, capability: &str) -> String {
 
 fn mount_point(host: &Host<'_>, path: &Path) -> String {
     let above = host
-        .mounts
+        .mounts()
         .iter()
         .filter(|mount| path.starts_with(&mount.point));
     let nearest = above.max_by_key(|mount| mount.point.components().count());

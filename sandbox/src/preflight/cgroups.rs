@@ -37,8 +37,8 @@ enum Hierarchy<'h> {
 }
 
 fn hierarchy<'h>(host: &'h Host<'_>) -> Hierarchy<'h> {
-    let v2 = host.mounts.iter().find(|mount| mount.kind == "cgroup2");
-    let v1 = host.mounts.iter().any(|mount| mount.kind == "cgroup");
+    let v2 = host.mounts().iter().find(|mount| mount.kind == "cgroup2");
+    let v1 = host.mounts().iter().any(|mount| mount.kind == "cgroup");
     match (v2, v1) {
         (Some(mount), false) => Hierarchy::Unified(&mount.point),
         (Some(mount), true) => Hierarchy::Hybrid(&mount.point),

@@ -93,7 +93,7 @@ fn profile(host: &Host<'_>) -> Verdict {
 /// mount_too_revealing() in fs/namespace.c); automounts on empty directories do not count.
 fn proc_masks(host: &Host<'_>) -> Verdict {
     let masks: Vec<String> = host
-        .mounts
+        .mounts()
         .iter()
         .filter(|mount| mount.point.starts_with("/proc") && mount.point.as_os_str() != "/proc")
         .filter(|mount| !matches!(mount.kind.as_str(), "autofs" | "binfmt_misc"))

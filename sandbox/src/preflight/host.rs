@@ -78,7 +78,7 @@ pub(super) struct Mount {
     pub(super) kind: String,
 }
 
-/// A view, and what several checks need of it, read once.
+/// A view, and what several checks need of it, read once, when the first of them does.
 pub struct Host<'a> {
     /// Where to look.
     pub view: &'a HostView,
@@ -89,8 +89,8 @@ pub struct Host<'a> {
     /// /proc/self/gid_map.
     pub(super) gid_map: String,
     pub(super) sources: SubIdSources,
-    pub(super) mounts: Vec<Mount>,
-    status: String,
+    mounts: OnceCell<Vec<Mount>>,
+    status: OnceCell<String>,
     account: OnceCell<Result<Account, SubIdError>>,
     uids: OnceCell<Option<Result<Vec<SubIdRange>, SubIdError>>>,
     gids: OnceCell<Option<Result<Vec<SubIdRange>, SubIdError>>>,
@@ -99,17 +99,16 @@ pub struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Reads what several checks need.
+    /// Reads the caller's id maps.
     pub fn observe(view: &'a HostView, probes: &'a Probes<'a>) -> Self {
-        let own = |name: &str| read(&view.proc.join("self").join(name)).unwrap_or_default();
         Self {
             view,
             probes,
-            uid_map: own("uid_map"),
-            gid_map: own("gid_map"),
+            uid_map: own(view, "uid_map"),
+            gid_map: own(view, "gid_map"),
             sources: SubIdSources::in_etc(&view.etc, &view.path_dirs),
-            mounts: own("mountinfo").lines().filter_map(mount).collect(),
-            status: own("status"),
+            mounts: OnceCell::new(),
+            status: OnceCell::new(),
             account: OnceCell::new(),
             uids: OnceCell::new(),
             gids: OnceCell::new(),
@@ -182,10 +181,19 @@ impl<'a> Host<'a> {
         read(&path).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
+    /// What is mounted where the caller is.
+    pub(super) fn mounts(&self) -> &[Mount] {
+        self.mounts.get_or_init(|| {
+            let text = own(self.view, "mountinfo");
+            text.lines().filter_map(mount).collect()
+        })
+    }
+
     /// A field of /proc/self/status.
     pub(super) fn status(&self, field: &str) -> Option<&str> {
         let line = self
             .status
+            .get_or_init(|| own(self.view, "status"))
             .lines()
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.map(str::trim)
@@ -195,6 +203,11 @@ impl<'a> Host<'a> {
     pub(super) fn is_filtered(&self) -> bool {
         self.status("Seccomp") == Some("2")
     }
+}
+
+/// A file of the process itself, proc(5).
+fn own(view: &HostView, name: &str) -> String {
+    read(&view.proc.join("self").join(name)).unwrap_or_default()
 }
 
 /// The text of a file, or nothing for whatever reason: to a check an unreadable file is an absent one.
