@@ -204,6 +204,37 @@ pub(crate) fn not_ready(what: &str, findings: &[Finding]) -> Failure {
         .hint("`rbuild doctor` examines everything")
 }
 
+/// Limits that cannot be enforced, with what mends that: what `doctor` says of cgroups, and a cgroup for one command.
+pub(crate) fn not_limited(
+    flags: &str,
+    error: sandbox::CgroupError,
+    here: &Surroundings,
+    store: &Path,
+) -> Failure {
+    let scope = matches!(
+        error,
+        sandbox::CgroupError::NotDelegated { .. } | sandbox::CgroupError::OtherProcesses { .. }
+    );
+    let context = format!("this machine cannot limit RUN steps ({flags})");
+    let failure = Failure::new(
+        crate::failure::Kind::Host,
+        anyhow::Error::new(error).context(context),
+    );
+    let findings = preflight::about_limits(&here.host_view(store));
+    let remedies = findings.into_iter().filter_map(|finding| finding.remedy);
+    let failure = remedies.fold(failure, Failure::hint);
+    let failure = if scope {
+        let user = if here.uid == 0 { "" } else { " --user" };
+        failure.hint(format!(
+            "for one command: systemd-run{user} --scope --quiet --property=Delegate=yes rbuild ..."
+        ))
+    } else {
+        failure
+    };
+    failure
+        .hint("without these flags the build needs no cgroup; `rbuild doctor` examines everything")
+}
+
 /// What could not be set up, with what may mend it.
 pub(crate) fn session_failure(error: sandbox::SessionError) -> Failure {
     Failure::new(crate::failure::Kind::Host, anyhow::Error::new(error))
