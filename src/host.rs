@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sandbox::preflight::{self, Finding, HostView, Loss};
 use sandbox::subids::SubIds;
-use sandbox::{Caller, SessionPlan, WriterChoice};
+use sandbox::{Caller, CgroupError, SessionPlan, WriterChoice};
 
 use crate::args::build::NetworkArg;
 use crate::failure::Failure;
@@ -207,13 +207,14 @@ pub(crate) fn not_ready(what: &str, findings: &[Finding]) -> Failure {
 /// Limits that cannot be enforced, with what mends that: what `doctor` says of cgroups, and a cgroup for one command.
 pub(crate) fn not_limited(
     flags: &str,
-    error: sandbox::CgroupError,
+    error: CgroupError,
     here: &Surroundings,
     store: &Path,
 ) -> Failure {
-    let scope = matches!(
+    // Controllers of version 1 are given to nobody.
+    let scope = !matches!(
         error,
-        sandbox::CgroupError::NotDelegated { .. } | sandbox::CgroupError::OtherProcesses { .. }
+        CgroupError::NotMounted { .. } | CgroupError::NoController { hybrid: true, .. }
     );
     let context = format!("this machine cannot limit RUN steps ({flags})");
     let failure = Failure::new(
@@ -223,13 +224,15 @@ pub(crate) fn not_limited(
     let findings = preflight::about_limits(&here.host_view(store));
     let remedies = findings.into_iter().filter_map(|finding| finding.remedy);
     let failure = remedies.fold(failure, Failure::hint);
-    let failure = if scope {
-        let user = if here.uid == 0 { "" } else { " --user" };
-        failure.hint(format!(
-            "for one command: systemd-run{user} --scope --quiet --property=Delegate=yes rbuild ..."
-        ))
-    } else {
-        failure
+    let failure = match (scope, here.program("systemd-run")) {
+        (true, Some(_)) => {
+            let user = if here.uid == 0 { "" } else { " --user" };
+            failure.hint(format!(
+                "a cgroup for one command: systemd-run{user} --scope --quiet --property=Delegate=yes rbuild ..."
+            ))
+        }
+        (true, None) => failure.hint("--cgroup-parent names a cgroup that is yours"),
+        (false, _) => failure,
     };
     failure
         .hint("without these flags the build needs no cgroup; `rbuild doctor` examines everything")
