@@ -1,7 +1,8 @@
 //! --memory, --cpus and their relatives: refused where no cgroup is delegated, enforced where one is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::build_oracle::Site;
 use crate::support::{Degree, degree};
@@ -19,16 +20,23 @@ fn refused(site: &Site, file: &str, args: &[&str]) -> String {
     stderr
 }
 
+fn text(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Where cgroup v2 is mounted.
+fn mount_point() -> Option<PathBuf> {
+    let mounts = text("/proc/self/mountinfo");
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    mount.split(' ').nth(4).map(PathBuf::from)
+}
+
 /// What the own cgroup could limit.
 fn controllers() -> String {
-    let text = |path: String| std::fs::read_to_string(path).unwrap_or_default();
-    let mounts = text("/proc/self/mountinfo".to_owned());
-    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
-    let point = mount.and_then(|line| line.split(' ').nth(4));
-    let own = text("/proc/self/cgroup".to_owned());
-    let own = own.lines().find_map(|line| line.strip_prefix("0::"));
-    match (point, own) {
-        (Some(point), Some(own)) => text(format!("{point}{own}/cgroup.controllers")),
+    let own = text("/proc/self/cgroup");
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    match (mount_point(), own) {
+        (Some(point), Some(own)) => text(point.join(own).join("cgroup.controllers")),
         _ => String::new(),
     }
 }
@@ -119,7 +127,20 @@ struct Delegated {
 }
 
 /// A cgroup that root made, with processes of nobody.
-struct Own(std::path::PathBuf);
+struct Own(PathBuf);
+
+impl Own {
+    fn new(name: &str) -> Option<Self> {
+        let own = mount_point()?.join(format!("rbuild-e2e-{name}-{}", std::process::id()));
+        std::fs::create_dir(&own).ok().map(|()| Self(own))
+    }
+
+    /// As the command line names it.
+    fn name(&self) -> String {
+        let name = self.0.file_name().expect("it has one");
+        format!("/{}", name.display())
+    }
+}
 
 impl Drop for Own {
     fn drop(&mut self) {
@@ -129,20 +150,14 @@ impl Drop for Own {
 
 fn delegated() -> Option<Delegated> {
     if degree() == Degree::Root {
-        let root = Path::new("/sys/fs/cgroup");
-        let on = std::fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
-        let all = ["memory", "pids", "cpu"];
-        if !all
-            .iter()
-            .all(|one| on.split_whitespace().any(|word| word == *one))
-        {
+        let on = text(mount_point()?.join("cgroup.subtree_control"));
+        let has = |wanted: &str| on.split_whitespace().any(|word| word == wanted);
+        if !["memory", "pids", "cpu"].into_iter().all(has) {
             return None;
         }
-        let own = root.join(format!("rbuild-e2e-{}", std::process::id()));
-        std::fs::create_dir(&own).ok()?;
         return Some(Delegated {
             prefix: Vec::new(),
-            parent: Some(Own(own)),
+            parent: Some(Own::new("limits")?),
         });
     }
     let prefix = [
@@ -172,9 +187,8 @@ fn delegated() -> Option<Delegated> {
 impl Delegated {
     fn build(&self, site: &Site, file: &str, args: &[&str]) -> (bool, String) {
         let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        if let Some(Own(parent)) = &self.parent {
-            let name = parent.strip_prefix("/sys/fs/cgroup").expect("it is there");
-            args.extend(["--cgroup-parent".to_owned(), format!("/{}", name.display())]);
+        if let Some(parent) = &self.parent {
+            args.extend(["--cgroup-parent".to_owned(), parent.name()]);
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let built = site.command(file, &args);
@@ -231,4 +245,48 @@ fn limits_are_enforced_where_a_cgroup_is_delegated() {
         &["--pids-limit", "50", "--cpus", "0.5", "-c", "512"],
     );
     assert!(done && stderr.contains("| ran"), "{stderr}");
+}
+
+#[test]
+fn a_step_is_in_a_cgroup_of_its_own_and_nothing_of_it_is_left() {
+    requires!(degree Degree::Root);
+    let site = site!(run);
+    let Some(own) = Own::new("place") else {
+        skip!("cgroup-v2", "root cannot make a cgroup here");
+    };
+    let steps = || -> Vec<PathBuf> {
+        let places = std::fs::read_dir(&own.0).expect("the parent").flatten();
+        let places = places.filter(|entry| entry.path().is_dir());
+        let all = places.flat_map(|place| std::fs::read_dir(place.path()).into_iter().flatten());
+        let paths = all.flatten().map(|entry| entry.path());
+        paths
+            .filter(|path| path.join("cgroup.procs").is_file())
+            .collect()
+    };
+    let file = "FROM busybox AS one\nRUN cat /proc/self/cgroup; sleep 3\nFROM busybox\nCOPY --from=one /bin/busybox /two\nRUN sleep 1\nUSER 5:5\n";
+    let name = own.name();
+    let seen = std::thread::scope(|scope| {
+        let build = scope.spawn(|| site.build(file, &["--cgroup-parent", &name]).stderr);
+        let mut seen = Vec::new();
+        while !build.is_finished() {
+            for step in steps() {
+                let shown = step
+                    .file_name()
+                    .expect("it has one")
+                    .to_string_lossy()
+                    .into_owned();
+                if !text(step.join("cgroup.procs")).is_empty() && !seen.contains(&shown) {
+                    seen.push(shown);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let stderr = build.join().expect("it was built");
+        let own = stderr.lines().any(|line| line.ends_with("| 0::/"));
+        assert!(own, "its cgroup is the root of what it sees: {stderr}");
+        seen
+    });
+    assert!(seen.contains(&"step-0-0".to_owned()), "{seen:?}");
+    assert!(seen.contains(&"step-1-1".to_owned()), "{seen:?}");
+    assert_eq!(steps(), Vec::<PathBuf>::new());
 }
