@@ -72,7 +72,7 @@ pub enum CgroupError {
 
 fn names(controllers: &[Controller]) -> String {
     let names: Vec<_> = controllers.iter().map(|one| one.name()).collect();
-    names.join(", ")
+    names.join(" and no ")
 }
 
 /// The root is the machine, or what a container takes for it.

@@ -207,7 +207,10 @@ fn a_controller_that_is_missing_is_named() {
     let text = refused(&Imitation::new("cpu memory\n"), "own");
     assert_eq!(text, "cgroup v2 has no pids controller at /own");
     let text = refused(&Imitation::new("hugetlb\n"), "other");
-    assert_eq!(text, "cgroup v2 has no memory, pids controller at /other");
+    assert_eq!(
+        text,
+        "cgroup v2 has no memory and no pids controller at /other"
+    );
 }
 
 #[test]
