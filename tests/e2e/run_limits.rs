@@ -58,8 +58,9 @@ fn limits_that_cannot_be_enforced_are_an_error_before_any_step() {
         (vec!["--cpuset-mems", "0"], "cpuset"),
         (vec!["--pids-limit", "20"], "pids"),
     ] {
-        if there.split_whitespace().any(|one| one == controller) {
-            println!("SKIP cgroup-v1: there is a {controller} controller here");
+        let missing = !there.split_whitespace().any(|one| one == controller);
+        if !missing && degree() == Degree::Root {
+            // It may be possible then, and another test sees to that.
             continue;
         }
         let stderr = refused(&site, RUNS, &args);
@@ -67,7 +68,7 @@ fn limits_that_cannot_be_enforced_are_an_error_before_any_step() {
             assert!(stderr.contains(flag), "{flag}: {stderr}");
         }
         assert!(
-            stderr.contains(&format!("no {controller} controller")),
+            !missing || stderr.contains(&format!("no {controller} controller")),
             "{stderr}"
         );
         assert!(stderr.contains("hint:"), "{stderr}");
