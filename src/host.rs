@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sandbox::preflight::{self, Finding, HostView, Loss};
 use sandbox::subids::SubIds;
-use sandbox::{Caller, SessionPlan, WriterChoice};
+use sandbox::{Caller, CgroupError, SessionPlan, WriterChoice};
 
 use crate::args::build::NetworkArg;
 use crate::failure::Failure;
@@ -204,6 +204,74 @@ pub(crate) fn not_ready(what: &str, findings: &[Finding]) -> Failure {
         .hint("`rbuild doctor` examines everything")
 }
 
+/// What is missing for limits.
+#[derive(Clone, Copy)]
+enum Lacking {
+    /// Controllers of cgroup v2: those of version 1 can be given to nobody.
+    Version,
+    /// A cgroup with controllers that is the user's and empty.
+    Delegation,
+    /// Neither; the limit itself is refused.
+    Nothing,
+}
+
+impl Lacking {
+    fn of(error: &CgroupError) -> Self {
+        match error {
+            CgroupError::NotMounted { .. } | CgroupError::NoController { hybrid: true, .. } => {
+                Self::Version
+            }
+            CgroupError::NoController { .. }
+            | CgroupError::NotDelegated { .. }
+            | CgroupError::OtherProcesses { .. } => Self::Delegation,
+            CgroupError::NotVisible | CgroupError::Open { .. } | CgroupError::Refused { .. } => {
+                Self::Nothing
+            }
+        }
+    }
+}
+
+/// Limits that cannot be enforced, with what mends that: what `doctor` says of cgroups, and a cgroup for one command.
+pub(crate) fn not_limited(
+    flags: &str,
+    error: CgroupError,
+    here: &Surroundings,
+    store: &Path,
+) -> Failure {
+    let context = format!("this machine cannot limit RUN steps ({flags})");
+    let lacking = Lacking::of(&error);
+    let failure = Failure::new(
+        crate::failure::Kind::Host,
+        anyhow::Error::new(error).context(context),
+    );
+    let examined =
+        "without these flags the build needs no cgroup; `rbuild doctor` examines everything";
+    mend(lacking, here, store)
+        .into_iter()
+        .fold(failure, Failure::hint)
+        .hint(examined)
+}
+
+/// What gives the user a cgroup with controllers, where that is what is missing.
+fn mend(lacking: Lacking, here: &Surroundings, store: &Path) -> Vec<String> {
+    let machine = || {
+        let findings = preflight::about_limits(&here.host_view(store));
+        findings.into_iter().filter_map(|finding| finding.remedy)
+    };
+    let user = if here.uid == 0 { "" } else { " --user" };
+    let command = match here.program("systemd-run") {
+        Some(_) => format!(
+            "a cgroup for one command: systemd-run{user} --scope --quiet --property=Delegate=yes rbuild ..."
+        ),
+        None => "--cgroup-parent names a cgroup that is yours".to_owned(),
+    };
+    match lacking {
+        Lacking::Version => machine().collect(),
+        Lacking::Delegation => machine().chain([command]).collect(),
+        Lacking::Nothing => Vec::new(),
+    }
+}
+
 /// What could not be set up, with what may mend it.
 pub(crate) fn session_failure(error: sandbox::SessionError) -> Failure {
     Failure::new(crate::failure::Kind::Host, anyhow::Error::new(error))
@@ -222,6 +290,28 @@ mod tests {
         assert!(!may_write_maps("CapEff:\t0000000000000000\n"));
         assert!(!may_write_maps("CapEff:\t00000000280425fb\n"));
         assert!(!may_write_maps(""));
+    }
+
+    #[test]
+    fn limits_that_cannot_be_enforced_name_their_flags_and_what_mends_it() {
+        let here = Surroundings::of(&[]);
+        let failure = |error| not_limited("--memory", error, &here, Path::new("/s"));
+        let cgroup = || "/a.scope".to_owned();
+        let taken = failure(CgroupError::OtherProcesses { cgroup: cgroup() });
+        assert_eq!(taken.code(), 3);
+        let text = taken.to_string();
+        assert!(
+            text.contains("(--memory): other processes") && text.contains("/a.scope"),
+            "{text}"
+        );
+        let command = &taken.hints()[taken.hints().len() - 2];
+        let systemd = command.contains("systemd-run --user --scope");
+        assert!(systemd || command.contains("--cgroup-parent"), "{command}");
+        // Another cgroup would not help.
+        let source = std::io::Error::from_raw_os_error(34);
+        let operation = "set cpuset.cpus".to_owned();
+        let refused = failure(CgroupError::Refused { operation, source });
+        assert_eq!(refused.hints().len(), 1, "{:?}", refused.hints());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use containerfile::{Diagnostic, Severity};
 use image::{Digest, Image, Index};
 use rootfs::accounts::Accounts;
+use sandbox::StepCgroups;
 
 use crate::cache::Cache;
 use crate::cancel::Cancel;
@@ -18,7 +19,7 @@ use crate::export::{Exported, Outlet};
 use crate::foreign;
 use crate::graph::{BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
-use crate::job::{Executed, Job, JobImage, JobNetwork, StepFailure};
+use crate::job::{Executed, Job, JobCgroups, JobImage, JobNetwork, StepFailure};
 use crate::mounts::{RunMount, RunMountSource};
 use crate::named::NamedDirectories;
 use crate::plan::proxy_environment;
@@ -29,7 +30,7 @@ use crate::request::{
     AnnotationLevel, BuildRequest, Comparison, Context, Network, Squash, UserPolicy, annotations_of,
 };
 use crate::session::run_remotely;
-use crate::settings::RunAccess;
+use crate::settings::{RunAccess, RunLimits};
 use crate::squash;
 use crate::step::{RunStep, StepKind};
 use crate::times::{OLDEST, Times, from_rfc3339};
@@ -109,6 +110,7 @@ fn build_in_order(
     let Planned {
         targets,
         mut warnings,
+        ..
     } = planned;
     for target in &targets {
         let verdict = user_policy::check(target_of(&target.plan)?);
@@ -170,7 +172,7 @@ fn build_one(
     });
     let job = job_of(request, host, plan, named);
     let recorded = !needs_trees(&job, target);
-    let executed = execute(job, host, events)?;
+    let executed = execute(job, &request.limits, host, events)?;
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
     }
@@ -257,6 +259,7 @@ fn job_of(
         },
         emulators: Vec::new(),
         no_new_privileges: request.no_new_privileges,
+        cgroups: None,
         access: access_of(request, plan),
         ambient_env,
         times: if request.rewrite_timestamp {
@@ -325,6 +328,7 @@ fn fresh_stages(request: &BuildRequest, plan: &BuildPlan) -> BTreeSet<StageId> {
 /// Does the steps: here if no stage needs a session or all is cached, else in a session.
 fn execute(
     mut job: Job,
+    limits: &RunLimits,
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Executed, BuildError> {
@@ -353,6 +357,15 @@ fn execute(
     }
     job.emulators = foreign::emulators(&job, &host.program_dirs)?;
     let plan = session.map_err(BuildError::Session)?;
+    // It is held until the session has ended.
+    let place = (!limits.is_default())
+        .then(|| StepCgroups::prepare(&limits.limits, limits.parent.as_deref()))
+        .transpose()
+        .map_err(BuildError::Limits)?;
+    job.cgroups = place.as_ref().map(|place| JobCgroups {
+        place: place.path(),
+        limits: limits.limits.clone(),
+    });
     Ok(run_remotely(&job, host.store, &plan, host.cancel, events)?)
 }
 

@@ -35,6 +35,9 @@ pub enum BuildError {
     /// RUN is needed and the host cannot give it a session.
     #[error("start a session for RUN")]
     Session(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The limits of RUN cannot be enforced on this machine; nothing has run.
+    #[error("limit RUN steps")]
+    Limits(#[source] sandbox::CgroupError),
     /// The image is built but may not be used: the user policy.
     #[error("accept the image's user")]
     Policy(Box<Diagnostic>),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use image::DiffId;
-use sandbox::Emulator;
+use sandbox::{CgroupLimits, Emulator};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
@@ -40,6 +40,8 @@ pub(crate) struct Job {
     /// What executes the programs of foreign platforms.
     pub(crate) emulators: Vec<Emulator>,
     pub(crate) no_new_privileges: bool,
+    /// Where each RUN has a cgroup with limits.
+    pub(crate) cgroups: Option<JobCgroups>,
     /// What RUN gets access to: of the secrets only those that a step names.
     pub(crate) access: RunAccess,
     /// Visible to RUN without being part of a step: the proxy settings of the caller.
@@ -56,6 +58,14 @@ pub(crate) struct JobImage {
     pub(crate) layers: Vec<DiffId>,
     /// When it was made, in seconds since 1970.
     pub(crate) created: i64,
+}
+
+/// The cgroups of RUN.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JobCgroups {
+    /// The place that was prepared for them.
+    pub(crate) place: PathBuf,
+    pub(crate) limits: CgroupLimits,
 }
 
 /// The network of RUN.

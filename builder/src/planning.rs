@@ -12,6 +12,7 @@ use crate::graph::BuildPlan;
 use crate::host::Host;
 use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedRemote};
 use crate::request::BuildRequest;
+use crate::settings::RunLimits;
 use crate::{remote, resolve};
 
 /// What a build would do.
@@ -19,6 +20,8 @@ use crate::{remote, resolve};
 pub struct Planned {
     /// What it would do for each platform, in the order of the request.
     pub targets: Vec<PlannedTarget>,
+    /// How much each RUN may use up.
+    pub limits: RunLimits,
     /// Findings that do not stop it.
     pub warnings: Vec<Diagnostic>,
 }
@@ -34,6 +37,7 @@ pub struct PlannedTarget {
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.limits.fmt(f)?;
         self.targets
             .iter()
             .try_for_each(|target| write!(f, "{}", target.plan))
@@ -54,6 +58,7 @@ pub fn plan(
     let mut pins = Pins::new();
     let mut planned = Planned {
         targets: Vec::new(),
+        limits: request.limits.clone(),
         warnings: Vec::new(),
     };
     for platform in &request.platforms {

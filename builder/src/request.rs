@@ -13,7 +13,7 @@ pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
 use crate::remote::RemoteSource;
-use crate::settings::{RunAccess, RunSettings};
+use crate::settings::{RunAccess, RunLimits, RunSettings};
 use crate::times::Times;
 
 /// One build.
@@ -59,6 +59,8 @@ pub struct BuildRequest {
     pub run: RunSettings,
     /// What RUN gets access to.
     pub access: RunAccess,
+    /// How much each RUN may use up.
+    pub limits: RunLimits,
     /// `--env`, in order: every stage has it in its environment from the start.
     pub env: Vec<(String, String)>,
     /// `--unsetenv`.

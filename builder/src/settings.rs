@@ -1,13 +1,13 @@
 //! What the command line says about all RUN steps. The invariant: [`RunSettings`] can change what a step makes and is part of its
 //! key; [`RunAccess`] only gives access to something (a secret, a resolver) and is not, so that a rotated token or another
 //! network does not build everything anew. The line between the two is BuildKit's: extra hosts, limits and the host name are in
-//! its ExecOp, values of secrets and resolvers are not.
+//! its ExecOp, values of secrets and resolvers are not. [`RunLimits`] decide whether a step ends, not what it makes, and are in no key.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use sandbox::ResourceLimit;
+use sandbox::{CgroupLimits, ResourceLimit};
 use serde::{Deserialize, Serialize};
 
 /// What can change the result of a RUN.
@@ -30,6 +30,35 @@ pub struct RunSettings {
 impl RunSettings {
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// How much each RUN may use up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLimits {
+    /// `--memory` and its relatives.
+    pub limits: CgroupLimits,
+    /// `--cgroup-parent`: the cgroup below which the steps have theirs, by its absolute name.
+    pub parent: Option<String>,
+}
+
+impl RunLimits {
+    /// Whether steps need cgroups of their own.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One line for each limit, as `--dry-run` shows them.
+impl fmt::Display for RunLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = &self.parent {
+            writeln!(f, "each RUN: a cgroup below {parent}")?;
+        }
+        let writes = self.limits.writes();
+        writes
+            .iter()
+            .try_for_each(|write| writeln!(f, "each RUN: {write}"))
     }
 }
 

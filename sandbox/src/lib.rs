@@ -4,6 +4,7 @@
 //! operations as data, and one small loop in a re-executed, single-threaded process performs it.
 
 mod capabilities;
+mod cgroup;
 mod degree;
 mod executable;
 mod failure;
@@ -11,6 +12,7 @@ mod foreign;
 mod forge;
 mod idmap;
 mod memory;
+mod mountinfo;
 mod network;
 mod overlay;
 mod perform;
@@ -30,6 +32,10 @@ mod wire;
 use std::process::ExitCode;
 
 pub use capabilities::{CapabilitySet, UnknownCapability};
+pub use cgroup::{
+    Bound, CgroupError, CgroupLimits, Controller, Cpus, LimitError, StepCgroup, StepCgroups,
+    WantedLimits, Write,
+};
 pub use degree::{Caller, WriterChoice};
 pub use executable::OwnExecutable;
 pub use failure::SetupFailure;

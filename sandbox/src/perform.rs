@@ -47,6 +47,12 @@ impl Performer {
             SetupOp::JoinNetwork(_) | SetupOp::UserNamespace(_) | SetupOp::ProcessNamespace => {
                 Err(SetupFailure::new(here(), Errno::EINVAL))
             }
+            SetupOp::EnterCgroup(door) => {
+                // 0 is who writes, cgroups(7).
+                rustix::io::write(self.handle(*door)?, b"0")
+                    .map(drop)
+                    .during(here)
+            }
             SetupOp::Namespaces { network } => unshare_rest(*network).during(here),
             SetupOp::BecomeRoot { groups } => {
                 become_user(&UserSpec::default(), *groups).during(here)

@@ -21,6 +21,9 @@ pub enum SetupOp {
     UserNamespace(IdMap),
     /// Create a process namespace; what follows is done by its first process, so that all of the sandbox is gone with it.
     ProcessNamespace,
+    /// Enter the cgroup whose limits hold for the sandbox. It must come before the cgroup namespace, which shows as root what
+    /// its maker was in.
+    EnterCgroup(Handle),
     /// Create the other namespaces.
     Namespaces {
         /// Whether the network namespace is a new one.
@@ -253,6 +256,7 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     }
     ops.push(SetupOp::UserNamespace(spec.ids.clone()));
     ops.push(SetupOp::ProcessNamespace);
+    ops.extend(spec.limits.cgroup.map(SetupOp::EnterCgroup));
     ops.push(SetupOp::Namespaces {
         network: spec.network == NetworkSpec::None,
     });
@@ -398,6 +402,7 @@ impl fmt::Display for SetupOp {
                 )
             }
             Self::ProcessNamespace => f.write_str("create a pid namespace"),
+            Self::EnterCgroup(_) => f.write_str("enter the step's cgroup"),
             Self::Namespaces { network: true } => {
                 f.write_str("create mount, ipc, uts, cgroup and network namespaces")
             }

@@ -97,6 +97,8 @@ pub struct Limits {
     pub shm_size: Option<u64>,
     /// Limits of each process, getrlimit(2).
     pub resources: Vec<ResourceLimit>,
+    /// The cgroup that limits all of them together, by its [door](crate::StepCgroup::door).
+    pub cgroup: Option<Handle>,
 }
 
 /// One limit of each process.

@@ -135,8 +135,8 @@ pub struct IdleStep {
 #[derive(Debug)]
 struct Prepared {
     plan: SetupPlan,
-    /// The network namespace that it joins.
-    network: Option<(u64, u64)>,
+    /// What its descriptors are: the network namespace and the cgroup that it joins.
+    handles: Vec<Option<(u64, u64)>>,
     /// Ids whose maps it still waits for.
     unmapped: Option<IdMap>,
 }
@@ -189,14 +189,14 @@ impl IdleStep {
         spec: &SandboxSpec,
         handles: &[BorrowedFd<'_>],
     ) -> Result<(), StepError> {
-        let (plan, network) = ahead(spec, handles);
+        let (plan, handles) = ahead(spec, handles);
         let prepared = Prepared {
-            network: network.and_then(identity),
+            handles: handles.iter().map(identity).collect(),
             unmapped: Some(spec.ids.clone()),
             plan: plan.clone(),
         };
         let message = ToStep::Prepare(plan);
-        wire::send(&self.step().socket, &message, network.as_slice()).map_err(StepError::Spawn)?;
+        wire::send(&self.step().socket, &message, &handles).map_err(StepError::Spawn)?;
         self.prepared = Some(prepared);
         Ok(())
     }
@@ -220,8 +220,8 @@ impl IdleStep {
     /// Whether what was prepared is what `spec` needs.
     pub fn fits(&self, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> bool {
         self.prepared.as_ref().is_none_or(|prepared| {
-            let (plan, network) = ahead(spec, handles);
-            prepared.plan == plan && prepared.network == network.and_then(identity)
+            let (plan, handles) = ahead(spec, handles);
+            prepared.plan == plan && handles.iter().map(identity).eq(prepared.handles.clone())
         })
     }
 
@@ -261,25 +261,23 @@ impl Drop for IdleStep {
     }
 }
 
-/// The operations of a plan that need no root, and the one descriptor that they refer to, as their first.
-fn ahead<'h>(
-    spec: &SandboxSpec,
-    handles: &[BorrowedFd<'h>],
-) -> (SetupPlan, Option<BorrowedFd<'h>>) {
+/// The operations of a plan that need no root, and the descriptors that they refer to, numbered anew.
+fn ahead<'h>(spec: &SandboxSpec, handles: &[BorrowedFd<'h>]) -> (SetupPlan, Vec<BorrowedFd<'h>>) {
     let mut ops = SetupPlan::of(spec).parts().0.to_vec();
-    let mut network = None;
+    let mut needed = Vec::new();
     for op in &mut ops {
-        if let SetupOp::JoinNetwork(handle) = op {
-            network = handles.get(handle.0).copied();
-            *handle = Handle(0);
+        if let SetupOp::JoinNetwork(handle) | SetupOp::EnterCgroup(handle) = op {
+            let given = handles.get(handle.0).copied();
+            *handle = Handle(needed.len());
+            needed.extend(given);
         }
     }
-    (SetupPlan(ops), network)
+    (SetupPlan(ops), needed)
 }
 
-/// What tells one namespace from another, namespaces(7).
-fn identity(namespace: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    let stat = rustix::fs::fstat(namespace).ok()?;
+/// What tells one namespace from another, namespaces(7), and one cgroup.
+fn identity(handle: &BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(handle).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 
@@ -474,8 +472,8 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
     let rest = enter_namespaces(socket, &ops, &handles)?;
     match sys::fork().during(|| "fork the step's first process".into())? {
         sys::Forked::Child => {
-            drop((failure_out, handles));
-            become_program(rest, socket, &failure_in)
+            drop(failure_out);
+            become_program(rest, handles, socket, &failure_in)
         }
         sys::Forked::Parent(child) => {
             drop((failure_in, handles));
@@ -548,8 +546,13 @@ fn have_maps_written(socket: &UnixStream) -> io::Result<()> {
     }
 }
 
-fn become_program(ops: &[SetupOp], socket: &UnixStream, failure_in: &OwnedFd) -> ! {
-    if let Err((executing, failure)) = perform(ops, socket) {
+fn become_program(
+    ops: &[SetupOp],
+    handles: Vec<OwnedFd>,
+    socket: &UnixStream,
+    failure_in: &OwnedFd,
+) -> ! {
+    if let Err((executing, failure)) = perform(ops, handles, socket) {
         let text = serde_json::to_vec(&(executing, failure)).unwrap_or_default();
         // The reader takes an empty message for success, and there is nobody else to tell.
         let _ = rustix::io::write(failure_in, &text);
@@ -560,9 +563,14 @@ fn become_program(ops: &[SetupOp], socket: &UnixStream, failure_in: &OwnedFd) ->
 
 /// Performs the plan, whose rest comes when the root is known. Returns only a failure, with whether the program was being
 /// executed, or when the session does not want the step any more.
-fn perform(ops: &[SetupOp], socket: &UnixStream) -> Result<(), (bool, SetupFailure)> {
+fn perform(
+    ops: &[SetupOp],
+    handles: Vec<OwnedFd>,
+    socket: &UnixStream,
+) -> Result<(), (bool, SetupFailure)> {
     // Never dropped: its descriptors may be closed already.
     let mut performer = ManuallyDrop::new(Performer::new());
+    performer.take(handles);
     for op in ops {
         performer.perform(op).map_err(|failure| (false, failure))?;
     }

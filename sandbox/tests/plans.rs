@@ -299,6 +299,22 @@ fn switched_off_protections_are_absent_from_the_plan() {
 }
 
 #[test]
+fn a_step_is_in_its_cgroup_before_it_makes_a_cgroup_namespace() {
+    let mut step = build_step();
+    step.limits.cgroup = Some(Handle(5));
+    let plan = SetupPlan::of(&step).to_string();
+    let first: Vec<&str> = plan.lines().take(5).collect();
+    assert_eq!(
+        first[2..],
+        [
+            "create a pid namespace",
+            "enter the step's cgroup",
+            "create mount, ipc, uts and cgroup namespaces"
+        ]
+    );
+}
+
+#[test]
 fn a_plan_is_the_same_after_its_way_through_a_socket() {
     let plan = SetupPlan::of(&container());
     let text = serde_json::to_string(&plan).unwrap();

@@ -18,6 +18,7 @@ use crate::surroundings::Surroundings;
 mod agents;
 mod context;
 mod files;
+mod limits;
 mod outputs;
 mod settings;
 mod steps;
@@ -25,6 +26,8 @@ mod times;
 mod volume;
 
 use context::named_context;
+use limits::LimitArgs;
+pub(crate) use limits::LimitSettings;
 pub(crate) use settings::{
     BuildSettings, ContainerfileSource, ContextSource, ImageSettings, Isolation, Results, Sources,
 };
@@ -63,6 +66,8 @@ pub(crate) struct BuildArgs {
     isolation: IsolationArgs,
     #[command(flatten)]
     steps: StepArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -306,6 +311,7 @@ impl BuildArgs {
             image,
             isolation: self.isolation.settings(),
             steps: self.steps.settings(here)?,
+            limits: self.limits.settings()?,
             results,
             registry: self.registry.settings(here)?,
             dry_run: self.dry_run,

@@ -169,9 +169,12 @@ impl Build<'_> {
             findings(&error, &request.containerfile, &|finding| {
                 self.display.find(finding);
             });
-            no_session
-                .take()
-                .unwrap_or_else(|| explain(error, &request.containerfile, self.here.colour()))
+            let told_before = no_session.take();
+            match (told_before, error) {
+                (Some(failure), _) => failure,
+                (None, BuildError::Limits(error)) => self.not_limited(error),
+                (None, error) => explain(error, &request.containerfile, self.here.colour()),
+            }
         })
     }
 
@@ -212,6 +215,15 @@ impl Build<'_> {
         found.required()
     }
 
+    fn not_limited(&self, error: sandbox::CgroupError) -> Failure {
+        let missing = match &error {
+            sandbox::CgroupError::NoController { missing, .. } => missing.as_slice(),
+            _ => &[],
+        };
+        let flags = self.settings.limits.flags(missing);
+        host::not_limited(&flags, error, self.here, self.place)
+    }
+
     fn request(&self, inputs: Inputs) -> Result<BuildRequest, Failure> {
         let image = self.settings.image.clone();
         let steps = self.settings.steps.clone();
@@ -244,6 +256,7 @@ impl Build<'_> {
                 volumes: steps.volumes,
                 dns: steps.dns,
             },
+            limits: self.settings.limits.run.clone(),
             env: steps.env,
             unset_env: steps.unset_env,
             unset_labels: steps.unset_labels,
@@ -418,7 +431,7 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
         BuildError::Image { registry: true, .. } | BuildError::Push { .. } => {
             Failure::new(Kind::Registry, error)
         }
-        BuildError::Session(_) => Failure::new(Kind::Host, error)
+        BuildError::Session(_) | BuildError::Limits(_) => Failure::new(Kind::Host, error)
             .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
         BuildError::Image { .. } | BuildError::Context(_) | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
             Failure::new(Kind::Failed, error)

@@ -61,6 +61,7 @@ mod run_agents;
 mod run_binds;
 mod run_caches;
 mod run_flags;
+mod run_limits;
 mod run_mounts;
 mod run_secrets;
 

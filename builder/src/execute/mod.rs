@@ -10,6 +10,7 @@ mod copying;
 mod fetched;
 mod injected;
 mod layers;
+mod limits;
 mod lookup;
 mod mount_points;
 mod mounted;

@@ -13,6 +13,7 @@ use sandbox::{
 };
 
 use super::injected::{SCRIPT, hostname};
+use super::limits;
 use super::lookup::{Done, Place};
 use super::mount_points;
 use super::mounted::{Lowest, WorkingRoot};
@@ -120,6 +121,11 @@ impl Workshop<'_> {
         };
         let mut spec = self.spec(session, place, run, account, mounts)?;
         spec.network = network;
+        let cgroup = self.cgroup_of(place)?;
+        if let Some((_, door)) = &cgroup {
+            spec.limits.cgroup = Some(Handle(handles.len()));
+            handles.push(door.as_fd());
+        }
         for (name, value) in &ready.mounts.env {
             set(&mut spec.process.env, name, value);
         }
@@ -130,13 +136,18 @@ impl Workshop<'_> {
         let step = idle
             .start(&spec, &handles)
             .map_err(|error| explain(&error))?;
-        if place.runs_later() {
+        // A cgroup is one step's.
+        if place.runs_later() && cgroup.is_none() {
             // The next one most likely differs in its root and its program only, so all else is prepared while this one
             // works. Without it, it starts when it is needed.
             place.spare.set(prepared(session, &spec, &handles).ok());
         }
         drop(handles);
-        self.follow(place, step, output)
+        let result = self.follow(place, step, output);
+        match &cgroup {
+            Some((cgroup, _)) => result.map_err(|failure| limits::explain(failure, cgroup)),
+            None => result,
+        }
     }
 
     fn spec(
@@ -174,6 +185,7 @@ impl Workshop<'_> {
             limits: Limits {
                 shm_size: settings.shm_size,
                 resources: settings.ulimits.clone(),
+                cgroup: None,
             },
             process: ProcessSpec {
                 argv,

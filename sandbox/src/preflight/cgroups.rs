@@ -1,19 +1,24 @@
-//! Checks of cgroups: which hierarchy there is, and what of it the user may use. Invariant: builds need no cgroup, so
-//! nothing here is a failure.
+//! Checks of cgroups: which hierarchy there is, and what of it the user may use. Invariant: only limits of steps need a cgroup,
+//! so nothing here is a failure.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::host::read;
 use super::{Check, Host, Loss, Verdict};
+use crate::cgroup::{Controller, Hierarchy, directory_of, own_cgroup};
+use crate::mountinfo::Mount;
 
 /// What limits on memory, processes and processor time need.
-const WANTED: [&str; 3] = ["cpu", "memory", "pids"];
+const WANTED: [Controller; 3] = [Controller::Cpu, Controller::Memory, Controller::Pids];
+
+/// The checks of what limits need, and no others.
+pub(super) const LIMITS_NEED: [&str; 2] = ["cgroup.version", "cgroup.delegation"];
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cgroup.version",
         subject: "cgroup hierarchy",
-        why: "an ordinary user can be given a part of cgroup v2 only; without it limits of containers are not enforced",
+        why: "an ordinary user can be given a part of cgroup v2 only; without it limits such as --memory are refused",
         loses: Loss::Nothing,
         quick: false,
         look: version,
@@ -21,43 +26,25 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cgroup.delegation",
         subject: "delegated controllers",
-        why: "limits of a container on memory, processes and cpu are enforced by controllers that the user was given",
+        why: "limits on memory, processes and cpu are enforced by controllers that the user was given",
         loses: Loss::Nothing,
         quick: false,
         look: delegation,
     },
 ];
 
-/// The hierarchies of cgroups(7), as systemd names them.
-enum Hierarchy<'h> {
-    Unified(&'h Path),
-    Hybrid(&'h Path),
-    Legacy,
-    Absent,
-}
-
-fn hierarchy<'h>(host: &'h Host<'_>) -> Hierarchy<'h> {
-    let v2 = host.mounts().iter().find(|mount| mount.kind == "cgroup2");
-    let v1 = host.mounts().iter().any(|mount| mount.kind == "cgroup");
-    match (v2, v1) {
-        (Some(mount), false) => Hierarchy::Unified(&mount.point),
-        (Some(mount), true) => Hierarchy::Hybrid(&mount.point),
-        (None, true) => Hierarchy::Legacy,
-        (None, false) => Hierarchy::Absent,
-    }
-}
-
 fn version(host: &Host<'_>) -> Verdict {
     let unify = || {
         host.family()
             .kernel_argument("systemd.unified_cgroup_hierarchy=1")
     };
-    match hierarchy(host) {
-        Hierarchy::Unified(point) => Verdict::ok(format!("v2 at {}", point.display())),
-        Hierarchy::Hybrid(point) => {
-            Verdict::warning(format!("hybrid: v1 controllers, v2 at {}", point.display()))
-                .mend(unify())
-        }
+    match Hierarchy::of(host.mounts()) {
+        Hierarchy::Unified(mount) => Verdict::ok(format!("v2 at {}", mount.point.display())),
+        Hierarchy::Hybrid(mount) => Verdict::warning(format!(
+            "hybrid: v1 controllers, v2 at {}",
+            mount.point.display()
+        ))
+        .mend(unify()),
         Hierarchy::Legacy => Verdict::warning("v1").mend(unify()),
         Hierarchy::Absent => Verdict::warning("none is mounted")
             .mend("sudo mount -t cgroup2 none /sys/fs/cgroup".to_owned()),
@@ -65,10 +52,10 @@ fn version(host: &Host<'_>) -> Verdict {
 }
 
 fn delegation(host: &Host<'_>) -> Verdict {
-    let Hierarchy::Unified(point) = hierarchy(host) else {
+    let Hierarchy::Unified(mount) = Hierarchy::of(host.mounts()) else {
         return Verdict::not_applicable("needs cgroup v2 alone");
     };
-    let Some((name, dir)) = delegated(host, point) else {
+    let Some((name, dir)) = delegated(host, mount) else {
         return Verdict::not_applicable("this process's cgroup is not visible here");
     };
     let controllers = |file: &str| -> Vec<String> {
@@ -88,6 +75,7 @@ fn delegation(host: &Host<'_>) -> Verdict {
         controllers("cgroup.subtree_control"),
     );
     let missing: Vec<&str> = WANTED
+        .map(Controller::name)
         .into_iter()
         .filter(|wanted| !there.iter().any(|c| c == wanted))
         .collect();
@@ -110,18 +98,19 @@ fn delegation(host: &Host<'_>) -> Verdict {
 }
 
 /// The user's systemd manager is what controllers are delegated to; without one, the cgroup of this process counts.
-fn delegated(host: &Host<'_>, point: &Path) -> Option<(String, PathBuf)> {
+fn delegated(host: &Host<'_>, mount: &Mount) -> Option<(String, PathBuf)> {
+    let point = &mount.point;
     let root = point
         .strip_prefix("/sys")
-        .map_or_else(|_| point.to_owned(), |below| host.view.sys.join(below));
+        .map_or_else(|_| point.clone(), |below| host.view.sys.join(below));
     let uid = host.view.uid;
     let manager = format!("user.slice/user-{uid}.slice/user@{uid}.service");
     if !host.is_root() && root.join(&manager).is_dir() {
         return Some((format!("user@{uid}.service"), root.join(manager)));
     }
     let cgroups = read(&host.view.proc.join("self/cgroup"))?;
-    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let dir = root.join(own.trim_start_matches('/'));
+    let own = own_cgroup(&cgroups)?;
+    let dir = root.join(directory_of(mount, own)?);
     dir.is_dir().then(|| (own.to_owned(), dir))
 }
 

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::Probes;
 use super::remedy::Family;
+use crate::mountinfo::{Mount, mounts};
 use crate::subids::{Account, IdKind, SubIdError, SubIdRange, SubIdSources, SubIds};
 
 /// Where to look, and for whom.
@@ -69,13 +70,6 @@ impl HostView {
             .map(|dir| dir.join(name))
             .find(|path| path.is_file())
     }
-}
-
-/// One line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) point: PathBuf,
-    pub(super) kind: String,
 }
 
 /// A view, and what several checks need of it, read once, when the first of them does.
@@ -183,10 +177,8 @@ impl<'a> Host<'a> {
 
     /// What is mounted where the caller is.
     pub(super) fn mounts(&self) -> &[Mount] {
-        self.mounts.get_or_init(|| {
-            let text = own(self.view, "mountinfo");
-            text.lines().filter_map(mount).collect()
-        })
+        self.mounts
+            .get_or_init(|| mounts(&own(self.view, "mountinfo")))
     }
 
     /// A field of /proc/self/status.
@@ -215,27 +207,4 @@ pub(super) fn read(path: &Path) -> Option<String> {
     fs::read(path)
         .ok()
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn mount(line: &str) -> Option<Mount> {
-    let (fields, rest) = line.split_once(" - ")?;
-    let point = unescape(fields.split(' ').nth(4)?);
-    Some(Mount {
-        point: point.into(),
-        kind: rest.split(' ').next()?.to_owned(),
-    })
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &str) -> String {
-    [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ]
-    .into_iter()
-    .fold(field.to_owned(), |text, (escaped, plain)| {
-        text.replace(escaped, plain)
-    })
 }

@@ -101,6 +101,17 @@ pub fn before_pasta(view: &HostView) -> Result<(), Vec<Finding>> {
     }
 }
 
+/// What the examination has to say about limits of steps; they find out by themselves whether they can be enforced.
+pub fn about_limits(view: &HostView) -> Vec<Finding> {
+    let probes = Probes::without_trials();
+    let host = Host::observe(view, &probes);
+    let wanted = checks().filter(|check| cgroups::LIMITS_NEED.contains(&check.id));
+    wanted
+        .map(|check| check.perform(&host))
+        .filter(|finding| finding.status == Status::Warning)
+        .collect()
+}
+
 fn failures_of(host: &Host<'_>, wanted: impl Fn(&Check) -> bool) -> Vec<Finding> {
     let findings = checks()
         .filter(|check| wanted(check))

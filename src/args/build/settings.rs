@@ -7,7 +7,7 @@ use builder::{NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy}
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
-use super::{NetworkArg, StepSettings};
+use super::{LimitSettings, NetworkArg, StepSettings};
 use crate::args::registry::RegistrySettings;
 use crate::show::Progress;
 
@@ -48,6 +48,8 @@ pub(crate) struct BuildSettings {
     pub isolation: Isolation,
     /// What RUN gets.
     pub steps: StepSettings,
+    /// What each RUN may use up.
+    pub limits: LimitSettings,
     /// Where results go and how progress is shown.
     pub results: Results,
     /// How registries are spoken to.
