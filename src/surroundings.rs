@@ -15,6 +15,11 @@ use crate::failure::Failure;
 /// The environment variable that names the store.
 pub(crate) const STORE_VARIABLE: &str = "RBUILD_ROOT";
 
+/// Whether standard input is a terminal.
+pub(crate) fn stdin_is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
 /// What surrounds this process.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
@@ -44,7 +49,7 @@ impl Surroundings {
             gid: rustix::process::getegid().as_raw(),
             live_terminal: false,
             stdout_is_terminal: std::io::stdout().is_terminal(),
-            stdin_is_terminal: std::io::stdin().is_terminal(),
+            stdin_is_terminal: stdin_is_terminal(),
             // A directory that was removed has no name; paths relative to it then fail with their own error.
             directory: std::env::current_dir().unwrap_or_default(),
             now: unix_time(SystemTime::now()),

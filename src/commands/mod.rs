@@ -40,9 +40,10 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
     let args = with_default_command(std::env::args_os().collect());
+    // Its namespaces and ids take longer than all else: they are on their way before the command line is understood.
+    let idle = is_run(&args).then(run::fork);
     let here = Surroundings::look();
-    // Its ids take longer than all else: they are on their way before the rest of the command line is understood.
-    let ahead = is_run(&args).then(|| run::Ahead::begin(&here));
+    let ahead = idle.map(|idle| run::Ahead::begin(idle, &here));
     let cli = match args::parse(args) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),

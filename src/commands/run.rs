@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use runner::{Network, RunError, RunEvent, RunRequest, Stdin};
 
-use sandbox::{BegunSession, SessionPlan};
+use sandbox::{BegunSession, IdleSession, SessionError, SessionPlan};
 
 use crate::args::run::RunSettings;
 use crate::failure::{Failure, Kind};
@@ -14,7 +14,7 @@ use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
 use crate::show;
 use crate::signals;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{self, Surroundings};
 
 /// Runs a container and passes its exit code on; rbuild's own failures are 125, as with docker and podman.
 pub(super) fn run(
@@ -38,13 +38,17 @@ struct Begun {
     session: BegunSession,
 }
 
+/// The process of a session, while this one has one thread.
+pub(super) fn fork() -> Result<IdleSession, SessionError> {
+    runner::session(surroundings::stdin_is_terminal())
+}
+
 impl Ahead {
-    /// Begins, while this process has one thread. What fails is done again, and then said, where it is needed.
-    pub(super) fn begin(here: &Surroundings) -> Self {
+    /// Begins. What fails is done again, and then said, where it is needed.
+    pub(super) fn begin(idle: Result<IdleSession, SessionError>, here: &Surroundings) -> Self {
         let begin = || {
-            let idle = runner::session(here.stdin_is_terminal).ok()?;
             let plan = host::likely_plan(here)?;
-            let session = idle.begin(&plan).ok()?;
+            let session = idle.ok()?.begin(&plan).ok()?;
             Some(Begun { plan, session })
         };
         Self(begin())
@@ -60,7 +64,7 @@ impl Ahead {
             show::note(&caution);
         }
         let plan = found.required()?;
-        let session = runner::session(here.stdin_is_terminal)
+        let session = fork()
             .and_then(|idle| idle.begin(&plan))
             .map_err(host::session_failure)?;
         Ok(Begun { plan, session })
