@@ -234,7 +234,10 @@ fn job_of(
             .collect(),
         created: created(&pinned.image),
     };
-    let mut ambient_env = host.proxy_env.clone();
+    let mut ambient_env = match request.http_proxy {
+        true => host.proxy_env.clone(),
+        false => Vec::new(),
+    };
     ambient_env.extend(proxy_environment(&request.build_args));
     Job {
         store: host.store.path().to_owned(),

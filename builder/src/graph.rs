@@ -40,6 +40,9 @@ pub struct PlannedStage {
     pub name: String,
     /// What it starts from.
     pub base: Base,
+    /// The stages that `FROM --after` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<StageId>,
     /// Its steps in order.
     pub steps: Vec<PlannedStep>,
     /// The configuration of an image made of this stage; its root file system and history are filled in at commit.
@@ -91,7 +94,11 @@ impl PlannedStage {
                 _ => None,
             })
         });
-        let mut ids: Vec<StageId> = base.into_iter().chain(used).collect();
+        let mut ids: Vec<StageId> = base
+            .into_iter()
+            .chain(self.after.iter().copied())
+            .chain(used)
+            .collect();
         ids.sort_unstable();
         ids.dedup();
         ids

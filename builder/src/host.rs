@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use image::{Credentials, Reference, RegistryOptions, Store};
+use image::{Authority, Credentials, Reference, RegistryOptions, Store};
 use sandbox::SessionPlan;
 
 use crate::cancel::{Cancel, Watched};
@@ -25,6 +25,8 @@ pub struct Reach<'h> {
     pub cancel: &'h Cancel,
     /// The caller's proxy settings.
     pub proxies: Vec<(String, String)>,
+    /// Whom to trust beside the system's certificate authorities.
+    pub authorities: Vec<Authority>,
     /// The program that fetches repositories, where there is one.
     pub git: Option<GitProgram>,
 }
@@ -64,6 +66,7 @@ impl Host<'_> {
             store: self.store,
             cancel: self.cancel,
             proxies: self.proxy_env.clone(),
+            authorities: self.registries.authorities.clone(),
             git: self.git.clone(),
         }
     }

@@ -53,7 +53,9 @@ pub use request::{
 };
 pub use resolve::pull;
 pub use session::{ENTRY, RemoteError, session_entry};
-pub use settings::{Agent, Dns, RunAccess, RunLimits, RunSettings, Secret, Volume};
+pub use settings::{
+    Agent, Dns, HOST_GATEWAY, KeepId, RunAccess, RunLimits, RunSettings, Secret, Volume,
+};
 pub use step::{
     CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
 };

@@ -31,6 +31,10 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--target`.
     pub target: Option<String>,
+    /// `--from`: the image that the first stage starts from, in place of what its FROM says.
+    pub first_base: Option<String>,
+    /// `--skip-unused-stages=false`.
+    pub unused_stages: bool,
     /// `--platform`: at least one, each once. Several make an index.
     pub platforms: Vec<Platform>,
     /// `--label`, in order.
@@ -41,6 +45,8 @@ pub struct BuildRequest {
     pub shape: Shape,
     /// `--no-cache`.
     pub no_cache: bool,
+    /// `--http-proxy`: whether RUN gets the caller's proxy settings.
+    pub http_proxy: bool,
     /// `--no-cache-filter`: stages that are built anew, by name or number.
     pub no_cache_stages: Vec<String>,
     /// `--pull`.

@@ -11,13 +11,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use image::Store;
 use rootfs::Ownership;
 use rootfs::trees::{Trees, WorkArea};
-use sandbox::{Emulators, Ground, IdMap, Session, SessionContext, SessionPlan, StepForge};
+use sandbox::{Emulators, Ground, Session, SessionContext, SessionPlan, StepForge};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, StepLayer};
 use crate::cancel::Cancel;
 use crate::event::BuildEvent;
-use crate::execute::{Chores, SessionTools, Workshop, run_all};
+use crate::execute::{Chores, SessionTools, Workshop, ids_of_steps, run_all};
 use crate::foreign::unregistered;
 use crate::job::{Executed, Job, StepFailure};
 
@@ -182,13 +182,9 @@ fn execute(
     events: &(dyn Fn(BuildEvent) + Sync),
     done: &dyn Fn(&Result<Executed, StepFailure>),
 ) -> Result<Executed, StepFailure> {
-    let (uids, gids) = context.image_ids();
-    let ownership = Ownership::of_session(context.is_single_id(), (uids, gids));
-    let ids = if context.is_single_id() {
-        IdMap::one_id()
-    } else {
-        IdMap::shifted(uids, gids).map_err(|error| StepFailure::of_build(&error))?
-    };
+    let (single_id, image_ids) = (context.is_single_id(), context.image_ids());
+    let ownership = Ownership::of_session(single_id, image_ids);
+    let (ids, kept) = ids_of_steps(job, single_id, image_ids)?;
     let stop = store.stop().clone();
     let _stops = cancel.watch(move || stop.ask());
     // They execute the steps' programs for as long as this lives.
@@ -201,6 +197,7 @@ fn execute(
         trees: Trees::of(store, ownership),
         work,
         ids,
+        kept,
         forge: &forge,
         network: OnceLock::new(),
         chores: Chores::default(),

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use sandbox::{CgroupLimits, ResourceLimit};
 use serde::{Deserialize, Serialize};
 
+/// Docker's word for the address by which RUN reaches the machine; which one that is depends on the network.
+pub const HOST_GATEWAY: &str = "host-gateway";
+
 /// What can change the result of a RUN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSettings {
@@ -17,7 +20,7 @@ pub struct RunSettings {
     pub cap_add: Vec<String>,
     /// `--cap-drop`: names, checked.
     pub cap_drop: Vec<String>,
-    /// `--add-host`: name and address.
+    /// `--add-host`: name and address, or [`HOST_GATEWAY`].
     pub hosts: Vec<(String, String)>,
     /// The argument BUILDKIT_SANDBOX_HOSTNAME.
     pub hostname: Option<String>,
@@ -25,11 +28,31 @@ pub struct RunSettings {
     pub shm_size: Option<u64>,
     /// `--ulimit`.
     pub ulimits: Vec<ResourceLimit>,
+    /// `--userns keep-id`: the user and group that are the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_id: Option<KeepId>,
+}
+
+/// The ids that are the caller in RUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepId {
+    /// The user, as the image counts.
+    pub uid: u32,
+    /// The group, as the image counts.
+    pub gid: u32,
 }
 
 impl RunSettings {
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether RUN is to reach the machine by a name.
+    #[must_use]
+    pub fn names_the_host(&self) -> bool {
+        self.hosts
+            .iter()
+            .any(|(_, address)| address == HOST_GATEWAY)
     }
 }
 
@@ -92,7 +115,7 @@ pub enum Agent {
 }
 
 /// A file or directory of the machine that every RUN sees. Files of the caller are nobody's there, 65534, since the caller has no
-/// id in a step.
+/// id in a step, unless [`RunSettings::keep_id`] gives one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// An absolute path of the machine.

@@ -124,6 +124,9 @@ pub struct From {
     pub keyword: Span,
     /// `--platform`.
     pub platform: Option<Word>,
+    /// `--after`: stages that must be finished before this one starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Spanned<String>>,
     /// An image, an earlier stage, or `scratch`.
     pub image: Word,
     /// The `AS` keyword.

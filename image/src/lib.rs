@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod authority;
 pub mod compress;
 pub mod config;
 pub mod digest;
@@ -24,6 +25,7 @@ pub mod store;
 mod tarball;
 
 pub use auth::{AuthError, Credentials};
+pub use authority::{Authority, AuthorityError};
 pub use compress::Packing;
 pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, Names, RootFs};
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};

@@ -15,6 +15,7 @@ pub mod listing;
 mod metadata;
 pub mod moments;
 mod note;
+pub mod owners;
 mod ownership;
 mod path;
 mod root;

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::path::TreePath;
-use crate::root::{self, Call, DIRECTORY, RootError};
+use crate::root::{self, Call, DIRECTORY, Root, RootError};
 
 const KEPT: usize = 64;
 
@@ -113,6 +113,45 @@ pub(crate) fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
     }
     names.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     Ok(names)
+}
+
+/// Visits all entries below `root`, a directory before what is in it, by the handle of the directory that holds the entry. `call`
+/// is what is being done, for errors.
+pub(crate) fn each(
+    root: &Root,
+    call: Call,
+    mut visit: impl FnMut(BorrowedFd<'_>, &TreePath, &Stat) -> Result<(), RootError>,
+) -> Result<(), RootError> {
+    let fail = |path: &TreePath| {
+        let path = path.clone();
+        move |errno| match errno {
+            Errno::STALE => RootError::Swapped { path: path.clone() },
+            other => RootError::call(call, &path)(other),
+        }
+    };
+    let mut path = TreePath::root();
+    let mut descent = Descent::new(root.try_clone()?.into_fd()).map_err(fail(&path))?;
+    let mut waiting: Vec<std::vec::IntoIter<Name>> =
+        vec![list(descent.here()).map_err(fail(&path))?.into_iter()];
+    while let Some(names) = waiting.last_mut() {
+        let Some(Name { name, .. }) = names.next() else {
+            waiting.pop();
+            if descent.up().map_err(fail(&path))? {
+                path = path.parent();
+            }
+            continue;
+        };
+        let here = path.child(&name);
+        let stat = rustix::fs::statat(descent.here(), name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(fail(&here))?;
+        visit(descent.here(), &here, &stat)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            descent.down(&name).map_err(fail(&here))?;
+            waiting.push(list(descent.here()).map_err(fail(&here))?.into_iter());
+            path = here;
+        }
+    }
+    Ok(())
 }
 
 /// Removes `name` in `parent` and all below; `shown` is its path for errors.

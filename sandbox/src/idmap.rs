@@ -173,6 +173,18 @@ impl IdMap {
         })
     }
 
+    /// The shifted map with one exception: the user and group ids `kept` are the session's ids 0, those of the user outside. Every
+    /// other image id k stays session id k + 1, so that only files of the kept ids are on disk under other ids than the map's.
+    ///
+    /// # Errors
+    /// [`IdMapError::Empty`] where a count is 0.
+    pub fn keeping(uids: u32, gids: u32, kept: (u32, u32)) -> Result<Self, IdMapError> {
+        Ok(Self {
+            uids: keeping(uids, kept.0)?,
+            gids: keeping(gids, kept.1)?,
+        })
+    }
+
     /// The map of a session that has one id: image root is the user.
     pub fn one_id() -> Self {
         let one = || {
@@ -189,9 +201,44 @@ impl IdMap {
     }
 }
 
+fn keeping(count: u32, kept: u32) -> Result<ExtentMap, IdMapError> {
+    let below = kept.min(count);
+    let above = count.saturating_sub(kept.saturating_add(1));
+    let extents = [(0, 1, below), (kept, 0, 1), (kept + 1, kept + 2, above)];
+    let extents = extents.map(|(inside, outside, count)| Extent {
+        inside,
+        outside,
+        count,
+    });
+    ExtentMap::new(
+        extents
+            .into_iter()
+            .filter(|extent| extent.count > 0)
+            .collect(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_map_that_keeps_an_id_moves_no_other() {
+        let map = IdMap::keeping(65_536, 10, (1000, 9)).unwrap();
+        assert_eq!(
+            map.uids.to_string(),
+            "0 1 1000\n1000 0 1\n1001 1002 64535\n"
+        );
+        assert_eq!(map.gids.to_string(), "0 1 9\n9 0 1\n");
+        for id in [0, 1, 999, 1001, 65_535] {
+            assert_eq!(map.uids.outside(id), Some(id + 1), "{id}");
+        }
+        assert_eq!(
+            map.uids.inside(1001),
+            None,
+            "its own id on disk is nobody's"
+        );
+    }
 
     #[test]
     fn extents_are_sorted_by_id_inside() {

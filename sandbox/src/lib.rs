@@ -43,7 +43,7 @@ pub use foreign::{Emulator, EmulatorError, Emulators};
 pub use forge::StepForge;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
 pub use memory::{MemoryFile, memory_file, memory_files};
-pub use network::{DNS_FORWARD, NetworkError, SharedNetwork};
+pub use network::{DNS_FORWARD, HOST_GATEWAY, NetworkError, SharedNetwork};
 pub use nix::errno::Errno;
 pub use overlay::{MAX_LOWERS, Overlay, Upper};
 pub use plan::{SetupOp, SetupPlan};

@@ -16,6 +16,10 @@ use crate::sys;
 /// Where the step's resolver sends its queries; pasta forwards them to the host's own resolver, passt(1) `--dns-forward`.
 pub const DNS_FORWARD: &str = "169.254.1.1";
 
+/// Where the host is reached by a step that may; pasta translates it to the host's own address, passt(1) `--map-guest-addr`. The
+/// address is podman's (containers-common, libnetwork/pasta).
+pub const HOST_GATEWAY: &str = "169.254.1.2";
+
 /// The device through which pasta exchanges packets with a namespace.
 const TUN: &str = "/dev/net/tun";
 

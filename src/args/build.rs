@@ -17,17 +17,20 @@ use crate::surroundings::Surroundings;
 
 mod agents;
 mod context;
+mod elsewhere;
 mod files;
 mod limits;
 mod outputs;
 mod settings;
 mod steps;
 mod times;
+mod userns;
 mod volume;
 
 use context::named_context;
 use limits::LimitArgs;
 pub(crate) use limits::LimitSettings;
+use elsewhere::ElsewhereArgs;
 pub(crate) use settings::{
     BuildSettings, ContainerfileSource, ContextSource, ImageSettings, Isolation, Results, Sources,
 };
@@ -70,6 +73,8 @@ pub(crate) struct BuildArgs {
     limits: LimitArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    elsewhere: ElsewhereArgs,
 }
 
 /// What is read.
@@ -102,6 +107,12 @@ struct ImageArgs {
     /// Stop after this stage
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
+    /// What the first stage starts from, in place of what its FROM says
+    #[arg(long = "from", value_name = "IMAGE")]
+    first_base: Option<String>,
+    /// Build no stages that the target does not need
+    #[arg(long, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    skip_unused_stages: bool,
     /// A value for ARG; NAME alone takes it from the environment; repeatable
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
@@ -210,6 +221,9 @@ struct IsolationArgs {
         hide_default_value = true
     )]
     network: NetworkArg,
+    /// Give RUN the proxy settings of the environment
+    #[arg(long, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    http_proxy: bool,
     /// Allow what a Containerfile may ask for only with permission; repeatable
     #[arg(long = "allow", value_enum, value_name = "PERMISSION")]
     allow: Vec<Permission>,
@@ -301,16 +315,19 @@ impl BuildArgs {
     /// # Errors
     /// The first argument that makes no sense, by name.
     pub(crate) fn settings(self, here: &Surroundings) -> Result<BuildSettings, Failure> {
+        self.elsewhere.check()?;
         let (image, results) = (
             self.image.settings(self.times, here)?,
             self.results.settings(here)?,
         );
         outputs::check(&image, &results)?;
+        let (isolation, steps) = (self.isolation.settings(), self.steps.settings(here)?);
+        userns::check(steps.run.keep_id, &isolation)?;
         Ok(BuildSettings {
             sources: self.sources.settings()?,
             image,
-            isolation: self.isolation.settings(),
-            steps: self.steps.settings(here)?,
+            isolation,
+            steps,
             limits: self.limits.settings()?,
             results,
             registry: self.registry.settings(here)?,
@@ -392,6 +409,8 @@ impl ImageArgs {
         let times = times.settings(&build_args, here)?;
         Ok(ImageSettings {
             target: self.target,
+            first_base: self.first_base,
+            unused_stages: !self.skip_unused_stages,
             build_args,
             platforms: each_once(self.platforms),
             labels: pairs("--label", &self.labels)?,
@@ -435,6 +454,7 @@ impl IsolationArgs {
     fn settings(&self) -> Isolation {
         Isolation {
             network: self.network,
+            http_proxy: self.http_proxy,
             allow_host_network: self.network == NetworkArg::Host
                 || self.allow.contains(&Permission::NetworkHost),
             no_new_privileges: self

@@ -1,12 +1,12 @@
 //! How registries are spoken to. The invariant: TLS is verified with every registry that is not named as insecure, and nothing
 //! is insecure by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image::{Credentials, RegistryOptions};
+use image::{Authority, Credentials, RegistryOptions};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::surroundings::{AuthFiles, Surroundings};
 
 /// Options of commands that talk to registries.
@@ -19,6 +19,9 @@ pub(crate) struct RegistryArgs {
     /// Credentials for the one registry that is meant; --authfile has them for several
     #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "authfile")]
     creds: Option<String>,
+    /// Trust the certificate authorities in this directory's *.crt files too, for registries and for ADD
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
     /// Speak plain HTTP to this registry; repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
@@ -40,6 +43,8 @@ pub(crate) struct RegistrySettings {
     pub auth: AuthFiles,
     /// `--creds`.
     pub creds: Option<Credentials>,
+    /// `--cert-dir`.
+    pub authorities: Vec<Authority>,
     /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP.
     pub insecure: Vec<String>,
     /// How often one request is made.
@@ -53,10 +58,54 @@ impl RegistrySettings {
     pub(crate) fn options(&self) -> RegistryOptions {
         RegistryOptions {
             insecure: self.insecure.clone(),
+            authorities: self.authorities.clone(),
             tries: self.tries,
             backoff: self.backoff,
             ..RegistryOptions::default()
         }
+    }
+}
+
+/// The `*.crt` of a directory as in containers-certs.d(5), in the order of their names.
+fn authorities(directory: &Path) -> Result<Vec<Authority>, Failure> {
+    let wrong = |error: anyhow::Error| {
+        Failure::new(
+            Kind::Usage,
+            error.context(format!("--cert-dir {}", directory.display())),
+        )
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|error| wrong(error.into()))? {
+        paths.push(entry.map_err(|error| wrong(error.into()))?.path());
+    }
+    paths.sort();
+    let extension = |path: &Path, wanted| path.extension().is_some_and(|found| found == wanted);
+    if let Some(client) = paths
+        .iter()
+        .find(|path| extension(path, "cert") || extension(path, "key"))
+    {
+        return Err(Failure::usage(format!(
+            "--cert-dir {}: {} would identify you to a registry, which rbuild does not support",
+            directory.display(),
+            client.display()
+        ))
+        .hint("name a directory with *.crt alone; --authfile and --creds have credentials"));
+    }
+    let read = |path: &PathBuf| {
+        let pem = std::fs::read(path)?;
+        Authority::from_pem(pem).map_err(anyhow::Error::new)
+    };
+    let found: Vec<_> = paths
+        .iter()
+        .filter(|path| extension(path, "crt"))
+        .map(|path| read(path).map_err(|error| wrong(error.context(path.display().to_string()))))
+        .collect::<Result<_, _>>()?;
+    match found.is_empty() {
+        true => Err(Failure::usage(format!(
+            "--cert-dir {}: there is no *.crt in it",
+            directory.display()
+        ))),
+        false => Ok(found),
     }
 }
 
@@ -111,6 +160,10 @@ impl RegistryArgs {
         Ok(RegistrySettings {
             auth: here.auth_files(self.authfile.as_deref()),
             creds: self.creds.as_deref().map(basic).transpose()?,
+            authorities: match &self.cert_dir {
+                Some(directory) => authorities(directory)?,
+                None => Vec::new(),
+            },
             insecure: self.insecure_registry,
             tries: self.retry.saturating_add(1),
             backoff: self

@@ -111,6 +111,7 @@ impl Build<'_> {
             store,
             cancel,
             proxies: self.here.proxies(),
+            authorities: self.settings.registry.authorities.clone(),
             git: self.here.git(),
         };
         read(&self.settings.sources, &reach, &|event| {
@@ -235,6 +236,8 @@ impl Build<'_> {
             named_contexts: self.named_contexts(),
             build_args: image.build_args,
             target: image.target,
+            first_base: image.first_base,
+            unused_stages: image.unused_stages,
             platforms: image.platforms,
             labels: image.labels,
             inherit_labels: image.inherit_labels,
@@ -242,6 +245,7 @@ impl Build<'_> {
             no_cache_stages: image.no_cache_stages,
             pull: image.pull,
             no_cache: image.no_cache,
+            http_proxy: self.settings.isolation.http_proxy,
             comparison: match self.settings.check_reproducible {
                 true => Comparison::First,
                 false => Comparison::None,
@@ -292,6 +296,14 @@ impl Build<'_> {
             NetworkChoice::Host => Ok(Network::Host),
             NetworkChoice::Pasta(program) => Ok(Network::Pasta(program)),
             NetworkChoice::None(missing) => {
+                if self.settings.steps.run.names_the_host() && runs_something(source) {
+                    let why = missing
+                        .as_deref()
+                        .unwrap_or("--network none leaves RUN alone");
+                    return Err(Failure::usage(format!(
+                        "--add-host with host-gateway needs a network that leads to this machine: {why}"
+                    )));
+                }
                 if let Some(text) = missing.filter(|_| runs_something(source)) {
                     self.notice(text);
                 }

@@ -416,6 +416,7 @@ mod tests {
             store: &store,
             cancel: &builder::Cancel::default(),
             proxies: Vec::new(),
+            authorities: Vec::new(),
             git: None,
         };
         super::read(sources, &reach, &|_| {})

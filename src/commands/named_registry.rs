@@ -55,9 +55,12 @@ fn bases(settings: &BuildSettings, source: &Source) -> BTreeSet<String> {
             && *name != "scratch"
             && !settings.sources.named.contains_key(*name)
     };
-    stages
-        .iter()
-        .map(|stage| stage.from.image.raw.as_str())
+    let written = stages.iter().map(|stage| stage.from.image.raw.as_str());
+    let first = settings.image.first_base.as_deref();
+    let skipped = usize::from(first.is_some());
+    first
+        .into_iter()
+        .chain(written.skip(skipped))
         .filter(is_image)
         .filter_map(|name| name.parse::<Reference>().ok())
         .map(|name| name.registry().to_owned())

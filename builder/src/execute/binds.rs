@@ -99,10 +99,13 @@ impl Workshop<'_> {
         (from, source, writable): (&CopyFrom, &str, bool),
     ) -> Result<Mounted, StepFailure> {
         let (lowers, source) = match from {
-            CopyFrom::Stage(_) | CopyFrom::Image(_) => (
-                self.layers_to_bind(session, place, from)?,
-                source.to_owned(),
-            ),
+            CopyFrom::Stage(_) | CopyFrom::Image(_) => {
+                let mut lowers = self.layers_to_bind(session, place, from)?;
+                if let Some(kept) = self.files_of_caller(session, &lowers)? {
+                    lowers.insert(0, kept);
+                }
+                (lowers, source.to_owned())
+            }
             CopyFrom::Context | CopyFrom::NamedContext(_) => {
                 let (view, name) = self.view_of_context(session, place, from, source)?;
                 (vec![view], name)

@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use image::Area;
+use rootfs::owners::Exchange;
 use rootfs::{Ownership, Root, TreePath};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, renameat_with};
 use rustix::io::Errno;
 use sandbox::detached_handle;
 
+use super::kept::exchange_all;
 use super::lookup::Place;
 use super::mounts::{Mounted, session_owner};
 use super::{SessionTools, Workshop};
@@ -87,9 +89,13 @@ impl Workshop<'_> {
             Some(from) => self.identity(place.finished, from)?,
             None => String::new(),
         };
-        let owners = match session.trees.ownership() {
-            Ownership::Mapped { .. } => "mapped",
-            Ownership::Squashed | Ownership::Recorded => "squashed",
+        // The caller owns what a step writes as the kept ids, so that no other steps may share it.
+        let owners = match (session.trees.ownership(), session.kept) {
+            (Ownership::Mapped { .. }, None) => "mapped".to_owned(),
+            (Ownership::Mapped { .. }, Some(Exchange { from, .. })) => {
+                format!("kept-{}-{}", from.uid, from.gid)
+            }
+            (Ownership::Squashed | Ownership::Recorded, _) => "squashed".to_owned(),
         };
         let digest = key::hash(&[b"cache mount", cache.id.as_bytes(), base.as_bytes()]);
         Ok(format!("{owners}-{}", digest.hex()))
@@ -205,6 +211,9 @@ impl Workshop<'_> {
                     &held.directory,
                     &source,
                 )?;
+                if let Some(exchange) = session.kept {
+                    exchange_all(&held.directory, exchange).map_err(|error| fail(&error))?;
+                }
                 fs::write(&seeded, "").map_err(|error| fail(&error))?;
             }
         }

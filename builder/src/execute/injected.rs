@@ -8,7 +8,7 @@ use sandbox::{DNS_FORWARD, detached_tree};
 use super::run::StepNetwork;
 use super::{SessionTools, Workshop};
 use crate::job::StepFailure;
-use crate::settings::Dns;
+use crate::settings::{Dns, HOST_GATEWAY};
 use crate::step::RunStep;
 
 /// The host name where nobody asks for another.
@@ -71,6 +71,12 @@ fn hosts(network: &StepNetwork<'_>, hostname: &str, run: &RunStep) -> String {
         text.push('\n');
     }
     for (name, address) in &run.settings.hosts {
+        let address = match (address.as_str(), network) {
+            // On the host's network the machine is where it is for itself.
+            (HOST_GATEWAY, StepNetwork::Host) => "127.0.0.1",
+            (HOST_GATEWAY, StepNetwork::None | StepNetwork::Shared(_)) => sandbox::HOST_GATEWAY,
+            (address, _) => address,
+        };
         text.push_str(&format!("{address}\t{name}\n"));
     }
     text

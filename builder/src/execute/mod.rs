@@ -9,6 +9,7 @@ mod chores;
 mod copying;
 mod fetched;
 mod injected;
+mod kept;
 mod layers;
 mod limits;
 mod lookup;
@@ -25,6 +26,7 @@ use std::sync::OnceLock;
 
 use image::Store;
 use rootfs::accounts::{Account, Accounts};
+use rootfs::owners::Exchange;
 use rootfs::trees::{Trees, WorkArea};
 use sandbox::{IdMap, SharedNetwork, StepForge};
 
@@ -41,6 +43,7 @@ use chores::Chore;
 use lookup::Place;
 
 pub(crate) use chores::Chores;
+pub(crate) use kept::ids_of_steps;
 pub(crate) use layers::{finish, view_of};
 pub(crate) use schedule::run_all;
 
@@ -59,7 +62,10 @@ pub(crate) struct Workshop<'w> {
 pub(crate) struct SessionTools<'w> {
     pub(crate) trees: Trees,
     pub(crate) work: WorkArea,
+    /// The ids of the steps.
     pub(crate) ids: IdMap,
+    /// What owners become on disk while a RUN runs.
+    pub(crate) kept: Option<Exchange>,
     pub(crate) forge: &'w StepForge,
     pub(crate) network: OnceLock<Result<SharedNetwork, StepFailure>>,
     pub(crate) chores: Chores,

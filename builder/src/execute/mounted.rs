@@ -4,11 +4,13 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rootfs::owners::Exchange;
 use rootfs::trees::{UnpackedLayer, remove_tree};
 use rootfs::{DirTree, Root, Time, moments};
 use sandbox::{Overlay, Upper};
 
 use super::chores::Chore;
+use super::kept::exchange_all;
 use super::{SessionTools, StageState, Workshop};
 use crate::job::StepFailure;
 
@@ -24,12 +26,12 @@ pub(crate) struct WorkingRoot {
 }
 
 impl WorkingRoot {
-    /// The same root with one more lower directory below its changes.
+    /// The same root with more lower directories below its changes, and its files of kept ids the caller's.
     pub(crate) fn above(
         self,
         workshop: &Workshop<'_>,
         state: &StageState,
-        lower: PathBuf,
+        mut lowers: Vec<PathBuf>,
     ) -> Result<Self, StepFailure> {
         let Self {
             mount,
@@ -41,7 +43,9 @@ impl WorkingRoot {
         drop(mount);
         let work = home.join("work-above");
         std::fs::create_dir(&work).map_err(|error| StepFailure::of_build(&error))?;
-        let mut lowers = vec![lower];
+        if let Some(exchange) = workshop.session()?.kept {
+            exchange_all(&upper, exchange).map_err(|error| StepFailure::of_build(&error))?;
+        }
         lowers.extend(workshop.lowers(state)?);
         workshop.complete(&mut lowers, Lowest::Skeleton)?;
         let mount = writable(lowers, upper.clone(), work)?;
@@ -76,16 +80,37 @@ impl WorkingRoot {
 
     /// Ends the use of the mount; what was changed meanwhile gets the time `at`, and the directory with it is returned.
     pub(crate) fn settle(self, workshop: &Workshop<'_>, at: Time) -> Result<PathBuf, StepFailure> {
-        let settled = Root::open(&self.upper)
-            .and_then(|upper| moments::settle(&upper, self.started, at))
-            .map_err(|error| StepFailure::of_build(&error));
-        match settled {
-            Ok(()) => Ok(self.finish(workshop)),
-            Err(failure) => {
-                self.discard();
-                Err(failure)
-            }
-        }
+        self.settle_from(workshop, at, None)
+    }
+
+    /// As [`WorkingRoot::settle`], after a RUN: what is the caller's on disk gets its owner of the image back.
+    pub(crate) fn settle_run(
+        self,
+        workshop: &Workshop<'_>,
+        at: Time,
+    ) -> Result<PathBuf, StepFailure> {
+        let kept = workshop.session()?.kept;
+        self.settle_from(workshop, at, kept)
+    }
+
+    fn settle_from(
+        self,
+        workshop: &Workshop<'_>,
+        at: Time,
+        kept: Option<Exchange>,
+    ) -> Result<PathBuf, StepFailure> {
+        let (started, home) = (self.started, self.home.clone());
+        let upper = self.finish(workshop);
+        let back = kept.map_or(Ok(()), |kept| exchange_all(&upper, kept.reversed()));
+        let settled = back
+            .and_then(|()| Root::open(&upper))
+            .and_then(|upper| moments::settle(&upper, started, at));
+        settled.map_err(|error| {
+            // What stays goes with the work area.
+            let _ = remove_tree(&home);
+            StepFailure::of_build(&error)
+        })?;
+        Ok(upper)
     }
 
     /// Ends the use of the mount and drops the changes.

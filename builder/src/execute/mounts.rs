@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rootfs::TreePath;
 use rootfs::accounts::Account;
+use rootfs::owners::DiskIds;
 use sandbox::{Handle, MemoryFile, MountSource, MountSpec, detached_tree, memory_file};
 
 use super::lookup::Place;
@@ -221,7 +222,7 @@ fn secret_file(
     })
 }
 
-/// The ids that an owner has in the session; `None` where it has one id only.
+/// The ids that an owner has in the session while a step runs; `None` where it has one id only.
 pub(super) fn session_owner(
     session: &SessionTools<'_>,
     access: Access,
@@ -233,5 +234,10 @@ pub(super) fn session_owner(
             .to_disk(id, &TreePath::root())
             .map_err(|error| StepFailure::of_build(&error))
     };
-    Ok(on_disk(access.uid)?.zip(on_disk(access.gid)?))
+    let owner = on_disk(access.uid)?.zip(on_disk(access.gid)?);
+    Ok(owner.map(|(uid, gid)| {
+        let stored = DiskIds { uid, gid };
+        let shown = session.kept.map_or(stored, |kept| kept.of(stored));
+        (shown.uid, shown.gid)
+    }))
 }

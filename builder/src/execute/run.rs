@@ -14,6 +14,7 @@ use sandbox::{
 
 use super::injected::{SCRIPT, hostname};
 use super::limits;
+use super::kept::exchange_all;
 use super::lookup::{Done, Place};
 use super::mount_points;
 use super::mounted::{Lowest, WorkingRoot};
@@ -22,8 +23,11 @@ use super::output::Pipes;
 use super::{SessionTools, StageState, Workshop};
 use crate::event::BuildEvent;
 use crate::job::{JobNetwork, StepFailure};
+use crate::settings::RunSettings;
 use crate::step::{RunNetwork, RunStep};
 
+/// The option of pasta that gives the machine an address in the namespace, passt(1).
+const MAP_HOST: &str = "--map-guest-addr";
 /// How many lines of a failed program's output go into the message.
 const TAIL: usize = 20;
 /// BuildKit's default path (util/system), for images that set none.
@@ -40,9 +44,12 @@ impl Workshop<'_> {
         let inputs = self.mounted_digest(place.finished, run)?;
         let root = self.mount(state, Lowest::Skeleton)?;
         let mut ready = Ready::default();
-        let root = match self.make_ready(session, place, &root, run, &mut ready) {
-            Ok(None) => root,
-            Ok(Some(mount_points)) => root.above(self, state, mount_points)?,
+        let lowers = self
+            .make_ready(session, place, &root, run, &mut ready)
+            .and_then(|points| self.lowers_of_step(session, state, points));
+        let root = match lowers {
+            Ok(lowers) if lowers.is_empty() && session.kept.is_none() => root,
+            Ok(lowers) => root.above(self, state, lowers)?,
             Err(failure) => {
                 root.discard();
                 return Err(failure);
@@ -51,7 +58,7 @@ impl Workshop<'_> {
         match self.run_in(session, place, &root, run, &ready) {
             Ok(()) => Ok(Done {
                 layer: None,
-                tree: Some(root.settle(self, self.job.times.of_step(state.time()))?),
+                tree: Some(root.settle_run(self, self.job.times.of_step(state.time()))?),
                 inputs,
                 time: state.time(),
                 same_times: true,
@@ -82,6 +89,23 @@ impl Workshop<'_> {
         ready.account = Some(account);
         let files: Vec<&str> = ready.files.iter().map(|(target, _)| *target).collect();
         mount_points::missing(session, &root.tree(session)?, &files, &ready.mounts)
+    }
+
+    /// The lower directories that only this step has, topmost first.
+    fn lowers_of_step(
+        &self,
+        session: &SessionTools<'_>,
+        state: &StageState,
+        mount_points: Option<PathBuf>,
+    ) -> Result<Vec<PathBuf>, StepFailure> {
+        if let (Some(exchange), Some(points)) = (session.kept, &mount_points) {
+            exchange_all(points, exchange).map_err(|error| StepFailure::of_build(&error))?;
+        }
+        let kept = match session.kept {
+            Some(_) => self.files_of_caller(session, &self.lowers(state)?)?,
+            None => None,
+        };
+        Ok(mount_points.into_iter().chain(kept).collect())
     }
 
     fn run_in(
@@ -241,7 +265,7 @@ impl Workshop<'_> {
             (RunNetwork::Default, JobNetwork::Pasta(program)) => {
                 let started = session
                     .network
-                    .get_or_init(|| start_network(session, program));
+                    .get_or_init(|| start_network(session, program, &run.settings));
                 started
                     .as_ref()
                     .map(StepNetwork::Shared)
@@ -320,18 +344,26 @@ fn home_of(account: &Account) -> String {
     }
 }
 
+/// Steps reach the machine only where the command line gave it a name.
 fn start_network(
     session: &SessionTools<'_>,
     program: &std::path::Path,
+    settings: &RunSettings,
 ) -> Result<SharedNetwork, StepFailure> {
     let place = session
         .work
         .directory("network")
         .map_err(|error| StepFailure::of_build(&error))?;
-    SharedNetwork::start(program, &place.join("namespace"), &[]).map_err(|error| {
-        StepFailure::of_build(&error).hint(
-            "`--network none` and `--network host` need no network program; `rbuild doctor` checks this one",
-        )
+    let extra = match settings.names_the_host() {
+        true => vec![MAP_HOST.to_owned(), sandbox::HOST_GATEWAY.to_owned()],
+        false => Vec::new(),
+    };
+    SharedNetwork::start(program, &place.join("namespace"), &extra).map_err(|error| {
+        let too_old = error.to_string().contains(MAP_HOST);
+        StepFailure::of_build(&error).hint(match too_old {
+            true => "host-gateway needs a pasta that has this option, of autumn 2024 or later; `--network host` needs none",
+            false => "`--network none` and `--network host` need no network program; `rbuild doctor` checks this one",
+        })
     })
 }
 

@@ -77,6 +77,7 @@ impl Evaluation<'_> {
                 id: StageId(index),
                 name: self.stages.name(index),
                 base,
+                after: self.stages.after(index).into_iter().map(StageId).collect(),
                 steps,
                 config,
                 history,

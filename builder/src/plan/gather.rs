@@ -19,7 +19,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Gathers what the target needs.
+    /// Gathers what the target needs, or all stages up to it.
     pub(super) fn of(
         stages: &Stages<'_>,
         target: usize,
@@ -30,7 +30,10 @@ impl Gathered {
             stages: BTreeMap::new(),
             wanted: Vec::new(),
         };
-        let mut open = vec![target];
+        let mut open = match stages.wants_unused() {
+            true => (0..=target).collect(),
+            false => vec![target],
+        };
         while let Some(index) = open.pop() {
             if gathered.stages.contains_key(&index) {
                 continue;
@@ -40,6 +43,7 @@ impl Gathered {
             if let Some(Meaning::Stage(base)) = stages.base(index) {
                 open.push(*base);
             }
+            open.extend(stages.after(index));
             let sites = gathered.sites_of(stages, index, EscapeChar::default());
             let used = sites.iter().flat_map(|site| used(stages, index, site));
             open.extend(used.filter_map(|meaning| match meaning {

@@ -59,6 +59,10 @@ pub struct PlanOptions<'a> {
     pub platform: &'a Platform,
     /// What the build runs on.
     pub build_platform: Platform,
+    /// `--from`: what the first stage starts from, in place of what its FROM says.
+    pub first_base: Option<&'a str>,
+    /// `--skip-unused-stages=false`: whether stages above the target are built that it does not need.
+    pub unused_stages: bool,
     /// `--label`.
     pub labels: &'a [(String, String)],
     /// `--inherit-labels`: whether the image has the labels of its base image.
@@ -87,6 +91,8 @@ impl<'a> PlanOptions<'a> {
             target: request.target.as_deref(),
             platform,
             build_platform: Platform::host(),
+            first_base: request.first_base.as_deref(),
+            unused_stages: request.unused_stages,
             labels: &request.labels,
             inherit_labels: request.inherit_labels,
             allow_host_network: request.allow_host_network,
@@ -194,6 +200,9 @@ impl<'a> Draft<'a> {
     pub fn finish(&self, pins: &Pins) -> Result<Outcome, PlanError> {
         let mut findings = self.findings.clone();
         let gathered = Gathered::of(&self.stages, self.target, pins, &mut findings);
+        for index in gathered.indices() {
+            self.stages.report_after(index, &mut findings);
+        }
         for (index, site) in gathered.sites(&self.stages, self.file.directives.escape) {
             refusal::refuse(&site, self.options.allow_host_network, &mut findings);
             gathered.report_source(&self.stages, index, &site, &mut findings);

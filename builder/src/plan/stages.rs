@@ -145,6 +145,45 @@ impl<'a> Stages<'a> {
             })
     }
 
+    /// Whether stages are built that the target does not need.
+    pub(super) fn wants_unused(&self) -> bool {
+        self.options.unused_stages
+    }
+
+    /// The stages that `FROM --after` names; what a named context replaces is there already.
+    pub(super) fn after(&self, index: usize) -> Vec<usize> {
+        let after = self.opening(index).after.iter();
+        after
+            .filter_map(|name| self.awaited(index, name).ok())
+            .filter(|&wanted| !self.is_replaced(wanted))
+            .collect()
+    }
+
+    /// Reports a `FROM --after` that names no stage above.
+    pub(super) fn report_after(&self, index: usize, findings: &mut Findings) {
+        for name in &self.opening(index).after {
+            findings.keep(self.awaited(index, name));
+        }
+    }
+
+    fn awaited(&self, index: usize, name: &Spanned<String>) -> Checked<usize> {
+        let (text, span) = (name.value.as_str(), name.span);
+        let number = text.parse().ok().filter(|&number: &usize| number < index);
+        if let Some(found) = self.position(text, index).or(number) {
+            return Ok(found);
+        }
+        let later = self.called(text).is_ok();
+        let message = match later {
+            true => format!("--after={text}: only stages above this one can be waited for"),
+            false => format!("--after={text}: there is no such stage"),
+        };
+        let mut error = Diagnostic::error(span, message);
+        error.help = suggestion(&text.to_ascii_lowercase(), self.names())
+            .filter(|_| !later)
+            .map(|near| format!("did you mean {near:?}?"));
+        Err(Box::new(error))
+    }
+
     /// What `COPY --from` of a stage means: a number, a stage, a named context, or else an image.
     pub(super) fn copied(&self, current: usize, from: &Spanned<String>) -> Checked<Meaning> {
         let (text, span) = (from.value.as_str(), from.span);
@@ -266,7 +305,11 @@ impl<'a> Stages<'a> {
             .map(|name| name.value.as_str())
     }
 
+    /// Called while the stage itself is not in the list yet.
     fn base_name(&self, from: &From, globals: &Globals) -> Checked<String> {
+        if let (Some(name), true) = (self.options.first_base, self.all.is_empty()) {
+            return Ok(name.to_owned());
+        }
         let expansion = globals.expand(&from.image)?;
         if expansion.text.is_empty() {
             let mut error = Diagnostic::error(

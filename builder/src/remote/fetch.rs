@@ -36,6 +36,7 @@ fn file(
 ) -> Result<Pinned, Failure> {
     let options = FetchOptions {
         proxies: reach.proxies.clone(),
+        authorities: reach.authorities.clone(),
         ..FetchOptions::default()
     };
     let told = Mutex::new(Instant::now());

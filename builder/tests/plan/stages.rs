@@ -18,6 +18,55 @@ fn only_stages_that_the_target_needs_are_planned() {
 }
 
 #[test]
+fn unused_stages_above_the_target_may_be_asked_for() {
+    let text = "FROM a AS one\nFROM b AS two\nFROM scratch AS three\nFROM c AS four\n";
+    let all = of(text).with_unused_stages();
+    assert_eq!(all.plan().stage_names(), ["one", "two", "three", "four"]);
+    let some = of(text).with_unused_stages().target("three");
+    assert_eq!(some.plan().stage_names(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_stage_waits_for_those_that_it_names() {
+    let text = "FROM a AS one\nFROM a AS two\nFROM --after=ONE --after=1 scratch\n";
+    let planned = plan(text);
+    assert_eq!(planned.stage_names(), ["one", "two", "2"]);
+    assert_eq!(planned.target().needs(), [StageId(0), StageId(1)]);
+    assert_eq!(planned.target().base, Base::Scratch);
+    let replaced = of(text).context("one", layout()).context("two", layout());
+    assert!(
+        replaced.plan().target().needs().is_empty(),
+        "they are there"
+    );
+    for (text, said) in [
+        ("FROM --after=x scratch\n", "there is no such stage"),
+        ("FROM --after=0 scratch AS x\n", "only stages above"),
+        (
+            "FROM --after=x scratch\nFROM scratch AS x\nCOPY --from=0 / /\n",
+            "only stages above",
+        ),
+        (
+            "FROM scratch AS builder\nFROM --after=bulder scratch\n",
+            "did you mean \"builder\"?",
+        ),
+    ] {
+        let errors = errors(text);
+        assert!(
+            errors.iter().any(|error| error.contains(said)),
+            "{text}: {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn the_first_stage_may_start_from_another_image() {
+    let text = "ARG BASE\nFROM $BASE AS one\nFROM b\nCOPY --from=one / /\n";
+    assert_eq!(of(text).from("c:2").rounds(), [["c:2", "b:latest"]]);
+    let none = of(text).from("scratch").plan();
+    assert_eq!(none.stage("one").base, Base::Scratch);
+}
+
+#[test]
 fn a_target_is_a_name_in_any_case_or_a_number() {
     let text = "FROM scratch AS Build\nFROM scratch\nFROM scratch AS last\n";
     assert_eq!(of(text).target("BUILD").plan().plan.target, StageId(0));

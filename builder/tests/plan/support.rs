@@ -16,6 +16,8 @@ pub(crate) struct Asked {
     build_args: BTreeMap<String, String>,
     contexts: BTreeMap<String, NamedContext>,
     target: Option<String>,
+    first_base: Option<String>,
+    unused_stages: bool,
     platform: Platform,
     labels: Vec<(String, String)>,
     inherit_labels: bool,
@@ -40,6 +42,8 @@ pub(crate) fn of(text: &str) -> Asked {
         build_args: BTreeMap::new(),
         contexts: BTreeMap::new(),
         target: None,
+        first_base: None,
+        unused_stages: false,
         platform: Platform::linux("amd64"),
         labels: Vec::new(),
         inherit_labels: true,
@@ -75,6 +79,16 @@ impl Asked {
 
     pub(crate) fn target(mut self, target: &str) -> Self {
         self.target = Some(target.into());
+        self
+    }
+
+    pub(crate) fn from(mut self, image: &str) -> Self {
+        self.first_base = Some(image.into());
+        self
+    }
+
+    pub(crate) fn with_unused_stages(mut self) -> Self {
+        self.unused_stages = true;
         self
     }
 
@@ -180,6 +194,8 @@ impl Asked {
             target: self.target.as_deref(),
             platform: &self.platform,
             build_platform: Platform::linux("arm64"),
+            first_base: self.first_base.as_deref(),
+            unused_stages: self.unused_stages,
             labels: &self.labels,
             inherit_labels: self.inherit_labels,
             allow_host_network: self.host_network,

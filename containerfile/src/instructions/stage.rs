@@ -9,10 +9,10 @@ use crate::flags::Takes;
 use crate::lines::Fragment;
 use crate::words;
 
-/// `FROM [--platform=P] IMAGE [AS NAME]`.
+/// `FROM [--platform=P] [--after=STAGE]... IMAGE [AS NAME]`; `--after` is buildah's.
 pub(crate) fn from(context: &mut Context<'_, '_>) -> Option<From> {
     let before = context.diagnostics.len();
-    let flags = context.flags(&[("platform", Takes::Value)]);
+    let flags = context.flags(&[("platform", Takes::Value), ("after", Takes::Values)]);
     let args = words::blank_separated(context.args());
     let (image, as_keyword, name) = match args.as_slice() {
         [image] => (*image, None, None),
@@ -37,6 +37,10 @@ pub(crate) fn from(context: &mut Context<'_, '_>) -> Option<From> {
         span: context.span,
         keyword: context.statement.keyword.span(),
         platform: flags.value("platform").cloned(),
+        after: flags
+            .values("after")
+            .map(|stage| Spanned::new(stage.raw.clone(), stage.span))
+            .collect(),
         image: words::word(image),
         as_keyword,
         name,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use url::{HttpUrl, ParseHttpUrlError};
 
+use crate::authority::Authority;
 use crate::digest::Digest;
 use crate::registry::{install_crypto, retry};
 use crate::stop::Stopped;
@@ -32,6 +33,8 @@ pub struct FetchOptions {
     pub stall_timeout: Duration,
     /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
     pub proxies: Vec<(String, String)>,
+    /// Whom to trust beside the system's certificate authorities.
+    pub authorities: Vec<Authority>,
 }
 
 impl Default for FetchOptions {
@@ -42,6 +45,7 @@ impl Default for FetchOptions {
             connect_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             proxies: Vec::new(),
+            authorities: Vec::new(),
         }
     }
 }

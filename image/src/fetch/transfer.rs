@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::url::without_credentials;
 use super::{Fetch, FetchError, FetchEvent, FetchOptions, Fetched, Validators, date};
+use crate::authority::certificates;
 use crate::registry::{is_inside, retry, same_place, unless_stopped};
 use crate::store::Store;
 
@@ -40,9 +41,12 @@ impl<'f> Client<'f> {
     pub(super) fn new(fetch: &'f Fetch<'f>, store: &'f Store) -> Result<Self, FetchError> {
         let setup = |error: Box<dyn std::error::Error + Send + Sync>| FetchError::Setup(error);
         let options = fetch.options;
+        let authorities =
+            certificates(&options.authorities).map_err(|error| setup(error.into()))?;
         // The library would read the environment's proxies by itself.
         let mut builder = reqwest::Client::builder()
             .no_proxy()
+            .tls_certs_merge(authorities)
             .redirect(redirect::Policy::none())
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.stall_timeout)

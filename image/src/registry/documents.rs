@@ -13,6 +13,7 @@ use super::login::Pass;
 use super::retry::{retry, retry_after};
 use super::{Access, Direction, Exchange, RegistryError, runtime};
 use crate::auth::Credentials;
+use crate::authority::certificates;
 use crate::digest::Digest;
 use crate::json::DOCUMENT_MAX;
 use crate::manifest::Descriptor;
@@ -51,7 +52,10 @@ impl<'a> Session<'a> {
         };
         let base = Url::parse(&format!("{scheme}://{}/", access.reference.registry_host()))
             .map_err(|error| setup(error.into()))?;
+        let authorities =
+            certificates(&access.options.authorities).map_err(|error| setup(error.into()))?;
         let client = Client::builder()
+            .tls_certs_merge(authorities)
             .redirect(redirect::Policy::custom(follow))
             .connect_timeout(access.options.connect_timeout)
             .read_timeout(access.options.stall_timeout)

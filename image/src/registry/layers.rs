@@ -22,6 +22,7 @@ use super::documents::{Session, detail, is_insecure};
 use super::login::Pass;
 use super::retry::retry;
 use super::{Direction, Exchange, Pull, RegistryError, TransferEvent, runtime};
+use crate::authority::of_registry;
 use crate::image::{Image, Layer};
 use crate::ingest::{LayerError, LayerWriter};
 use crate::store::Store;
@@ -182,6 +183,7 @@ fn client(pull: &Pull<'_>) -> Result<Client, RegistryError> {
         },
         connect_timeout: Some(pull.access.options.connect_timeout),
         read_timeout: Some(pull.access.options.stall_timeout),
+        extra_root_certificates: of_registry(&pull.access.options.authorities),
         user_agent: concat!("rbuild/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };

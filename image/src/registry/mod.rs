@@ -20,6 +20,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use crate::auth::Credentials;
+use crate::authority::Authority;
 use crate::digest::{Digest, ParseDigestError};
 use crate::image::{BlobError, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver};
@@ -39,6 +40,8 @@ pub use push::push;
 pub struct RegistryOptions {
     /// Registries (`HOST[:PORT]`) that are asked by plain HTTP. Nothing is insecure by itself, not even loopback.
     pub insecure: Vec<String>,
+    /// Whom to trust beside the system's certificate authorities.
+    pub authorities: Vec<Authority>,
     /// Token servers (`HOST[:PORT]`) on other hosts than their registry that may see a password.
     pub allowed_realms: Vec<String>,
     /// How often one request is tried.
@@ -59,6 +62,7 @@ impl Default for RegistryOptions {
     fn default() -> Self {
         Self {
             insecure: Vec::new(),
+            authorities: Vec::new(),
             allowed_realms: Vec::new(),
             tries: 4,
             backoff: Duration::from_millis(500),

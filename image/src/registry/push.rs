@@ -21,6 +21,7 @@ use super::documents::Session;
 use super::login::Pass;
 use super::retry::retry;
 use super::{Access, Direction, RegistryError, TransferEvent, install_crypto};
+use crate::authority::certificates;
 use crate::digest::Digest;
 use crate::export::{ExportBlob, Shipment};
 use crate::image::BlobError;
@@ -104,7 +105,10 @@ struct Uploader<'a> {
 
 impl<'a> Uploader<'a> {
     fn new(session: Session<'a>) -> Result<Self, RegistryError> {
+        let authorities = certificates(&session.access.options.authorities)
+            .map_err(|error| RegistryError::Setup(error.into()))?;
         let client = Client::builder()
+            .tls_certs_merge(authorities)
             .redirect(redirect::Policy::none())
             .connect_timeout(session.access.options.connect_timeout)
             .referer(false)

@@ -78,6 +78,10 @@ pub(crate) struct Sources {
 pub(crate) struct ImageSettings {
     /// `--target`.
     pub target: Option<String>,
+    /// `--from`.
+    pub first_base: Option<String>,
+    /// `--skip-unused-stages=false`.
+    pub unused_stages: bool,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
     /// `--platform`.
@@ -109,6 +113,8 @@ pub(crate) struct ImageSettings {
 pub(crate) struct Isolation {
     /// `--network`.
     pub network: NetworkArg,
+    /// `--http-proxy`.
+    pub http_proxy: bool,
     /// `--network host` or `--allow network.host`.
     pub allow_host_network: bool,
     /// `--security-opt no-new-privileges`.

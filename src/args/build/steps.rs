@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use builder::{Agent, Dns, RunSettings, Volume};
+use builder::{Agent, Dns, HOST_GATEWAY, RunSettings, Volume};
 use sandbox::{Resource, ResourceLimit};
 
 use super::super::size::size;
 use super::super::{capabilities, csv};
 use super::agents::agents;
+use super::userns::userns;
 use super::volume::volume;
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
@@ -29,9 +30,12 @@ pub(super) struct StepArgs {
     /// An agent for RUN --mount=type=ssh: SSH_AUTH_SOCK's, a socket, or key files; repeatable
     #[arg(long = "ssh", value_name = "ID[=SOCKET|=KEY[,KEY]]")]
     ssh: Vec<String>,
-    /// Show a file or directory of this machine in RUN, its files as nobody's (65534); repeatable
+    /// Show a file or directory of this machine in RUN, your files as nobody's (65534) unless --userns keep-id is given; repeatable
     #[arg(long = "volume", value_name = "SOURCE:TARGET[:ro]")]
     volumes: Vec<String>,
+    /// Make one user and group of RUN you, so that your files in a --volume are theirs and new files there are yours [default: your own ids]
+    #[arg(long, value_name = "keep-id[:uid=UID,gid=GID]")]
+    userns: Option<String>,
     /// Set a variable in every stage and in the image; NAME alone takes it from the environment; repeatable
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -41,8 +45,8 @@ pub(super) struct StepArgs {
     /// Leave a label of the base image out of the image; repeatable
     #[arg(long = "unsetlabel", value_name = "NAME")]
     unset_labels: Vec<String>,
-    /// A line of /etc/hosts in RUN; repeatable
-    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    /// A line of /etc/hosts in RUN; host-gateway: the address of this machine; repeatable
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS|NAME:host-gateway")]
     hosts: Vec<String>,
     /// A DNS server for RUN, or `none`: keep the image's /etc/resolv.conf; repeatable
     #[arg(long = "dns", value_name = "ADDRESS")]
@@ -122,6 +126,10 @@ impl StepArgs {
                 hostname: None,
                 shm_size: shm_size.transpose()?,
                 ulimits: ulimits.collect::<Result<_, _>>()?,
+                keep_id: match &self.userns {
+                    Some(text) => userns(text, here)?,
+                    None => None,
+                },
             },
             secrets,
             ssh: agents(&self.ssh, here)?,
@@ -175,20 +183,20 @@ fn host(text: &str) -> Result<Vec<(String, String)>, Failure> {
     let (names, address) = text
         .split_once(['=', ':'])
         .ok_or_else(|| wrong("expected NAME:ADDRESS"))?;
-    if address == "host-gateway" {
-        return Err(wrong(
-            "host-gateway is refused: steps cannot reach this machine by any address",
-        ));
-    }
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    let address: IpAddr = address
-        .parse()
-        .map_err(|_| wrong("the address is no IP address"))?;
+    let address = match address {
+        HOST_GATEWAY => address.to_owned(),
+        _ => {
+            let address = address.trim_start_matches('[').trim_end_matches(']');
+            let address: Result<IpAddr, _> = address.parse();
+            let address = address.map_err(|_| wrong("the address is no IP address"))?;
+            address.to_string()
+        }
+    };
     let name = |name: &str| {
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '#') {
             return Err(wrong("expected NAME:ADDRESS"));
         }
-        Ok((name.to_owned(), address.to_string()))
+        Ok((name.to_owned(), address.clone()))
     };
     names.split(';').map(name).collect()
 }
@@ -351,7 +359,6 @@ mod tests {
         assert!(settings("build --dns none .").dns.untouched);
         for (line, word) in [
             ("--add-host a", "NAME:ADDRESS"),
-            ("--add-host a:host-gateway", "host-gateway"),
             ("--add-host a:b", "IP address"),
             ("--add-host :10.0.0.1", "NAME:ADDRESS"),
             ("--dns example.org", "--dns example.org"),

@@ -44,6 +44,7 @@ fn the_shortest_build_has_the_documented_defaults() {
     assert_eq!(got.image.jobs, 4);
     let isolation = Isolation {
         network: NetworkArg::Default,
+        http_proxy: true,
         allow_host_network: false,
         no_new_privileges: false,
     };

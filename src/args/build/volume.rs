@@ -17,7 +17,7 @@ const REFUSED: [(&str, &str); 3] = [
     ("O", "mount it read-only, or copy it in the step"),
     (
         "idmap",
-        "an ordinary user may not map the ids of a mount; the step sees the files as 65534's",
+        "an ordinary user may not map the ids of a mount; --userns keep-id makes one user of the step you",
     ),
 ];
 
@@ -84,7 +84,7 @@ mod tests {
         for (text, word) in [
             ("/usr:/u:U", "owners"),
             ("/usr:/u:O", "read-only"),
-            ("/usr:/u:idmap=uids=0-1-1", "65534"),
+            ("/usr:/u:idmap=uids=0-1-1", "--userns keep-id"),
             ("/usr:/u:shared", "shared"),
             ("/nowhere:/u", "/nowhere"),
             ("/usr:u", "absolute"),
