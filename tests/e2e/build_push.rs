@@ -20,6 +20,11 @@ struct Registry {
 impl Registry {
     /// One that asks nobody, or only `user` for the password `U*U` (crypt_blowfish's test vector).
     fn start(guarded: bool) -> Option<Self> {
+        Self::start_with(guarded, "")
+    }
+
+    /// `http` is more of that part of its configuration.
+    fn start_with(guarded: bool, http: &str) -> Option<Self> {
         let program = std::env::var_os("RBUILD_TEST_REGISTRY").map(PathBuf::from)?;
         let directory = tempfile::tempdir().expect("a directory");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -28,7 +33,7 @@ impl Registry {
         let at = directory.path().display();
         let mut text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {at}/data}}}}\n\
-             http: {{addr: '{address}'}}\n"
+             http: {{addr: '{address}'{http}}}\n"
         );
         if guarded {
             text += &format!("auth: {{htpasswd: {{realm: here, path: {at}/users}}}}\n");
@@ -281,4 +286,71 @@ fn the_pull_policy_says_when_the_registry_is_asked() {
     assert_eq!(gone(0, "--pull=newer").0, third);
     assert!(gone(0, "--pull=newer").1.contains("of the store is used"));
     gone(4, "--pull=always");
+}
+
+/// An authority in `ca/ca.crt` and a certificate of it for 127.0.0.1, made with openssl.
+fn certify(directory: &std::path::Path) {
+    fs::create_dir(directory.join("ca")).expect("a directory");
+    let openssl = |line: &str| {
+        let made = Command::new("openssl")
+            .args(line.split(' '))
+            .current_dir(directory)
+            .output()
+            .expect("openssl");
+        let said = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(made.status.success(), "{said}");
+    };
+    openssl(
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca/ca.crt",
+    );
+    openssl("req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout own.key -out own.csr");
+    fs::write(directory.join("ext"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
+    openssl(
+        "x509 -req -in own.csr -CA ca/ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out own.crt",
+    );
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_where_it_is_named() {
+    requires!(program "openssl");
+    let keys = tempfile::tempdir().expect("a directory");
+    certify(keys.path());
+    let at = keys.path().display();
+    let tls = format!(", tls: {{certificate: {at}/own.crt, key: {at}/own.key}}");
+    let Some(registry) = Registry::start_with(false, &tls) else {
+        skip!("registry", "RBUILD_TEST_REGISTRY names none that starts");
+    };
+    let place = place();
+    let tag = format!("{}/app:v1", registry.host);
+    let trusting = format!("--cert-dir={at}/ca");
+    let push = ["build", "--retry", "0", "-t", &tag, "--push", "."];
+    let (_, said) = place.expect(4, &push);
+    assert!(said.contains("certificate"), "{said}");
+    place.expect(0, &[&push[..], &[&trusting]].concat());
+    assert_eq!(
+        registry.manifest("v1")["layers"].as_array().map(Vec::len),
+        Some(1)
+    );
+    // Pulled with a store that has nothing of it, and its own answer fetched by ADD.
+    let other = Place::new();
+    let file = format!(
+        "FROM {tag}\nADD https://{}/v2/ /answer\nUSER 1:1\n",
+        registry.host
+    );
+    other.write("Containerfile", file);
+    let (_, said) = other.expect(4, &["build", "--retry", "0", "."]);
+    assert!(said.contains("certificate"), "{said}");
+    other.expect(0, &["build", "-o", "../out", &trusting, "."]);
+    assert_eq!(
+        fs::read_to_string(other.path().join("out/answer")).expect("a file"),
+        "{}"
+    );
+    // What would identify the caller is refused, not ignored.
+    fs::copy(
+        keys.path().join("own.key"),
+        keys.path().join("ca/client.key"),
+    )
+    .expect("a copy");
+    let (_, said) = other.expect(2, &["build", &trusting, "."]);
+    assert!(said.contains("client.key"), "{said}");
 }

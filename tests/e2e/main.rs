@@ -35,6 +35,7 @@ mod build_workdir;
 mod cli_build;
 mod cli_debug;
 mod cli_exit_codes;
+mod cli_flags;
 mod cli_help;
 mod cli_host;
 mod cli_names;
