@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::commit::{self, Draft, Settings};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
-use crate::execute::{Workshop, needs_session, needs_trees, run_all, view_of};
+use crate::execute::{DISTURBED_ENV, Workshop, needs_session, needs_trees, run_all, view_of};
 use crate::export::{Exported, Outlet};
 use crate::foreign;
 use crate::graph::{BuildPlan, PlannedStage, StageId};
@@ -239,6 +239,11 @@ fn job_of(
         false => Vec::new(),
     };
     ambient_env.extend(proxy_environment(&request.build_args));
+    let disturbed = request.comparison == Comparison::Second;
+    if disturbed {
+        let owned = DISTURBED_ENV.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        ambient_env.extend(owned);
+    }
     Job {
         store: host.store.path().to_owned(),
         stages: plan.stages.clone(),
@@ -252,6 +257,7 @@ fn job_of(
         ignore: request.ignore.clone(),
         fresh: fresh_stages(request, plan),
         every_layer: request.comparison != Comparison::None,
+        disturbed,
         publish: request.comparison != Comparison::Second,
         jobs: request.jobs,
         single_id: false,

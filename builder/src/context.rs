@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use image::DiffId;
 use rootfs::copy::{CopyError, extract};
-use rootfs::trees::{TreesError, WorkArea};
+use rootfs::trees::{TreesError, WorkArea, layer_index};
 use rootfs::{DirTree, Ownership, Root, RootError, SingleError, SingleFile, Tree as _, TreePath};
 
 use crate::event::BuildEvent;
@@ -63,6 +63,7 @@ pub enum ContextError {
 #[derive(Debug)]
 pub struct PrivateContext {
     path: PathBuf,
+    commit_time: Option<i64>,
     _area: WorkArea,
 }
 
@@ -71,6 +72,12 @@ impl PrivateContext {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// When the commit was made that its files are of, in seconds since 1970.
+    #[must_use]
+    pub fn commit_time(&self) -> Option<i64> {
+        self.commit_time
     }
 }
 
@@ -122,6 +129,9 @@ fn checkout(
             name: name.to_owned(),
         });
     };
+    // All files of a commit have its time.
+    let index = layer_index(reach.store, tree)?;
+    private.commit_time = index.records.first().map(|record| record.entry.mtime.secs);
     if !subdir.is_empty() {
         let tree = DirTree::new(Root::open(&private.path)?, Ownership::Recorded);
         let found = TreePath::scoped(subdir)
@@ -158,7 +168,11 @@ pub fn open(reach: &Reach<'_>, name: &str, file: File) -> Result<Opened, Context
         name: name.to_owned(),
         source,
     })? {
-        Some(_) => Ok(Opened::Files(PrivateContext { path, _area: area })),
+        Some(_) => Ok(Opened::Files(PrivateContext {
+            path,
+            commit_time: None,
+            _area: area,
+        })),
         None => Ok(Opened::Text(again)),
     }
 }

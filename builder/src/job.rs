@@ -32,6 +32,8 @@ pub(crate) struct Job {
     pub(crate) every_layer: bool,
     /// Whether results are published for other builds.
     pub(crate) publish: bool,
+    /// Whether RUN finds otherwise what must not matter to it.
+    pub(crate) disturbed: bool,
     /// How many stages run at once; 0 is as many as there are.
     pub(crate) jobs: usize,
     /// Whether the session has one id, so that RUN loses owners.

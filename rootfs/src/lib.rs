@@ -19,6 +19,7 @@ pub mod owners;
 mod ownership;
 mod path;
 mod root;
+pub mod scatter;
 mod single;
 pub mod tree;
 pub mod trees;

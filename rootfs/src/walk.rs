@@ -96,6 +96,13 @@ pub(crate) struct Name {
 
 /// The names in `directory`, sorted by their bytes.
 pub(crate) fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
+    let mut names = read(directory)?;
+    names.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    Ok(names)
+}
+
+/// The names in `directory`, in the order in which the file system has them.
+pub(crate) fn read(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
     // A second open file description: reading moves the offset, and the caller's handle may be listed again.
     let own = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
     let mut buffer = Vec::with_capacity(32 * 1024);
@@ -111,7 +118,6 @@ pub(crate) fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
             });
         }
     }
-    names.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     Ok(names)
 }
 

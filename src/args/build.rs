@@ -60,7 +60,7 @@ pub(crate) struct BuildArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Build twice without the cache, at another time, with other jobs and another umask; name the first instruction and file that differ, and exit with 1
+    /// Build twice without the cache, the second time at another time and with other jobs, umask, time zone, language, host name and order of files; name the first instruction and file that differ, and exit with 1
     #[arg(long, conflicts_with = "dry_run")]
     check_reproducible: bool,
     #[command(flatten)]

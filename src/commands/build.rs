@@ -267,7 +267,11 @@ impl Build<'_> {
             user_policy: image.user_policy,
             tags: image.tags,
             outputs: self.settings.results.outputs.clone(),
-            times: image.times.asked.unwrap_or_else(|| self.times_of_context()),
+            times: match (image.times.asked, inputs.commit_time) {
+                (Some(asked), _) => asked,
+                (None, Some(seconds)) => Times::Commit(seconds),
+                (None, None) => self.times_of_context(),
+            },
             rewrite_timestamp: image.times.rewrite,
             now: self.here.now,
         })

@@ -21,6 +21,8 @@ pub(super) struct Inputs {
     pub(super) context: Context,
     /// Name and text of the ignore file.
     pub(super) ignore: Option<(String, String)>,
+    /// When the commit was made that the context's files were fetched with.
+    pub(super) commit_time: Option<i64>,
     /// The files of a context that was unpacked: they go with it.
     pub(super) private: Option<PrivateContext>,
 }
@@ -98,7 +100,9 @@ pub(super) fn read(
             (Context::Directory(private.path().to_owned()), Some(private))
         }
     };
+    let commit_time = private.as_ref().and_then(PrivateContext::commit_time);
     Ok(Inputs {
+        commit_time,
         containerfile: source_of(&name, bytes)?,
         context,
         ignore,

@@ -552,3 +552,66 @@ fn what_cannot_be_fetched_is_said_with_the_line() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("install the package git"), "{stderr}");
 }
+
+/// Two sites at two moments: neither knows the other's store.
+#[test]
+fn a_kept_git_directory_and_a_git_context_are_the_same_at_any_time() {
+    let one = git_site!();
+    let two = Site::new(one.busybox().to_owned());
+    let (repository, ..) = sample(&one);
+    // More objects than git unpacks, so that there is a pack of the server's.
+    for number in 0..150 {
+        repository.write(&format!("many/{number}"), &format!("file {number}"));
+    }
+    repository.write("Containerfile", "FROM scratch\nCOPY . /\nWORKDIR /w\n");
+    let commit = repository.commit("many");
+    let web = repository.smart();
+    let add = format!(
+        "FROM scratch\nADD {} /x/\n",
+        web.url("/r.git?keep-git-dir=true#main")
+    );
+    let context = web.url("/r.git#main");
+    let build = |site: &Site| {
+        let added = site.build(&add, &[]);
+        let output = site
+            .place
+            .rbuild()
+            .args(["build", "--user-policy", "off", &context])
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        (added.id.clone(), added.scratch(), id)
+    };
+    let first = build(&one);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let second = build(&two);
+    assert_eq!(first.1, second.1);
+    assert_eq!((first.0, &first.2), (second.0, &second.2));
+    let (json, _) = one
+        .place
+        .expect(0, &["inspect", &first.2, "--format", "json"]);
+    assert!(
+        json.contains("2001-09-09T01:46:40Z"),
+        "the commit's time: {json}"
+    );
+    // git takes the index for one that is to be refreshed.
+    one.place
+        .expect(0, &["build", "-o", "../out", "--user-policy", "off", "."]);
+    let tree = one.place.path().join("out/x");
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "safe.directory=*"])
+            .args(arguments)
+            .current_dir(&tree)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .expect("git starts");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(git(&["rev-parse", "HEAD"]), commit);
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    assert!(!tree.join(".git/logs").exists());
+}

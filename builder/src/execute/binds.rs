@@ -111,7 +111,15 @@ impl Workshop<'_> {
                 (vec![view], name)
             }
         };
-        let overlay = self.overlay_to_bind(session, lowers, writable)?;
+        let overlay = match self.job.disturbed {
+            true => {
+                let shown = self.overlay_to_bind(session, lowers.clone(), false)?;
+                let mut lowers = lowers;
+                lowers.extend(self.other_order(session, &shown)?);
+                self.overlay_to_bind(session, lowers, writable)?
+            }
+            false => self.overlay_to_bind(session, lowers, writable)?,
+        };
         let attached = session
             .work
             .directory("bind")

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use sandbox::{DNS_FORWARD, detached_tree};
 
+use super::disturbed;
 use super::run::StepNetwork;
 use super::{SessionTools, Workshop};
 use crate::job::StepFailure;
@@ -12,11 +13,20 @@ use crate::settings::{Dns, HOST_GATEWAY};
 use crate::step::RunStep;
 
 /// The host name where nobody asks for another.
-pub(super) const HOSTNAME: &str = "rbuild";
+const HOSTNAME: &str = "rbuild";
 /// Below /dev, which is a tmpfs of the step: nothing of it reaches the layer.
 pub(super) const SCRIPT: &str = "/dev/pipes/script";
 
 impl Workshop<'_> {
+    /// The step's host name.
+    pub(super) fn hostname<'r>(&self, run: &'r RunStep) -> &'r str {
+        let usual = match self.job.disturbed {
+            true => disturbed::HOSTNAME,
+            false => HOSTNAME,
+        };
+        run.settings.hostname.as_deref().unwrap_or(usual)
+    }
+
     /// Each file's place and its content as a detached tree.
     pub(super) fn injected_files(
         &self,
@@ -29,7 +39,7 @@ impl Workshop<'_> {
             .work
             .directory("files")
             .map_err(|error| fail(&error))?;
-        let hostname = hostname(run);
+        let hostname = self.hostname(run);
         let dns = &self.job.access.dns;
         let mut files = vec![
             ("/etc/hostname", format!("{hostname}\n"), 0o644),
@@ -53,11 +63,6 @@ impl Workshop<'_> {
         }
         Ok(trees)
     }
-}
-
-/// The step's host name.
-pub(super) fn hostname(run: &RunStep) -> &str {
-    run.settings.hostname.as_deref().unwrap_or(HOSTNAME)
 }
 
 fn hosts(network: &StepNetwork<'_>, hostname: &str, run: &RunStep) -> String {

@@ -7,6 +7,7 @@ mod binds;
 mod caches;
 mod chores;
 mod copying;
+mod disturbed;
 mod fetched;
 mod injected;
 mod kept;
@@ -43,6 +44,7 @@ use chores::Chore;
 use lookup::Place;
 
 pub(crate) use chores::Chores;
+pub(crate) use disturbed::ENV as DISTURBED_ENV;
 pub(crate) use kept::ids_of_steps;
 pub(crate) use layers::{finish, view_of};
 pub(crate) use schedule::run_all;

@@ -25,13 +25,27 @@ pub(crate) struct WorkingRoot {
     home: PathBuf,
 }
 
+/// Lower directories that only one step has.
+pub(crate) struct Around {
+    /// Directly below its changes, topmost first.
+    pub(crate) above: Vec<PathBuf>,
+    /// Below everything else.
+    pub(crate) lowest: Option<PathBuf>,
+}
+
+impl Around {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.above.is_empty() && self.lowest.is_none()
+    }
+}
+
 impl WorkingRoot {
-    /// The same root with more lower directories below its changes, and its files of kept ids the caller's.
-    pub(crate) fn above(
+    /// The same root with more lower directories, and its files of kept ids the caller's.
+    pub(crate) fn between(
         self,
         workshop: &Workshop<'_>,
         state: &StageState,
-        mut lowers: Vec<PathBuf>,
+        around: Around,
     ) -> Result<Self, StepFailure> {
         let Self {
             mount,
@@ -46,8 +60,10 @@ impl WorkingRoot {
         if let Some(exchange) = workshop.session()?.kept {
             exchange_all(&upper, exchange).map_err(|error| StepFailure::of_build(&error))?;
         }
+        let mut lowers = around.above;
         lowers.extend(workshop.lowers(state)?);
         workshop.complete(&mut lowers, Lowest::Skeleton)?;
+        lowers.extend(around.lowest);
         let mount = writable(lowers, upper.clone(), work)?;
         Ok(Self {
             mount,

@@ -12,12 +12,13 @@ use sandbox::{
     Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec,
 };
 
-use super::injected::{SCRIPT, hostname};
 use super::limits;
+use super::disturbed;
+use super::injected::SCRIPT;
 use super::kept::exchange_all;
 use super::lookup::{Done, Place};
 use super::mount_points;
-use super::mounted::{Lowest, WorkingRoot};
+use super::mounted::{Around, Lowest, WorkingRoot};
 use super::mounts::StepMounts;
 use super::output::Pipes;
 use super::{SessionTools, StageState, Workshop};
@@ -46,10 +47,10 @@ impl Workshop<'_> {
         let mut ready = Ready::default();
         let lowers = self
             .make_ready(session, place, &root, run, &mut ready)
-            .and_then(|points| self.lowers_of_step(session, state, points));
+            .and_then(|points| self.around(session, state, &root, points));
         let root = match lowers {
-            Ok(lowers) if lowers.is_empty() && session.kept.is_none() => root,
-            Ok(lowers) => root.above(self, state, lowers)?,
+            Ok(around) if around.is_empty() && session.kept.is_none() => root,
+            Ok(around) => root.between(self, state, around)?,
             Err(failure) => {
                 root.discard();
                 return Err(failure);
@@ -91,13 +92,14 @@ impl Workshop<'_> {
         mount_points::missing(session, &root.tree(session)?, &files, &ready.mounts)
     }
 
-    /// The lower directories that only this step has, topmost first.
-    fn lowers_of_step(
+    /// The lower directories that only this step has.
+    fn around(
         &self,
         session: &SessionTools<'_>,
         state: &StageState,
+        root: &WorkingRoot,
         mount_points: Option<PathBuf>,
-    ) -> Result<Vec<PathBuf>, StepFailure> {
+    ) -> Result<Around, StepFailure> {
         if let (Some(exchange), Some(points)) = (session.kept, &mount_points) {
             exchange_all(points, exchange).map_err(|error| StepFailure::of_build(&error))?;
         }
@@ -105,7 +107,10 @@ impl Workshop<'_> {
             Some(_) => self.files_of_caller(session, &self.lowers(state)?)?,
             None => None,
         };
-        Ok(mount_points.into_iter().chain(kept).collect())
+        Ok(Around {
+            above: mount_points.into_iter().chain(kept).collect(),
+            lowest: self.other_order(session, &root.mount)?,
+        })
     }
 
     fn run_in(
@@ -198,7 +203,7 @@ impl Workshop<'_> {
             read_only_root: false,
             mounts,
             network: NetworkSpec::None,
-            hostname: hostname(run).to_owned(),
+            hostname: self.hostname(run).to_owned(),
             confinement: Confinement {
                 capabilities,
                 ambient: false,
@@ -236,7 +241,7 @@ impl Workshop<'_> {
         let mut env: Vec<(String, String)> = Vec::new();
         let home = [
             ("PATH".to_owned(), PATH.to_owned()),
-            ("HOME".to_owned(), home_of(account)),
+            ("HOME".to_owned(), self.home_of(account)),
         ];
         let layers = [
             &home[..],
@@ -248,6 +253,15 @@ impl Workshop<'_> {
             set(&mut env, name, value);
         }
         env
+    }
+
+    fn home_of(&self, account: &Account) -> String {
+        let home = account.home.as_deref().map(String::from_utf8_lossy);
+        match home.filter(|home| !home.is_empty()) {
+            Some(home) => home.into_owned(),
+            None if self.job.disturbed => disturbed::HOME.to_owned(),
+            None => "/".to_owned(),
+        }
     }
 
     fn network_of<'s>(
@@ -329,19 +343,6 @@ fn prepared(
     idle.prepare(spec, handles)?;
     idle.settle()?;
     Ok(idle)
-}
-
-fn home_of(account: &Account) -> String {
-    let home = account
-        .home
-        .as_deref()
-        .map(String::from_utf8_lossy)
-        .unwrap_or_default();
-    if home.is_empty() {
-        "/".to_owned()
-    } else {
-        home.into_owned()
-    }
 }
 
 /// Steps reach the machine only where the command line gave it a name.

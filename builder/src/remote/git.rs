@@ -3,13 +3,8 @@
 //! read through a directory handle.
 
 use std::fs;
-use std::io::Read;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
-use image::fetch::HttpUrl;
 use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::layer::{LayerTimes, WriteError};
 use rootfs::trees::{TreesError, WorkArea, save_index};
@@ -19,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::{GitSource, Pinned};
 use crate::host::Reach;
 use crate::key;
+
+mod command;
+
+use command::config_of;
 
 /// The `git` of this machine.
 #[derive(Clone, Debug)]
@@ -119,7 +118,7 @@ pub(super) fn pin(reach: &Reach<'_>, source: &GitSource) -> Result<Pinned, GitEr
             actual: commit,
         });
     }
-    let flags = format!("{} {}", source.keep_git_dir, source.submodules);
+    let flags = format!("{} {} settled", source.keep_git_dir, source.submodules);
     let parts = [
         b"git".as_slice(),
         source.url.as_bytes(),
@@ -247,8 +246,10 @@ impl<'g> Git<'g> {
         }
         let time = self.run(&self.tree, &["show", "--no-patch", "--format=%ct", commit])?;
         let time = time.trim().parse().unwrap_or(0);
-        if !source.keep_git_dir {
-            fs::remove_dir_all(self.tree.join(".git")).map_err(GitError::Run)?;
+        let own = self.tree.join(".git");
+        match source.keep_git_dir {
+            true => self.settle(&own)?,
+            false => fs::remove_dir_all(own).map_err(GitError::Run)?,
         }
         self.pack(time, source.keep_git_dir)
     }
@@ -287,6 +288,38 @@ impl<'g> Git<'g> {
             url: self.shown.clone(),
             reference: commit.to_owned(),
         }))
+    }
+
+    /// Makes a git directory, and those of submodules in it, the same whenever and wherever it was made: an index without the times
+    /// and inodes of this checkout, which git takes for one to be refreshed, and the objects in one pack that one thread made.
+    fn settle(&self, directory: &Path) -> Result<(), GitError> {
+        let at = format!("--git-dir={}", directory.display());
+        if directory.join("HEAD").is_file() && directory.join("objects").is_dir() {
+            fs::remove_file(directory.join("index")).or_else(absent)?;
+            self.run(&self.home, &[&at, "read-tree", "HEAD"])?;
+            self.run(&self.home, &[&at, "repack", "-a", "-d", "-f", "--quiet"])?;
+        }
+        // A submodule's name may have slashes.
+        for entry in fs::read_dir(directory.join("modules"))
+            .into_iter()
+            .flatten()
+        {
+            self.settle_below(&entry.map_err(GitError::Run)?.path())?;
+        }
+        Ok(())
+    }
+
+    fn settle_below(&self, directory: &Path) -> Result<(), GitError> {
+        if directory.join("HEAD").is_file() {
+            return self.settle(directory);
+        }
+        for entry in fs::read_dir(directory).map_err(GitError::Run)? {
+            let entry = entry.map_err(GitError::Run)?;
+            if entry.file_type().map_err(GitError::Run)?.is_dir() {
+                self.settle_below(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// The files as a layer: modes and times are the commit's, whatever the umask and the clock.
@@ -338,135 +371,13 @@ impl<'g> Git<'g> {
         save_index(store, &finished.index)?;
         Ok(finished.index.diff_id)
     }
-
-    /// Runs git in a directory and gives what it printed.
-    fn run(&self, directory: &Path, arguments: &[&str]) -> Result<String, GitError> {
-        let mut command = Command::new(&self.program.program);
-        command.current_dir(directory).args(arguments).env_clear();
-        command.envs(self.program.env.iter().map(|(name, value)| (name, value)));
-        for (name, value) in ENVIRONMENT {
-            command.env(name, value);
-        }
-        command
-            .env("HOME", &self.home)
-            .env("XDG_CONFIG_HOME", &self.home);
-        // Repositories above the store are nobody's business here.
-        command.env(
-            "GIT_CEILING_DIRECTORIES",
-            directory.parent().unwrap_or(directory),
-        );
-        command.env("GIT_CONFIG_COUNT", self.config.len().to_string());
-        for (number, (name, value)) in self.config.iter().enumerate() {
-            command.env(format!("GIT_CONFIG_KEY_{number}"), name);
-            command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        // A group of its own, so that its helpers end with it.
-        let child = command.process_group(0).spawn().map_err(GitError::Run)?;
-        let (status, stdout, stderr) = self.finish(child)?;
-        if status.success() {
-            return Ok(stdout);
-        }
-        Err(GitError::Refused {
-            url: self.shown.clone(),
-            command: arguments.first().copied().unwrap_or_default().to_owned(),
-            message: last_words(&stderr),
-        })
-    }
-
-    fn finish(&self, mut child: Child) -> Result<(ExitStatus, String, String), GitError> {
-        const LOOK: Duration = Duration::from_millis(5);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        std::thread::scope(|scope| {
-            let stdout = scope.spawn(move || bounded(stdout));
-            let stderr = scope.spawn(move || bounded(stderr));
-            let status = loop {
-                if let Some(status) = child.try_wait().map_err(GitError::Run)? {
-                    break status;
-                }
-                if self.reach.cancel.is_cancelled() {
-                    if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
-                        let _ = rustix::process::kill_process_group(
-                            group,
-                            rustix::process::Signal::KILL,
-                        );
-                    }
-                    let _ = child.wait();
-                    return Err(GitError::Stopped {
-                        url: self.shown.clone(),
-                    });
-                }
-                std::thread::sleep(LOOK);
-            };
-            let text = |thread: std::thread::ScopedJoinHandle<'_, String>| {
-                thread.join().unwrap_or_default()
-            };
-            Ok((status, text(stdout), text(stderr)))
-        })
-    }
 }
 
-/// git(1): nothing of the system and of the user is read, nobody is asked for a password, messages are in one language.
-const ENVIRONMENT: [(&str, &str); 8] = [
-    ("GIT_CONFIG_NOSYSTEM", "1"),
-    ("GIT_CONFIG_GLOBAL", "/dev/null"),
-    ("GIT_ATTR_NOSYSTEM", "1"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_ASKPASS", "/bin/false"),
-    ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
-    ("GIT_OPTIONAL_LOCKS", "0"),
-    ("LC_ALL", "C"),
-];
-
-/// The configuration: everything that could run something, or read a local file, is off.
-const CONFIG: [(&str, &str); 16] = [
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.symlinks", "true"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.excludesFile", "/dev/null"),
-    ("credential.helper", ""),
-    ("safe.bareRepository", "explicit"),
-    ("protocol.allow", "never"),
-    ("protocol.https.allow", "always"),
-    ("protocol.ssh.allow", "always"),
-    ("submodule.recurse", "false"),
-    ("advice.detachedHead", "false"),
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    ("http.lowSpeedLimit", "1"),
-    ("http.lowSpeedTime", "60"),
-];
-
-/// The URL that git is told, and the configuration for it.
-fn config_of(url: &str) -> (String, Vec<(String, String)>) {
-    let mut config: Vec<(String, String)> = CONFIG
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    let mut set = |name: String, value: &str| config.push((name, value.to_owned()));
-    // Only who asks without encryption gets answers without it: no redirect and no submodule leads from https to http.
-    let plain = ["http", "git"]
-        .into_iter()
-        .find(|scheme| url.starts_with(&format!("{scheme}://")));
-    if let Some(scheme) = plain {
-        set(format!("protocol.{scheme}.allow"), "always");
+fn absent(error: std::io::Error) -> Result<(), GitError> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(GitError::Run(error)),
     }
-    let Ok(parsed) = url.parse::<HttpUrl>() else {
-        return (url.to_owned(), config);
-    };
-    // In the URL a password would be an argument of git's helpers, which everybody sees; a redirect would take the header along.
-    let (bare, header) = parsed.split_credentials();
-    if let Some(header) = header {
-        set(
-            format!("http.{bare}.extraHeader"),
-            &format!("Authorization: {header}"),
-        );
-        set("http.followRedirects".to_owned(), "false");
-    }
-    (bare, config)
 }
 
 fn is_commit(text: &str) -> bool {
@@ -474,26 +385,4 @@ fn is_commit(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// What a child printed: the beginning of it, and the rest unread but taken.
-fn bounded(stream: Option<impl Read>) -> String {
-    const MOST: u64 = 4 << 20;
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        let _ = stream.by_ref().take(MOST).read_to_end(&mut bytes);
-        let _ = std::io::copy(&mut stream, &mut std::io::sink());
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The last lines of an error, harmless for a terminal.
-fn last_words(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    last.chars().filter(|c| !c.is_control()).take(500).collect()
 }

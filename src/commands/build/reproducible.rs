@@ -1,5 +1,8 @@
 //! `--check-reproducible`: the build once more, with everything changed that must not matter. The invariant: the second build
 //! takes nothing from the first but the images that both start from, and leaves nothing.
+//!
+//! What RUN finds otherwise is in `builder/src/execute/disturbed.rs`. What cannot be another one in the second build: the user,
+//! since an ordinary one has no other, and the machine. Nothing of rbuild's own environment reaches a step but proxies.
 
 use std::time::Duration;
 
@@ -35,7 +38,7 @@ impl Build<'_> {
             ..request.clone()
         };
         self.notice(format!(
-            "building again, with --jobs {} and another umask",
+            "building again: --jobs {}, and another umask, time, time zone, language, host name and order of files",
             again.jobs
         ));
         let callers = umask(Mode::from_raw_mode(0o077));
