@@ -31,7 +31,7 @@ impl Client {
             backoff: Duration::from_millis(1),
             connect_timeout: Duration::from_secs(2),
             stall_timeout: Duration::from_millis(300),
-            proxies: Vec::new(),
+            ..FetchOptions::default()
         };
         Self {
             _directory: directory,

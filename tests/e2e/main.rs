@@ -62,9 +62,9 @@ mod run_agents;
 mod run_binds;
 mod run_caches;
 mod run_flags;
-mod run_limits;
 mod run_host_gateway;
 mod run_keep_id;
+mod run_limits;
 mod run_mounts;
 mod run_secrets;
 

@@ -12,10 +12,10 @@ use sandbox::{
     Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec,
 };
 
-use super::limits;
 use super::disturbed;
 use super::injected::SCRIPT;
 use super::kept::exchange_all;
+use super::limits;
 use super::lookup::{Done, Place};
 use super::mount_points;
 use super::mounted::{Around, Lowest, WorkingRoot};

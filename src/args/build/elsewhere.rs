@@ -85,6 +85,11 @@ const FLAGS: &[(&str, &[Flag])] = &[
                 &["build"],
                 "`rbuild outline` lists targets and arguments, `rbuild --dry-run` shows findings",
             ),
+            value(
+                "source-policy-file",
+                &[],
+                "there are no source policies; FROM NAME@sha256:... pins an image",
+            ),
             value("builder", &["", "default"], NO_DAEMON),
             value(
                 "resource",

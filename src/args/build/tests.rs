@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use builder::{NamedContext, Times};
+use builder::{NamedContext, PullPolicy, Squash, Times, UserPolicy};
+use image::{Format, Platform, Reference};
 
 use super::*;
 use crate::args::{Command, tests::parse};
