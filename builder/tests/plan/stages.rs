@@ -45,10 +45,6 @@ fn a_stage_waits_for_those_that_it_names() {
             "FROM --after=x scratch\nFROM scratch AS x\nCOPY --from=0 / /\n",
             "only stages above",
         ),
-        (
-            "FROM scratch AS builder\nFROM --after=bulder scratch\n",
-            "did you mean \"builder\"?",
-        ),
     ] {
         let errors = errors(text);
         assert!(
