@@ -19,7 +19,7 @@ use super::containerfile::{Inputs, read};
 use super::metadata;
 use super::named_registry::{self, Meant};
 use super::secrets;
-use crate::args::build::{BuildSettings, ContextSource, Results};
+use crate::args::build::{BuildSettings, ContainerfileSource, ContextSource, Results, Sources};
 use crate::credentials;
 use crate::failure::{Failure, Kind};
 use crate::host::{self, NetworkChoice};
@@ -161,7 +161,7 @@ impl Build<'_> {
         };
         let events = |event: BuildEvent| self.display.event(&event);
         let result = if self.settings.dry_run {
-            builder::plan(request, &host, &events).map(|planned| Outcome::Plan(planned.to_string()))
+            planned(request, &host, &events)
         } else {
             builder::build(request, &host, &events).map(|built| Outcome::Built(Box::new(built)))
         };
@@ -229,6 +229,8 @@ impl Build<'_> {
         let steps = self.settings.steps.clone();
         Ok(BuildRequest {
             network: self.network(&inputs.containerfile)?,
+            explain_cache: self.settings.results.explain_cache,
+            lineage: lineage(&self.settings.sources),
             containerfile: inputs.containerfile,
             context: inputs.context,
             ignore: inputs.ignore,
@@ -397,6 +399,42 @@ fn stored(outputs: &[Output]) -> bool {
 enum Outcome {
     Plan(String),
     Built(Box<Built>),
+}
+
+/// The plan; nothing is done.
+fn planned(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Outcome, BuildError> {
+    let planned = builder::plan(request, host, events)?;
+    if request.explain_cache {
+        builder::forecast(request, host, &planned, events)?;
+    }
+    Ok(Outcome::Plan(planned.to_string()))
+}
+
+/// The Containerfile and the context by what names them from build to build.
+fn lineage(sources: &Sources) -> String {
+    let real = |path: &Path| {
+        let real = path.canonicalize();
+        real.unwrap_or_else(|_| path.to_owned())
+            .display()
+            .to_string()
+    };
+    let context = match &sources.context {
+        ContextSource::Path(path) => real(path),
+        ContextSource::Remote(source) => source.to_string(),
+        ContextSource::Stdin => "-".to_owned(),
+        ContextSource::Empty => String::new(),
+    };
+    let containerfile = match &sources.containerfile {
+        ContainerfileSource::File(path) => real(path),
+        ContainerfileSource::Remote(source) => source.to_string(),
+        ContainerfileSource::Stdin => "-".to_owned(),
+        ContainerfileSource::InContext => String::new(),
+    };
+    format!("{context}\n{containerfile}")
 }
 
 /// Whether a missing network is worth a word.

@@ -12,6 +12,7 @@ use sandbox::{
     Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec,
 };
 
+use super::gathered::Detail;
 use super::injected::{SCRIPT, hostname};
 use super::limits;
 use super::lookup::{Done, Place};
@@ -37,7 +38,7 @@ impl Workshop<'_> {
         run: &RunStep,
     ) -> Result<Done, StepFailure> {
         let session = self.session()?;
-        let inputs = self.mounted_digest(place.finished, run)?;
+        let inputs = self.mounted_inputs(place.finished, run, Detail::Named)?;
         let root = self.mount(state, Lowest::Skeleton)?;
         let mut ready = Ready::default();
         let root = match self.make_ready(session, place, &root, run, &mut ready) {
