@@ -67,20 +67,20 @@ pub(crate) struct JobImage {
     pub(crate) created: i64,
 }
 
-/// The cgroups of RUN.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct JobCgroups {
-    /// The place that was prepared for them.
-    pub(crate) place: PathBuf,
-    pub(crate) limits: CgroupLimits,
-}
-
 impl JobImage {
     /// Its name and its digest.
     pub(crate) fn shown(&self) -> String {
         let name = self.name.split('@').next().unwrap_or_default();
         format!("{name}@{}", self.digest)
     }
+}
+
+/// The cgroups of RUN.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JobCgroups {
+    /// The place that was prepared for them.
+    pub(crate) place: PathBuf,
+    pub(crate) limits: CgroupLimits,
 }
 
 /// The network of RUN.

@@ -50,7 +50,7 @@ pub use prune::{
 };
 pub use remote::{
     GitError, GitProgram, GitSource, ParseGitError, ParseRemoteError, Pinned, RemoteKind,
-    RemoteSource,
+    RemoteSource, SecretError,
 };
 pub use reproduce::{BuiltStep, CompareError, Difference, first_difference};
 pub use request::{

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use builder::{
     BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Comparison, Host,
-    NamedContext, Network, Output, Reach, RunAccess, StepFailure, Times,
+    NamedContext, Network, Output, Reach, RunAccess, Secret, StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
@@ -80,11 +80,12 @@ impl Build<'_> {
         let cancel = Arc::new(Cancel::default());
         let ask = cancel.clone();
         let interrupts = Interrupts::listen(move || ask.cancel())?;
+        let secrets = secrets::read(&self.settings.steps.secrets, self.here)?;
         let mut inputs = self
-            .inputs(&store, &cancel)
+            .inputs(&store, &cancel, &secrets)
             .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
         let _until_the_end = inputs.private.take();
-        let request = self.request(inputs)?;
+        let request = self.request(inputs, secrets)?;
         let result = self.call(&request, &store, &cancel).and_then(|outcome| {
             if self.settings.check_reproducible
                 && let Outcome::Built(first) = &outcome
@@ -106,12 +107,18 @@ impl Build<'_> {
         }
     }
 
-    fn inputs(&self, store: &Store, cancel: &Cancel) -> Result<Inputs, Failure> {
+    fn inputs(
+        &self,
+        store: &Store,
+        cancel: &Cancel,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Inputs, Failure> {
         let reach = Reach {
             store,
             cancel,
             proxies: self.here.proxies(),
             git: self.here.git(),
+            secrets,
         };
         read(&self.settings.sources, &reach, &|event| {
             self.display.event(&event);
@@ -158,6 +165,7 @@ impl Build<'_> {
             program_dirs: self.here.program_dirs(),
             proxy_env: self.here.proxies(),
             git: self.here.git(),
+            secrets: &request.access.secrets,
         };
         let events = |event: BuildEvent| self.display.event(&event);
         let result = if self.settings.dry_run {
@@ -224,7 +232,11 @@ impl Build<'_> {
         host::not_limited(&flags, error, self.here, self.place)
     }
 
-    fn request(&self, inputs: Inputs) -> Result<BuildRequest, Failure> {
+    fn request(
+        &self,
+        inputs: Inputs,
+        secrets: BTreeMap<String, Secret>,
+    ) -> Result<BuildRequest, Failure> {
         let image = self.settings.image.clone();
         let steps = self.settings.steps.clone();
         Ok(BuildRequest {
@@ -253,7 +265,7 @@ impl Build<'_> {
             no_new_privileges: self.settings.isolation.no_new_privileges,
             run: steps.run,
             access: RunAccess {
-                secrets: secrets::read(&steps.secrets, self.here)?,
+                secrets,
                 ssh: steps.ssh,
                 volumes: steps.volumes,
                 dns: steps.dns,

@@ -417,6 +417,7 @@ mod tests {
             cancel: &builder::Cancel::default(),
             proxies: Vec::new(),
             git: None,
+            secrets: &BTreeMap::new(),
         };
         super::read(sources, &reach, &|_| {})
     }

@@ -296,9 +296,9 @@ fn another_base_image_is_told_by_digest() {
         (id, context)
     });
     let file = "FROM base\nCOPY a /a\n";
-    let from = |context: &str| reason(&site, file, &["--build-context", context]);
+    let from = |file: &str, context: &str| reason(&site, file, &["--build-context", context]);
     site.build(file, &["--build-context", &bases[0].1]);
-    let told = from(&bases[1].1);
+    let told = from(file, &bases[1].1);
     let (old, new) = told
         .strip_prefix("the base image changed (")
         .and_then(|rest| rest.strip_suffix(')'))
@@ -311,7 +311,7 @@ fn another_base_image_is_told_by_digest() {
     // An image that files are copied from.
     let file = "FROM scratch\nCOPY --from=base /base /x\n";
     site.build(file, &["--build-context", &bases[0].1]);
-    let told = from(&bases[1].1);
+    let told = from(file, &bases[1].1);
     assert!(
         told.starts_with("the image that files are taken from changed (") && told.contains(" -> "),
         "{told}"

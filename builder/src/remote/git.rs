@@ -2,6 +2,7 @@
 //! or helper of the repository, speaks only the protocols that are allowed, and sees no local repository; what it checked out is
 //! read through a directory handle.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt as _;
@@ -9,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use image::fetch::HttpUrl;
+use image::fetch::{FetchEvent, FetchOptions, Hope, HttpUrl, is_passing, retrying};
 use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
 use rootfs::layer::{LayerTimes, WriteError};
 use rootfs::trees::{TreesError, WorkArea, save_index};
 use rootfs::{DirTree, LayerWriter, Ownership, Root, RootError};
 use serde::{Deserialize, Serialize};
 
+use super::auth::{SecretError, of_repository};
 use super::{GitSource, Pinned};
 use crate::host::Reach;
 use crate::key;
+use crate::settings::Secret;
 
 /// The `git` of this machine.
 #[derive(Clone, Debug)]
@@ -57,6 +60,12 @@ pub enum GitError {
         /// What it said, bounded and without passwords.
         message: String,
     },
+    /// It was asked to end early, while it waited for another try.
+    #[error(transparent)]
+    StoppedWaiting(#[from] image::Stopped),
+    /// A secret for the server is none that could be shown to it.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// There is no such branch, tag or commit.
     #[error("find {reference} in {url}")]
     NoReference {
@@ -105,8 +114,12 @@ struct Record {
 }
 
 /// Fetches a commit, unless the store has it.
-pub(super) fn pin(reach: &Reach<'_>, source: &GitSource) -> Result<Pinned, GitError> {
-    let git = Git::of(reach, source)?;
+pub(super) fn pin(
+    reach: &Reach<'_>,
+    source: &GitSource,
+    tell: &dyn Fn(FetchEvent),
+) -> Result<Pinned, GitError> {
+    let git = Git::of(reach, source, tell)?;
     let commit = git.commit(source)?;
     if let Some(expected) = source
         .checksum
@@ -158,6 +171,7 @@ pub(super) fn pin(reach: &Reach<'_>, source: &GitSource) -> Result<Pinned, GitEr
 struct Git<'g> {
     reach: &'g Reach<'g>,
     program: &'g GitProgram,
+    tell: &'g dyn Fn(FetchEvent),
     /// The URL without secrets.
     shown: String,
     /// What stands for a configuration file.
@@ -169,8 +183,12 @@ struct Git<'g> {
 }
 
 impl<'g> Git<'g> {
-    fn of(reach: &'g Reach<'g>, source: &GitSource) -> Result<Self, GitError> {
-        let (shown, config) = config_of(&source.url);
+    fn of(
+        reach: &'g Reach<'g>,
+        source: &GitSource,
+        tell: &'g dyn Fn(FetchEvent),
+    ) -> Result<Self, GitError> {
+        let (shown, config) = config_of(&source.url, reach.secrets)?;
         let Some(program) = &reach.git else {
             return Err(GitError::Missing { url: shown });
         };
@@ -179,6 +197,7 @@ impl<'g> Git<'g> {
         Ok(Self {
             reach,
             program,
+            tell,
             shown,
             config,
             _work: work,
@@ -208,7 +227,7 @@ impl<'g> Git<'g> {
             .collect();
         let mut arguments = vec!["ls-remote", "--", &self.shown];
         arguments.extend(names.iter().map(String::as_str));
-        let listed = self.run(&self.home, &arguments)?;
+        let listed = self.ask(&self.home, &arguments)?;
         let found = |name: &String| {
             listed.lines().find_map(|line| {
                 let (commit, known) = line.split_once('\t')?;
@@ -243,7 +262,7 @@ impl<'g> Git<'g> {
                 "--recursive",
                 "--depth=1",
             ];
-            self.run(&self.tree, &update)?;
+            self.ask(&self.tree, &update)?;
         }
         let time = self.run(&self.tree, &["show", "--no-patch", "--format=%ct", commit])?;
         let time = time.trim().parse().unwrap_or(0);
@@ -274,8 +293,10 @@ impl<'g> Git<'g> {
         let object = format!("{commit}^{{commit}}");
         let mut last = None;
         for attempt in attempts {
-            match self.run(&self.tree, &[&FETCH[..], &attempt].concat()) {
-                Err(error @ GitError::Refused { .. }) => last = Some(error),
+            match self.ask(&self.tree, &[&FETCH[..], &attempt].concat()) {
+                Err(error @ GitError::Refused { .. }) if hope(&error) == Hope::None => {
+                    last = Some(error);
+                }
                 Err(error) => return Err(error),
                 Ok(_) if self.run(&self.tree, &["cat-file", "-e", &object]).is_ok() => {
                     return Ok(());
@@ -337,6 +358,15 @@ impl<'g> Git<'g> {
         finished.output.finish_as(finished.index.diff_id.digest())?;
         save_index(store, &finished.index)?;
         Ok(finished.index.diff_id)
+    }
+
+    /// Runs a git that speaks to a server: what may pass is tried again, as with files.
+    fn ask(&self, directory: &Path, arguments: &[&str]) -> Result<String, GitError> {
+        let options = FetchOptions::default();
+        let stop = self.reach.store.stop();
+        retrying(&options, stop, self.tell, hope, || {
+            self.run(directory, arguments)
+        })
     }
 
     /// Runs git in a directory and gives what it printed.
@@ -441,9 +471,51 @@ const CONFIG: [(&str, &str); 16] = [
     ("http.lowSpeedTime", "60"),
 ];
 
+/// What git says when the network or the server failed, and another try may work. LC_ALL is C.
+const PASSING: [&str; 16] = [
+    "Could not resolve host",
+    "Failed to connect",
+    "Couldn't connect",
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "Connection closed",
+    "Operation timed out",
+    "Operation too slow",
+    "Empty reply from server",
+    "Recv failure",
+    "Send failure",
+    "SSL_ERROR_SYSCALL",
+    "unexpected disconnect",
+    "early EOF",
+    "the remote end hung up unexpectedly",
+];
+
+/// What git's words say about another try: an HTTP status, where there is one, says it best.
+fn hope(error: &GitError) -> Hope {
+    let GitError::Refused { message, .. } = error else {
+        return Hope::None;
+    };
+    let status = ["returned error: ", "HTTP "].iter().find_map(|before| {
+        let (_, rest) = message.split_once(before)?;
+        rest.get(..3)?.parse().ok()
+    });
+    let passing = match status {
+        Some(status) => is_passing(status),
+        None => PASSING.iter().any(|words| message.contains(words)),
+    };
+    if passing { Hope::Passing } else { Hope::None }
+}
+
+/// A configuration, by names and values.
+type Config = Vec<(String, String)>;
+
 /// The URL that git is told, and the configuration for it.
-fn config_of(url: &str) -> (String, Vec<(String, String)>) {
-    let mut config: Vec<(String, String)> = CONFIG
+fn config_of(
+    url: &str,
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<(String, Config), SecretError> {
+    let mut config: Config = CONFIG
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let mut set = |name: String, value: &str| config.push((name, value.to_owned()));
@@ -455,18 +527,23 @@ fn config_of(url: &str) -> (String, Vec<(String, String)>) {
         set(format!("protocol.{scheme}.allow"), "always");
     }
     let Ok(parsed) = url.parse::<HttpUrl>() else {
-        return (url.to_owned(), config);
+        return Ok((url.to_owned(), config));
     };
     // In the URL a password would be an argument of git's helpers, which everybody sees; a redirect would take the header along.
-    let (bare, header) = parsed.split_credentials();
-    if let Some(header) = header {
+    let (bare, own) = parsed.split_credentials();
+    // A secret is for the server, and so for submodules there; what the URL says is for the repository.
+    let header = match of_repository(secrets, &parsed)? {
+        Some(header) => Some((parsed.server(), header)),
+        None => own.map(|header| (bare.clone(), header)),
+    };
+    if let Some((place, header)) = header {
         set(
-            format!("http.{bare}.extraHeader"),
+            format!("http.{place}.extraHeader"),
             &format!("Authorization: {header}"),
         );
         set("http.followRedirects".to_owned(), "false");
     }
-    (bare, config)
+    Ok((bare, config))
 }
 
 fn is_commit(text: &str) -> bool {
@@ -496,4 +573,37 @@ fn last_words(stderr: &str) -> String {
         .collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
     last.chars().filter(|c| !c.is_control()).take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let of = |message: &str| {
+            hope(&GitError::Refused {
+                url: "u".into(),
+                command: "fetch".into(),
+                message: message.into(),
+            })
+        };
+        for message in [
+            "fatal: unable to access 'http://x/': The requested URL returned error: 503",
+            "error: RPC failed; HTTP 502 curl 22; fatal: the remote end hung up unexpectedly",
+            "fatal: unable to access 'http://x/': Could not resolve host: x",
+            "fetch-pack: unexpected disconnect while reading sideband packet; fatal: early EOF",
+        ] {
+            assert_eq!(of(message), Hope::Passing, "{message}");
+        }
+        for message in [
+            "fatal: repository 'http://x/' not found",
+            "fatal: unable to access 'http://x/': The requested URL returned error: 403",
+            "error: RPC failed; HTTP 403 curl 22; fatal: the remote end hung up unexpectedly",
+            "fatal: could not read Username for 'http://x': terminal prompts disabled",
+        ] {
+            assert_eq!(of(message), Hope::None, "{message}");
+        }
+        assert_eq!(hope(&GitError::Empty { url: "u".into() }), Hope::None);
+    }
 }
