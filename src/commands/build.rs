@@ -19,7 +19,7 @@ use super::containerfile::{Inputs, read};
 use super::metadata;
 use super::named_registry::{self, Meant};
 use super::secrets;
-use crate::args::build::{BuildSettings, ContainerfileSource, ContextSource, Results, Sources};
+use crate::args::build::{BuildSettings, ContextSource, Results};
 use crate::credentials;
 use crate::failure::{Failure, Kind};
 use crate::host::{self, NetworkChoice};
@@ -68,6 +68,7 @@ struct Build<'b> {
     display: Display,
 }
 
+mod lineage;
 mod reproducible;
 
 /// How many files and directories an image may have to be made ready to run by its build: about a tenth of a second's work.
@@ -242,7 +243,7 @@ impl Build<'_> {
         Ok(BuildRequest {
             network: self.network(&inputs.containerfile)?,
             explain_cache: self.settings.results.explain_cache,
-            lineage: lineage(&self.settings.sources),
+            lineage: lineage::of(&self.settings.sources),
             containerfile: inputs.containerfile,
             context: inputs.context,
             ignore: inputs.ignore,
@@ -424,29 +425,6 @@ fn planned(
         builder::forecast(request, host, &planned, events)?;
     }
     Ok(Outcome::Plan(planned.to_string()))
-}
-
-/// The Containerfile and the context by what names them from build to build.
-fn lineage(sources: &Sources) -> String {
-    let real = |path: &Path| {
-        let real = path.canonicalize();
-        real.unwrap_or_else(|_| path.to_owned())
-            .display()
-            .to_string()
-    };
-    let context = match &sources.context {
-        ContextSource::Path(path) => real(path),
-        ContextSource::Remote(source) => source.to_string(),
-        ContextSource::Stdin => "-".to_owned(),
-        ContextSource::Empty => String::new(),
-    };
-    let containerfile = match &sources.containerfile {
-        ContainerfileSource::File(path) => real(path),
-        ContainerfileSource::Remote(source) => source.to_string(),
-        ContainerfileSource::Stdin => "-".to_owned(),
-        ContainerfileSource::InContext => String::new(),
-    };
-    format!("{context}\n{containerfile}")
 }
 
 /// Whether a missing network is worth a word.

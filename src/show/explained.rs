@@ -46,7 +46,7 @@ fn reason(reason: &Reason) -> String {
         Cause::Other => return "something about the step changed".to_owned(),
         Cause::Base => "the base image".to_owned(),
         Cause::Owners => "how owners are stored (with or without subordinate ids)".to_owned(),
-        Cause::Times => "where times come from (the epoch)".to_owned(),
+        Cause::Times => "the epoch (of a flag, SOURCE_DATE_EPOCH or the commit)".to_owned(),
         Cause::Command => "the command".to_owned(),
         Cause::Shell => "SHELL".to_owned(),
         Cause::Network => "--network".to_owned(),

@@ -122,7 +122,7 @@ fn a_touched_file_is_a_reason_only_where_times_are_inputs() {
     let exactly = ["--timestamp", "5"];
     let epoch = reason(&site, file, &exactly);
     assert!(
-        epoch.contains("where times come from (the epoch) changed"),
+        epoch.contains("the epoch (of a flag, SOURCE_DATE_EPOCH or the commit) changed"),
         "{epoch}"
     );
     touch(1_700_000_002);

@@ -15,6 +15,7 @@ use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::StepFailure;
 use crate::key::CacheKey;
 use crate::step::{CopyFrom, StepKind};
+use crate::times::Times;
 
 impl Workshop<'_> {
     /// Tells what the cache had for a step, where that is asked for.
@@ -138,12 +139,16 @@ impl Workshop<'_> {
         key: CacheKey,
     ) -> Entry {
         let mut inputs = Inputs::of(&place.planned.step);
-        if needs_trees(self.job, place.stage) {
-            inputs.add(Cause::Times, "", &self.job.times.epoch().is_some());
-        } else {
-            inputs.add(Cause::Times, "", &self.job.times);
+        let (times, trees) = (self.job.times, needs_trees(self.job, place.stage));
+        match trees {
+            // A tree only knows that there is an epoch.
+            true => inputs.add(Cause::Times, "", &times.epoch().is_some()),
+            false => {
+                let exactly = matches!(times, Times::Exactly(_));
+                inputs.add(Cause::Times, "", &(times.epoch(), exactly));
+            }
         }
-        inputs.add(Cause::Owners, "", &self.job.single_id);
+        inputs.add(Cause::Owners, "", &(self.job.single_id && trees));
         match self.parent(place.stage, place.index) {
             Parent::Scratch => {}
             Parent::Image(index) => {

@@ -1,7 +1,7 @@
 //! The files that a step reads, each with a fingerprint. The invariant: a list is bounded: of very many files directories are
 //! listed instead, as deep as there is room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rootfs::TreePath;
 use rootfs::digests::Fingerprint;
@@ -41,12 +41,8 @@ impl Listing {
     /// Adds a file.
     pub(crate) fn add(&mut self, path: &TreePath, print: &Fingerprint) {
         let kind = if print.is_dir { 'd' } else { 'f' };
-        let content: String = print
-            .content
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let print = format!("{kind}{content}:{}", print.mtime);
+        let content = u64::from_be_bytes(print.content);
+        let print = format!("{kind}{content:016x}:{}", print.mtime);
         let path = path.to_string().trim_start_matches('/').to_owned();
         self.files.insert(path, print);
     }
@@ -56,21 +52,18 @@ impl Listing {
         if self.files.len() <= LONGEST {
             return self;
         }
-        let short = |depth: &usize| self.cut(*depth).files.len() <= LONGEST;
-        let depth = (1..=64).take_while(short).last().unwrap_or(0);
+        let tops = |depth: &usize| {
+            let tops: BTreeSet<&str> = self.files.keys().map(|path| top(path, *depth)).collect();
+            tops.len() <= LONGEST
+        };
+        let depth = (1..=64).take_while(tops).last().unwrap_or(0);
         self.cut(depth)
     }
 
     fn cut(&self, depth: usize) -> Self {
-        let mut groups: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
+        let mut groups: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
         for (path, print) in &self.files {
-            let end = path.match_indices('/').nth(depth.saturating_sub(1));
-            let top = match (depth, end) {
-                (0, _) => "",
-                (_, Some((end, _))) => &path[..end],
-                (_, None) => path,
-            };
-            let group = groups.entry(top.to_owned()).or_default();
+            let group = groups.entry(top(path, depth)).or_default();
             group.extend([path.as_bytes(), print.as_bytes()]);
         }
         let print = |parts: Vec<&[u8]>| format!("g{}", &key::hash(&parts).hex()[..16]);
@@ -79,7 +72,7 @@ impl Listing {
             depth: Some(depth),
             files: groups
                 .into_iter()
-                .map(|(path, parts)| (path, print(parts)))
+                .map(|(path, parts)| (path.to_owned(), print(parts)))
                 .collect(),
         }
     }
@@ -131,6 +124,15 @@ impl Listing {
             ..Reason::of(Cause::File)
         }
     }
+}
+
+/// The first components of a path.
+fn top(path: &str, depth: usize) -> &str {
+    let Some(last) = depth.checked_sub(1) else {
+        return "";
+    };
+    let end = path.match_indices('/').nth(last);
+    end.map_or(path, |(end, _)| &path[..end])
 }
 
 fn change(old: &str, new: &str) -> Change {

@@ -129,3 +129,104 @@ pub(crate) fn nearest<'e>(
         replaced.min_by_key(distance)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Base, StageId};
+    use crate::key::Owners;
+    use crate::step::{Label, RunNetwork, RunStep, Step};
+    use crate::times::Times;
+
+    fn run(command: &str, value: &str) -> PlannedStep {
+        PlannedStep {
+            step: Step {
+                kind: StepKind::Run(RunStep {
+                    argv: vec!["sh".into(), "-c".into(), command.into()],
+                    script: None,
+                    network: RunNetwork::Default,
+                    args: Vec::new(),
+                    mounts: Vec::new(),
+                    secret_env: Vec::new(),
+                    settings: crate::settings::RunSettings::default(),
+                }),
+                env: vec![("A".into(), value.into())],
+                user: String::new(),
+                workdir: "/".into(),
+            },
+            label: Label {
+                text: format!("RUN {command}"),
+                span: None,
+            },
+        }
+    }
+
+    fn stage(steps: Vec<PlannedStep>) -> PlannedStage {
+        PlannedStage {
+            id: StageId(0),
+            name: "0".into(),
+            base: Base::Scratch,
+            steps,
+            config: image::ImageConfig::default(),
+            history: Vec::new(),
+            user_label: None,
+            from_label: Label {
+                text: "FROM scratch".into(),
+                span: None,
+            },
+        }
+    }
+
+    fn entry(index: usize, planned: &PlannedStep) -> Entry {
+        let base = CacheKey::of_base(None, 0, Owners::True, Times::Newest);
+        let key = base.after(&planned.step, None);
+        Entry::of(index, planned, key, Inputs::of(&planned.step))
+    }
+
+    #[test]
+    fn the_nearest_is_of_the_same_text_else_what_was_in_its_place_and_is_no_more() {
+        let [make, test] = [run("make", "1"), run("test", "1")];
+        let known = [entry(0, &make), entry(1, &test)];
+        // Something was put before them.
+        let moved = stage(vec![run("new", "1"), make.clone(), test.clone()]);
+        let found = |index: usize| nearest(&known, &moved, &entry(index, &moved.steps[index]));
+        assert_eq!(found(0), None);
+        assert_eq!(found(1), Some(&known[0]));
+        assert_eq!(found(2), Some(&known[1]));
+        let edited = stage(vec![make, run("test --all", "1")]);
+        let new = entry(1, &edited.steps[1]);
+        assert_eq!(nearest(&known, &edited, &new), Some(&known[1]));
+        // Of several of one text, the one with the fewest differences.
+        let known = [entry(0, &run("test", "2")), entry(0, &test)];
+        let same = nearest(&known, &edited, &entry(0, &test));
+        assert_eq!(same, Some(&known[1]));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_damage_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let explained = Explained::new(&store, "here");
+        let stage = stage(vec![run("make", "1")]);
+        for number in 0..20 {
+            let one = run("make", &number.to_string());
+            explained.add(&stage, vec![entry(0, &one)]).unwrap();
+        }
+        let kept = explained.entries(&stage);
+        assert_eq!(kept.len(), OF_ONE_PLACE);
+        assert_eq!(kept[0], entry(0, &run("make", "19")));
+        let elsewhere = Explained::new(&store, "elsewhere");
+        assert!(elsewhere.entries(&stage).is_empty());
+        // A step with very many variables.
+        let mut large = run("make", "1");
+        large.step.env = (0..8000)
+            .map(|n| (format!("V{n}"), n.to_string()))
+            .collect();
+        let many = (0..4).map(|index| entry(index, &large)).collect();
+        explained.add(&stage, many).unwrap();
+        let path = store.subdir(Area::Cache).join(explained.name(&stage));
+        assert!(fs::metadata(&path).unwrap().len() <= LONGEST as u64);
+        fs::write(&path, "[{").unwrap();
+        assert!(explained.entries(&stage).is_empty());
+    }
+}

@@ -2,7 +2,6 @@
 //! or helper of the repository, speaks only the protocols that are allowed, and sees no local repository; what it checked out is
 //! read through a directory handle.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt as _;
@@ -10,18 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use image::fetch::{FetchEvent, FetchOptions, Hope, HttpUrl, is_passing, retrying};
-use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
-use rootfs::layer::{LayerTimes, WriteError};
-use rootfs::trees::{TreesError, WorkArea, save_index};
-use rootfs::{DirTree, LayerWriter, Ownership, Root, RootError};
+use image::fetch::{FetchEvent, FetchOptions, Hope, retrying};
+use rootfs::copy::{CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::layer::LayerTimes;
+use rootfs::trees::{WorkArea, save_index};
+use rootfs::{DirTree, LayerWriter, Ownership, Root};
 use serde::{Deserialize, Serialize};
 
-use super::auth::{SecretError, of_repository};
+use super::git_config::{Config, ENVIRONMENT, config_of};
+use super::git_error::{GitError, hope, last_words};
 use super::{GitSource, Pinned};
 use crate::host::Reach;
 use crate::key;
-use crate::settings::Secret;
 
 /// The `git` of this machine.
 #[derive(Clone, Debug)]
@@ -30,81 +29,6 @@ pub struct GitProgram {
     pub program: PathBuf,
     /// All that its environment has beside what is set here: PATH, the ssh agent, proxies.
     pub env: Vec<(String, String)>,
-}
-
-/// Why a repository was not fetched.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    /// There is no program.
-    #[error("fetch {url}: git is not installed (install the package git)")]
-    Missing {
-        /// What was to be fetched.
-        url: String,
-    },
-    /// It did not start, or was lost.
-    #[error("run git")]
-    Run(#[source] std::io::Error),
-    /// It was asked to end early.
-    #[error("fetch {url}: it was asked to stop")]
-    Stopped {
-        /// What was fetched.
-        url: String,
-    },
-    /// It said no.
-    #[error("fetch {url}: git {command}: {message}")]
-    Refused {
-        /// What was fetched.
-        url: String,
-        /// Its command.
-        command: String,
-        /// What it said, bounded and without passwords.
-        message: String,
-    },
-    /// It was asked to end early, while it waited for another try.
-    #[error(transparent)]
-    StoppedWaiting(#[from] image::Stopped),
-    /// A secret for the server is none that could be shown to it.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// There is no such branch, tag or commit.
-    #[error("find {reference} in {url}")]
-    NoReference {
-        /// The repository.
-        url: String,
-        /// What was looked for.
-        reference: String,
-    },
-    /// It is another commit than the one that was meant.
-    #[error("verify {url}: its commit is {actual}, not {expected}")]
-    Mismatch {
-        /// The repository.
-        url: String,
-        /// The beginning that was asked for.
-        expected: String,
-        /// What it has.
-        actual: String,
-    },
-    /// The commit has no files.
-    #[error("fetch {url}: the commit has no files")]
-    Empty {
-        /// The repository.
-        url: String,
-    },
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] image::StoreError),
-    /// There is no place for it.
-    #[error(transparent)]
-    Place(#[from] TreesError),
-    /// The files cannot be looked at.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// The files cannot be taken.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// They cannot be stored.
-    #[error(transparent)]
-    Layer(#[from] WriteError),
 }
 
 /// A fetched commit: its files are a layer of the store.
@@ -175,7 +99,7 @@ struct Git<'g> {
     /// The URL without secrets.
     shown: String,
     /// What stands for a configuration file.
-    config: Vec<(String, String)>,
+    config: Config,
     /// Goes with what is in it.
     _work: WorkArea,
     home: PathBuf,
@@ -439,113 +363,6 @@ impl<'g> Git<'g> {
     }
 }
 
-/// git(1): nothing of the system and of the user is read, nobody is asked for a password, messages are in one language.
-const ENVIRONMENT: [(&str, &str); 8] = [
-    ("GIT_CONFIG_NOSYSTEM", "1"),
-    ("GIT_CONFIG_GLOBAL", "/dev/null"),
-    ("GIT_ATTR_NOSYSTEM", "1"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_ASKPASS", "/bin/false"),
-    ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
-    ("GIT_OPTIONAL_LOCKS", "0"),
-    ("LC_ALL", "C"),
-];
-
-/// The configuration: everything that could run something, or read a local file, is off.
-const CONFIG: [(&str, &str); 16] = [
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.symlinks", "true"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.excludesFile", "/dev/null"),
-    ("credential.helper", ""),
-    ("safe.bareRepository", "explicit"),
-    ("protocol.allow", "never"),
-    ("protocol.https.allow", "always"),
-    ("protocol.ssh.allow", "always"),
-    ("submodule.recurse", "false"),
-    ("advice.detachedHead", "false"),
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    ("http.lowSpeedLimit", "1"),
-    ("http.lowSpeedTime", "60"),
-];
-
-/// What git says when the network or the server failed, and another try may work. LC_ALL is C.
-const PASSING: [&str; 16] = [
-    "Could not resolve host",
-    "Failed to connect",
-    "Couldn't connect",
-    "Connection refused",
-    "Connection reset",
-    "Connection timed out",
-    "Connection closed",
-    "Operation timed out",
-    "Operation too slow",
-    "Empty reply from server",
-    "Recv failure",
-    "Send failure",
-    "SSL_ERROR_SYSCALL",
-    "unexpected disconnect",
-    "early EOF",
-    "the remote end hung up unexpectedly",
-];
-
-/// What git's words say about another try: an HTTP status, where there is one, says it best.
-fn hope(error: &GitError) -> Hope {
-    let GitError::Refused { message, .. } = error else {
-        return Hope::None;
-    };
-    let status = ["returned error: ", "HTTP "].iter().find_map(|before| {
-        let (_, rest) = message.split_once(before)?;
-        rest.get(..3)?.parse().ok()
-    });
-    let passing = match status {
-        Some(status) => is_passing(status),
-        None => PASSING.iter().any(|words| message.contains(words)),
-    };
-    if passing { Hope::Passing } else { Hope::None }
-}
-
-/// A configuration, by names and values.
-type Config = Vec<(String, String)>;
-
-/// The URL that git is told, and the configuration for it.
-fn config_of(
-    url: &str,
-    secrets: &BTreeMap<String, Secret>,
-) -> Result<(String, Config), SecretError> {
-    let mut config: Config = CONFIG
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    let mut set = |name: String, value: &str| config.push((name, value.to_owned()));
-    // Only who asks without encryption gets answers without it: no redirect and no submodule leads from https to http.
-    let plain = ["http", "git"]
-        .into_iter()
-        .find(|scheme| url.starts_with(&format!("{scheme}://")));
-    if let Some(scheme) = plain {
-        set(format!("protocol.{scheme}.allow"), "always");
-    }
-    let Ok(parsed) = url.parse::<HttpUrl>() else {
-        return Ok((url.to_owned(), config));
-    };
-    // In the URL a password would be an argument of git's helpers, which everybody sees; a redirect would take the header along.
-    let (bare, own) = parsed.split_credentials();
-    // A secret is for the server, and so for submodules there; what the URL says is for the repository.
-    let header = match of_repository(secrets, &parsed)? {
-        Some(header) => Some((parsed.server(), header)),
-        None => own.map(|header| (bare.clone(), header)),
-    };
-    if let Some((place, header)) = header {
-        set(
-            format!("http.{place}.extraHeader"),
-            &format!("Authorization: {header}"),
-        );
-        set("http.followRedirects".to_owned(), "false");
-    }
-    Ok((bare, config))
-}
-
 fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64)
         && text
@@ -562,48 +379,4 @@ fn bounded(stream: Option<impl Read>) -> String {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The last lines of an error, harmless for a terminal.
-fn last_words(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    last.chars().filter(|c| !c.is_control()).take(500).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        let of = |message: &str| {
-            hope(&GitError::Refused {
-                url: "u".into(),
-                command: "fetch".into(),
-                message: message.into(),
-            })
-        };
-        for message in [
-            "fatal: unable to access 'http://x/': The requested URL returned error: 503",
-            "error: RPC failed; HTTP 502 curl 22; fatal: the remote end hung up unexpectedly",
-            "fatal: unable to access 'http://x/': Could not resolve host: x",
-            "fetch-pack: unexpected disconnect while reading sideband packet; fatal: early EOF",
-        ] {
-            assert_eq!(of(message), Hope::Passing, "{message}");
-        }
-        for message in [
-            "fatal: repository 'http://x/' not found",
-            "fatal: unable to access 'http://x/': The requested URL returned error: 403",
-            "error: RPC failed; HTTP 403 curl 22; fatal: the remote end hung up unexpectedly",
-            "fatal: could not read Username for 'http://x': terminal prompts disabled",
-        ] {
-            assert_eq!(of(message), Hope::None, "{message}");
-        }
-        assert_eq!(hope(&GitError::Empty { url: "u".into() }), Hope::None);
-    }
 }

@@ -4,6 +4,8 @@
 mod auth;
 mod fetch;
 mod git;
+mod git_config;
+mod git_error;
 mod git_source;
 
 use image::fetch::{HttpUrl, ParseHttpUrlError};
@@ -12,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::SecretError;
 pub(crate) use fetch::pin;
-pub use git::{GitError, GitProgram};
+pub use git::GitProgram;
+pub use git_error::GitError;
 pub use git_source::{GitSource, ParseGitError};
 
 /// A source as it was written.
