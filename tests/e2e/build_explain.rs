@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::build_oracle::Site;
+use crate::support::{Degree, degree};
 use crate::web::{Answer, Web};
 
 const EXPLAIN: &str = "--explain-cache";
@@ -143,11 +144,17 @@ fn flags_sources_owners_and_heredocs_are_named() {
     for (line, expected) in [
         ("COPY --chown=5:5 a /", "--chown changed"),
         ("COPY --chmod=600 a /", "--chmod changed"),
+        ("USER 5:5\nCOPY a /", "the user changed"),
         ("COPY a /c", "the source or destination paths changed"),
     ] {
         assert_eq!(reason(&site, &file(line), &[]), expected, "{line}");
         site.build(&file("COPY a /"), &[]);
     }
+    let moved = told(&site, &file("WORKDIR /w\nCOPY a /"), &[]);
+    assert!(
+        moved[1].ends_with("[stage-0 1/2] WORKDIR /w; the working directory changed"),
+        "{moved:#?}"
+    );
     let heredoc = |text: &str| file(&format!("COPY <<EOF /f\n{text}\nEOF"));
     site.build(&heredoc("one"), &[]);
     assert_eq!(
@@ -179,11 +186,6 @@ fn what_a_run_depends_on_is_named_and_no_value_is_shown() {
             "ENV B=plugh",
             "RUN true",
             "the variable B was added; the variable A was removed",
-        ),
-        (
-            "ENV A=open-sesame\nUSER 5:5",
-            "RUN true",
-            "the user changed",
         ),
         (
             "ENV A=open-sesame\nSHELL [\"/bin/ash\", \"-ec\"]",
@@ -362,6 +364,22 @@ fn the_cache_may_be_left_out_and_results_may_be_gone() {
             .read_dir()
             .is_ok_and(|mut all| all.next().is_some())
     );
+}
+
+#[test]
+fn a_result_may_be_there_in_a_form_that_does_not_serve() {
+    let site = site!(run);
+    site.place.write("a", "1");
+    let copied = "FROM busybox\nCOPY a /\n";
+    site.build(copied, &[]);
+    let told = told(&site, &format!("{copied}RUN true\n"), &[]);
+    let expected = match degree() {
+        Degree::NoSub => "how owners are stored (with or without subordinate ids) changed",
+        Degree::SubIds | Degree::Root => {
+            "its result is there as a layer only, and the stage runs something now"
+        }
+    };
+    assert_eq!(told[0], format!("[stage-0 1/2] cache miss: {expected}"));
 }
 
 #[test]

@@ -140,14 +140,10 @@ impl Workshop<'_> {
     ) -> Entry {
         let mut inputs = Inputs::of(&place.planned.step);
         let (times, trees) = (self.job.times, needs_trees(self.job, place.stage));
-        match trees {
-            // A tree only knows that there is an epoch.
-            true => inputs.add(Cause::Times, "", &times.epoch().is_some()),
-            false => {
-                let exactly = matches!(times, Times::Exactly(_));
-                inputs.add(Cause::Times, "", &(times.epoch(), exactly));
-            }
-        }
+        // A tree only knows that there is an epoch.
+        let of_layer = (times.epoch(), matches!(times, Times::Exactly(_)));
+        let packed = times.epoch().filter(|_| !trees).map(|_| of_layer);
+        inputs.add(Cause::Times, "", &(times.epoch().is_some(), packed));
         inputs.add(Cause::Owners, "", &(self.job.single_id && trees));
         match self.parent(place.stage, place.index) {
             Parent::Scratch => {}
