@@ -638,3 +638,16 @@ fn f17_a_busy_git_server_is_asked_again_and_one_that_says_no_is_not() {
         assert_eq!(web.requests().len(), tries, "{stderr}");
     }
 }
+
+#[test]
+fn another_commit_is_what_an_explanation_names() {
+    let site = git_site!();
+    let (repository, _, second) = sample(&site);
+    let web = repository.smart();
+    let file = format!("FROM scratch\nADD {} /x/\n", web.url("/r.git#main"));
+    site.build(&file, &[]);
+    let third = repository.write("file", "three").commit("third");
+    let told = site.build(&file, &["--explain-cache"]).stderr;
+    let expected = format!("which is fetched, changed (commit {second} -> commit {third})");
+    assert!(told.contains(&expected), "{told}");
+}
