@@ -144,17 +144,14 @@ fn flags_sources_owners_and_heredocs_are_named() {
     for (line, expected) in [
         ("COPY --chown=5:5 a /", "--chown changed"),
         ("COPY --chmod=600 a /", "--chmod changed"),
-        ("USER 5:5\nCOPY a /", "the user changed"),
         ("COPY a /c", "the source or destination paths changed"),
     ] {
         assert_eq!(reason(&site, &file(line), &[]), expected, "{line}");
         site.build(&file("COPY a /"), &[]);
     }
-    let moved = told(&site, &file("WORKDIR /w\nCOPY a /"), &[]);
-    assert!(
-        moved[1].ends_with("[stage-0 1/2] WORKDIR /w; the working directory changed"),
-        "{moved:#?}"
-    );
+    // Neither the user nor the environment is an input of COPY.
+    let other = told(&site, &file("ENV A=1\nUSER 5:5\nCOPY a /"), &[]);
+    assert!(other[0].contains("] cache hit"), "{other:#?}");
     let heredoc = |text: &str| file(&format!("COPY <<EOF /f\n{text}\nEOF"));
     site.build(&heredoc("one"), &[]);
     assert_eq!(
@@ -217,6 +214,16 @@ fn what_a_run_depends_on_is_named_and_no_value_is_shown() {
         // It is compared with the nearest, which need not be the last: this is noted only when it is built.
         site.build(&file("ENV A=open-sesame", "RUN true"), &["--no-cache"]);
         site.build(&file("ENV A=other", "RUN true"), &["--no-cache"]);
+    }
+    let plain = file("ENV A=open-sesame", "RUN true");
+    let below = |line: &str| plain.replace("RUN", &format!("{line}\nRUN"));
+    let moved = told(&site, &below("WORKDIR /w"), &[]);
+    assert_eq!(
+        moved[1],
+        "[stage-0 2/2] cache miss: the step before it differs: [stage-0 1/2] WORKDIR /w; the working directory changed"
+    );
+    if degree() != Degree::NoSub {
+        assert_eq!(reason(&site, &below("USER 5:5"), &[]), "the user changed");
     }
     let ulimit = reason(
         &site,
