@@ -41,6 +41,7 @@ fn reason(reason: &Reason) -> String {
             return "its result is there as a layer only, and the stage runs something now"
                 .to_owned();
         }
+        Cause::Parent if name.is_empty() => return "it is the first step now".to_owned(),
         Cause::Parent => return format!("the step before it differs: {name}"),
         Cause::MoreFiles => return format!("and {name} files more"),
         Cause::Other => return "something about the step changed".to_owned(),

@@ -403,6 +403,12 @@ fn an_instruction_that_moved_is_compared_with_itself() {
             "[stage-0 3/3] cache miss: the step before it differs: [stage-0 2/3] COPY a /",
         ]
     );
+    let two = "FROM scratch\nCOPY a /m\nCOPY b /m\n";
+    site.build(two, &[]);
+    assert_eq!(
+        reason(&site, "FROM scratch\nCOPY b /m\n", &[]),
+        "it is the first step now"
+    );
     // Another Containerfile has steps of its own.
     site.place
         .write("Other", "FROM scratch\nCOPY c /elsewhere\n");

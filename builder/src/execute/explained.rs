@@ -89,6 +89,10 @@ impl Workshop<'_> {
             return vec![Reason::of(Cause::NeverBuilt)];
         };
         let mut reasons = explain::differences(old, &entry);
+        if reasons.iter().any(|reason| reason.cause == Cause::Parent) {
+            // What was first, or is first now, has another step or the base image there.
+            reasons.retain(|reason| reason.cause != Cause::Base);
+        }
         for reason in &mut reasons {
             if reason.cause == Cause::Parent {
                 reason.name = reason.new.take().unwrap_or_default();
