@@ -104,7 +104,11 @@ fn prune_leaves_a_running_build_what_it_uses() {
         |rest: &str| format!("FROM busybox\nRUN cat /proc/sys/kernel/random/uuid >/x\n{rest}");
     site.build(&file(""), &[]);
     // It uses the first result while that is superseded.
-    let slow = file("RUN echo runs && sleep 4 && cp /x /y\nRUN cmp /x /y\n");
+    let slow = file(
+        "RUN echo runs && until test -e /gate/open; do sleep 0.1; done && cp /x /y\nRUN cmp /x /y\n",
+    );
+    let gate = site.place.path().join("gate");
+    std::fs::create_dir(&gate).expect("a directory");
     let mut command = std::process::Command::new(crate::support::binary());
     site.place.write("Slow", slow);
     command
@@ -120,6 +124,8 @@ fn prune_leaves_a_running_build_what_it_uses() {
             "--network",
             "none",
         ])
+        .arg("--volume")
+        .arg(format!("{}:/gate:ro", gate.display()))
         .args(["-f", "Slow", "--build-context"])
         .arg(format!("busybox=oci-layout:{}", site.busybox().display()))
         .arg(".")
@@ -140,6 +146,7 @@ fn prune_leaves_a_running_build_what_it_uses() {
     let (said, _) = site.place.expect(0, &["prune"]);
     assert!(said.contains("removed 0 superseded"), "{said}");
     assert_eq!(trees(&site.place), 2);
+    std::fs::write(gate.join("open"), "").expect("a file");
     let ended = building.wait().expect("it ends");
     assert!(ended.success(), "{}", log());
     let (said, _) = site.place.expect(0, &["prune"]);
