@@ -1,7 +1,7 @@
 //! One build from the request to the outputs, in one direction: plan, execute, commit, export. The invariant: each phase takes
 //! what the one before made; nothing is written into the store's records before all steps of all platforms succeeded.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use containerfile::{Diagnostic, Severity};
@@ -15,6 +15,7 @@ use crate::commit::{self, Draft, Settings};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{DISTURBED_ENV, Workshop, needs_session, needs_trees, run_all, view_of};
+use crate::explain::Cause;
 use crate::export::{Exported, Outlet};
 use crate::foreign;
 use crate::graph::{BuildPlan, PlannedStage, StageId};
@@ -218,7 +219,7 @@ fn target_of(plan: &BuildPlan) -> Result<&PlannedStage, BuildError> {
         .ok_or(BuildError::Cancelled)
 }
 
-fn job_of(
+pub(crate) fn job_of(
     request: &BuildRequest,
     host: &Host<'_>,
     plan: &BuildPlan,
@@ -226,6 +227,7 @@ fn job_of(
 ) -> Job {
     let image = |pinned: &crate::graph::PinnedImage| JobImage {
         name: pinned.name.clone(),
+        digest: *pinned.image.digest(),
         layers: pinned
             .image
             .layers()
@@ -256,6 +258,8 @@ fn job_of(
         named_contexts: named.directories().clone(),
         ignore: request.ignore.clone(),
         fresh: fresh_stages(request, plan),
+        explain: request.explain_cache,
+        lineage: request.lineage.clone(),
         every_layer: request.comparison != Comparison::None,
         disturbed,
         publish: request.comparison != Comparison::Second,
@@ -316,21 +320,27 @@ fn access_of(request: &BuildRequest, plan: &BuildPlan) -> RunAccess {
     access
 }
 
-/// The stages that take nothing from the cache.
-fn fresh_stages(request: &BuildRequest, plan: &BuildPlan) -> BTreeSet<StageId> {
-    let filtered = |stage: &&PlannedStage| {
+/// The stages that take nothing from the cache, and why.
+fn fresh_stages(request: &BuildRequest, plan: &BuildPlan) -> BTreeMap<StageId, Cause> {
+    let filtered = |stage: &PlannedStage| {
         let number = stage.id.0.to_string();
         let mut wanted = request.no_cache_stages.iter();
         // Of several platforms the name begins with the platform.
         let own = stage.name.rsplit(' ').next().unwrap_or_default();
-        request.no_cache
-            || request.comparison != Comparison::None
-            || wanted.any(|name| name.eq_ignore_ascii_case(own) || *name == number)
+        wanted.any(|name| name.eq_ignore_ascii_case(own) || *name == number)
+    };
+    let cause = |stage: &PlannedStage| {
+        if request.comparison != Comparison::None {
+            Some(Cause::CheckReproducible)
+        } else if request.no_cache {
+            Some(Cause::NoCache)
+        } else {
+            filtered(stage).then_some(Cause::NoCacheFilter)
+        }
     };
     plan.stages
         .iter()
-        .filter(filtered)
-        .map(|stage| stage.id)
+        .filter_map(|stage| Some((stage.id, cause(stage)?)))
         .collect()
 }
 
@@ -352,6 +362,7 @@ fn execute(
             cache: Cache::new(host.store),
             cancel: &stop,
             events,
+            forecast: false,
             session: None,
         })
     };

@@ -34,6 +34,9 @@ pub(crate) struct Record {
     pub(crate) packed: Times,
     /// Whether the tree has the very times of the layer, so that it may stand for it.
     pub(crate) same_times: bool,
+    /// When the step was done, in seconds since 1970. It is only told; earlier versions did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) built: Option<i64>,
 }
 
 /// A layer as a step's result.
@@ -70,6 +73,16 @@ impl<'s> Cache<'s> {
             .unwrap_or_default()
     }
 
+    /// All records of all steps. Damaged files count as none.
+    pub(crate) fn all(&self) -> Vec<Record> {
+        let entries = fs::read_dir(self.store.subdir(Area::Cache).join("steps"));
+        let files = entries.into_iter().flatten().flatten();
+        let records = files.filter_map(|file| {
+            serde_json::from_slice::<Vec<Record>>(&fs::read(file.path()).ok()?).ok()
+        });
+        records.flatten().collect()
+    }
+
     /// Adds a record, in place of one for the same inputs. It is the caller's to have synced the store before.
     ///
     /// Two builds may write the same file: each renames one of its own, and either result is right.
@@ -103,6 +116,7 @@ mod tests {
             time: 7,
             packed: Times::Newest,
             same_times: true,
+            built: Some(9),
         }
     }
 

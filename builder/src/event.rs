@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Verdict;
 use crate::graph::StageId;
 use crate::step::Label;
 
@@ -48,6 +49,18 @@ pub enum BuildEvent {
         step: usize,
         /// The instruction.
         label: Label,
+    },
+    /// Why a step was taken from the cache or was not, where that was asked for; it comes before the step's other events.
+    CacheExplained {
+        /// Its stage.
+        stage: StageId,
+        /// Its index in the stage.
+        step: usize,
+        /// The instruction.
+        label: Label,
+        /// What the cache had.
+        #[serde(flatten)]
+        verdict: Verdict,
     },
     /// A step printed something.
     Output {

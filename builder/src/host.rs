@@ -1,6 +1,7 @@
 //! What a build may use of the machine, handed in by the command line. The invariant: the library finds nothing of this by
 //! itself; no environment, home directory or clock is read.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use image::{Authority, Credentials, Reference, RegistryOptions, Store};
@@ -8,6 +9,7 @@ use sandbox::SessionPlan;
 
 use crate::cancel::{Cancel, Watched};
 use crate::remote::GitProgram;
+use crate::settings::Secret;
 
 /// Finds the credentials for an image.
 pub type FindCredentials<'h> =
@@ -29,6 +31,8 @@ pub struct Reach<'h> {
     pub authorities: Vec<Authority>,
     /// The program that fetches repositories, where there is one.
     pub git: Option<GitProgram>,
+    /// `--secret`, by id: some are for servers.
+    pub secrets: &'h BTreeMap<String, Secret>,
 }
 
 impl Reach<'_> {
@@ -57,6 +61,8 @@ pub struct Host<'h> {
     pub proxy_env: Vec<(String, String)>,
     /// The program that fetches repositories, where there is one.
     pub git: Option<GitProgram>,
+    /// `--secret`, by id: some are for servers.
+    pub secrets: &'h BTreeMap<String, Secret>,
 }
 
 impl Host<'_> {
@@ -68,6 +74,7 @@ impl Host<'_> {
             proxies: self.proxy_env.clone(),
             authorities: self.registries.authorities.clone(),
             git: self.git.clone(),
+            secrets: self.secrets,
         }
     }
 

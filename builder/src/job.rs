@@ -1,14 +1,15 @@
 //! What the executor is given and gives back, as data: it may run in the process that planned the build or, when RUN is
 //! needed, in a session. The invariant: a job names files of the caller only by the paths of its contexts and the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use image::DiffId;
+use image::{DiffId, Digest};
 use sandbox::{CgroupLimits, Emulator};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
+use crate::explain::Cause;
 use crate::graph::{PlannedStage, StageId};
 use crate::settings::RunAccess;
 use crate::step::Label;
@@ -26,8 +27,12 @@ pub(crate) struct Job {
     pub(crate) named_contexts: BTreeMap<String, PathBuf>,
     /// Name and text of the ignore file.
     pub(crate) ignore: Option<(String, String)>,
-    /// The stages that take nothing from the cache.
-    pub(crate) fresh: BTreeSet<StageId>,
+    /// The stages that take nothing from the cache, and why.
+    pub(crate) fresh: BTreeMap<StageId, Cause>,
+    /// Whether it is told why steps are cached or not.
+    pub(crate) explain: bool,
+    /// Names what is built from build to build.
+    pub(crate) lineage: String,
     /// Whether every step's changes become a layer, not only those of the target.
     pub(crate) every_layer: bool,
     /// Whether results are published for other builds.
@@ -57,9 +62,19 @@ pub(crate) struct Job {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JobImage {
     pub(crate) name: String,
+    /// Its manifest's; steps are keyed by its layers.
+    pub(crate) digest: Digest,
     pub(crate) layers: Vec<DiffId>,
     /// When it was made, in seconds since 1970.
     pub(crate) created: i64,
+}
+
+impl JobImage {
+    /// Its name and its digest.
+    pub(crate) fn shown(&self) -> String {
+        let name = self.name.split('@').next().unwrap_or_default();
+        format!("{name}@{}", self.digest)
+    }
 }
 
 /// The cgroups of RUN.

@@ -105,7 +105,7 @@ impl FromStr for CacheKey {
 }
 
 /// Where a stage stands in its Containerfile says nothing about what is copied from it, which is one of the inputs.
-fn placeless(step: &Step) -> Cow<'_, Step> {
+pub(crate) fn placeless(step: &Step) -> Cow<'_, Step> {
     let mut step = Cow::Borrowed(step);
     if let StepKind::Copy(CopyStep {
         from: CopyFrom::Stage(_),

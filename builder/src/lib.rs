@@ -9,7 +9,9 @@ pub mod context;
 mod error;
 pub mod event;
 mod execute;
+pub mod explain;
 mod export;
+mod forecast;
 mod foreign;
 pub mod graph;
 mod host;
@@ -35,16 +37,20 @@ pub use build::{Built, BuiltImage, build};
 pub use cancel::Cancel;
 pub use error::BuildError;
 pub use event::{BuildEvent, Direction, StageSummary};
+pub use explain::{Cause, Change, Reason, Verdict};
 pub use export::Exported;
+pub use forecast::forecast;
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
 pub use host::{FindCredentials, FindSession, Host, Reach};
 pub use job::{FailureDetails, StepFailure};
 pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, SecretVariable};
 pub use planning::{Planned, PlannedTarget, plan};
-pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
+pub use prune::{
+    PRUNE_ENTRY, PruneError, clear_cache, has_superseded, prune_entry, remove_superseded,
+};
 pub use remote::{
     GitError, GitProgram, GitSource, ParseGitError, ParseRemoteError, Pinned, RemoteKind,
-    RemoteSource,
+    RemoteSource, SecretError,
 };
 pub use reproduce::{BuiltStep, CompareError, Difference, first_difference};
 pub use request::{
@@ -59,4 +65,4 @@ pub use settings::{
 pub use step::{
     CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
 };
-pub use times::Times;
+pub use times::{Times, rfc3339};

@@ -49,6 +49,11 @@ pub struct BuildRequest {
     pub http_proxy: bool,
     /// `--no-cache-filter`: stages that are built anew, by name or number.
     pub no_cache_stages: Vec<String>,
+    /// `--explain-cache`.
+    pub explain_cache: bool,
+    /// Names the Containerfile and its context in a way that stays the same from build to build: with what was built of them
+    /// before, an explanation compares. It is in no key.
+    pub lineage: String,
     /// `--pull`.
     pub pull: PullPolicy,
     /// `--check-reproducible`: what the build is for, if it is compared with another one.

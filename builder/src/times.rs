@@ -74,7 +74,7 @@ pub(crate) fn whole(time: Time) -> Time {
 }
 
 /// RFC 3339 in UTC. The calendar is Howard Hinnant's `civil_from_days`.
-pub(crate) fn rfc3339(seconds: i64) -> String {
+pub fn rfc3339(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));

@@ -45,6 +45,7 @@ impl Client {
         let url: HttpUrl = url.parse().unwrap();
         let progress = |event| self.events.lock().unwrap().push(event);
         let wanted = Fetch {
+            authorization: None,
             url: &url,
             expected,
             options: &self.options,

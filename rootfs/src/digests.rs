@@ -229,21 +229,66 @@ impl CopyPlan<'_> {
     ///
     /// `now` is the current time, from the caller's clock, before this call.
     pub fn digest(&self, memo: &FileDigests, now: Time) -> Result<Digest, DigestError> {
+        self.digest_by(memo, now, |_, _, _| {})
+    }
+
+    /// As [`CopyPlan::digest`]; every entry is told too, with what tells it from others of its path.
+    pub fn digest_listed(
+        &self,
+        memo: &FileDigests,
+        now: Time,
+        list: &mut dyn FnMut(&TreePath, Fingerprint),
+    ) -> Result<Digest, DigestError> {
+        self.digest_by(memo, now, |entry, content, mtime| {
+            let mut hasher = Hasher::new();
+            describe(&mut hasher, entry, 0);
+            hasher.update(content);
+            let digest = hasher.finish();
+            let print = Fingerprint {
+                content: digest.as_bytes().first_chunk().copied().unwrap_or_default(),
+                mtime,
+                is_dir: matches!(entry.kind, Kind::Dir),
+            };
+            list(&entry.path, print);
+        })
+    }
+
+    fn digest_by(
+        &self,
+        memo: &FileDigests,
+        now: Time,
+        mut each: impl FnMut(&Entry, &[u8], i64),
+    ) -> Result<Digest, DigestError> {
         let mut hasher = Hasher::new();
         self.inputs(&mut |entry, input| {
-            describe(&mut hasher, entry);
-            match input {
-                Input::None => {}
-                Input::Bytes(bytes) => part(&mut hasher, Digest::of(bytes).as_bytes()),
-                Input::File(tree, path, meta) => part(
-                    &mut hasher,
-                    &memo.digest(tree, path, meta, now, &self.stop)?,
-                ),
-            }
+            describe(&mut hasher, entry, entry.mtime.secs);
+            let content = match input {
+                Input::None => None,
+                Input::Bytes(bytes) => Some(*Digest::of(bytes).as_bytes()),
+                Input::File(tree, path, meta) => {
+                    Some(memo.digest(tree, path, meta, now, &self.stop)?)
+                }
+            };
+            let content = content.as_ref().map_or(&[][..], |digest| {
+                part(&mut hasher, digest);
+                digest
+            });
+            each(entry, content, entry.mtime.secs);
             Ok(())
         })?;
         Ok(hasher.finish())
     }
+}
+
+/// What tells two entries of one path from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The beginning of a digest of all but the time.
+    pub content: [u8; 8],
+    /// Seconds since 1970.
+    pub mtime: i64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
 }
 
 /// Where a planned file's content comes from.
@@ -253,7 +298,7 @@ pub(crate) enum Input<'i> {
     File(&'i dyn Tree, &'i TreePath, &'i Meta),
 }
 
-fn describe(hasher: &mut Hasher, entry: &Entry) {
+fn describe(hasher: &mut Hasher, entry: &Entry, mtime: i64) {
     part(hasher, entry.path.as_bytes());
     let (tag, detail): (u8, &[u8]) = match &entry.kind {
         Kind::File { .. } => (0, b""),
@@ -276,7 +321,7 @@ fn describe(hasher: &mut Hasher, entry: &Entry) {
         .into_iter()
         .for_each(|number| hasher.update(&number.to_le_bytes()));
     // A layer keeps whole seconds.
-    hasher.update(&entry.mtime.secs.to_le_bytes());
+    hasher.update(&mtime.to_le_bytes());
     hasher.update(&(entry.xattrs.len() as u64).to_le_bytes());
     entry.xattrs.iter().for_each(|(name, value)| {
         [name, value]

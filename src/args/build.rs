@@ -128,6 +128,9 @@ struct ResultArgs {
     /// Print nothing but the image's id and errors
     #[arg(short, long, conflicts_with = "progress")]
     quiet: bool,
+    /// Say for each step whether the cache had it, and if not which input changed; with --dry-run, what a build would find
+    #[arg(long, conflicts_with = "quiet")]
+    explain_cache: bool,
     /// How to show what happens, on standard error
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     progress: ProgressArg,
@@ -318,7 +321,13 @@ impl ResultArgs {
             }
             ProgressArg::Auto => Progress::Plain,
         };
+        if self.explain_cache && progress == Progress::Quiet {
+            return Err(Failure::usage(
+                "--explain-cache: --progress quiet shows nothing",
+            ));
+        }
         Ok(Results {
+            explain_cache: self.explain_cache,
             outputs,
             iidfile: self.iidfile,
             metadata_file: self.metadata_file,

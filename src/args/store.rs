@@ -68,7 +68,7 @@ pub(crate) struct RmiArgs {
 
 const PRUNE: &str = "\
 Examples:
-  rbuild prune             delete layers that no image and no running build uses
+  rbuild prune             delete layers that no image and no running build uses, and results of steps that were made anew
   rbuild prune --all       delete the step cache, cache mounts, unpacked layers and images without a name as well";
 
 /// Arguments of `rbuild prune`.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use builder::{
     BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Comparison, Host,
-    NamedContext, Network, Output, Reach, RunAccess, StepFailure, Times,
+    NamedContext, Network, Output, Reach, RunAccess, Secret, StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
@@ -68,6 +68,7 @@ struct Build<'b> {
     display: Display,
 }
 
+mod lineage;
 mod reproducible;
 
 /// How many files and directories an image may have to be made ready to run by its build: about a tenth of a second's work.
@@ -80,11 +81,12 @@ impl Build<'_> {
         let cancel = Arc::new(Cancel::default());
         let ask = cancel.clone();
         let interrupts = Interrupts::listen(move || ask.cancel())?;
+        let secrets = secrets::read(&self.settings.steps.secrets, self.here)?;
         let mut inputs = self
-            .inputs(&store, &cancel)
+            .inputs(&store, &cancel, &secrets)
             .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
         let _until_the_end = inputs.private.take();
-        let request = self.request(inputs)?;
+        let request = self.request(inputs, secrets)?;
         let result = self.call(&request, &store, &cancel).and_then(|outcome| {
             if self.settings.check_reproducible
                 && let Outcome::Built(first) = &outcome
@@ -106,13 +108,19 @@ impl Build<'_> {
         }
     }
 
-    fn inputs(&self, store: &Store, cancel: &Cancel) -> Result<Inputs, Failure> {
+    fn inputs(
+        &self,
+        store: &Store,
+        cancel: &Cancel,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Inputs, Failure> {
         let reach = Reach {
             store,
             cancel,
             proxies: self.here.proxies(),
             authorities: self.settings.registry.authorities.clone(),
             git: self.here.git(),
+            secrets,
         };
         read(&self.settings.sources, &reach, &|event| {
             self.display.event(&event);
@@ -159,10 +167,11 @@ impl Build<'_> {
             program_dirs: self.here.program_dirs(),
             proxy_env: self.here.proxies(),
             git: self.here.git(),
+            secrets: &request.access.secrets,
         };
         let events = |event: BuildEvent| self.display.event(&event);
         let result = if self.settings.dry_run {
-            builder::plan(request, &host, &events).map(|planned| Outcome::Plan(planned.to_string()))
+            planned(request, &host, &events)
         } else {
             builder::build(request, &host, &events).map(|built| Outcome::Built(Box::new(built)))
         };
@@ -225,11 +234,17 @@ impl Build<'_> {
         host::not_limited(&flags, error, self.here, self.place)
     }
 
-    fn request(&self, inputs: Inputs) -> Result<BuildRequest, Failure> {
+    fn request(
+        &self,
+        inputs: Inputs,
+        secrets: BTreeMap<String, Secret>,
+    ) -> Result<BuildRequest, Failure> {
         let image = self.settings.image.clone();
         let steps = self.settings.steps.clone();
         Ok(BuildRequest {
             network: self.network(&inputs.containerfile)?,
+            explain_cache: self.settings.results.explain_cache,
+            lineage: lineage::of(&self.settings.sources),
             containerfile: inputs.containerfile,
             context: inputs.context,
             ignore: inputs.ignore,
@@ -255,7 +270,7 @@ impl Build<'_> {
             no_new_privileges: self.settings.isolation.no_new_privileges,
             run: steps.run,
             access: RunAccess {
-                secrets: secrets::read(&steps.secrets, self.here)?,
+                secrets,
                 ssh: steps.ssh,
                 volumes: steps.volumes,
                 dns: steps.dns,
@@ -413,6 +428,19 @@ fn stored(outputs: &[Output]) -> bool {
 enum Outcome {
     Plan(String),
     Built(Box<Built>),
+}
+
+/// The plan; nothing is done.
+fn planned(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Outcome, BuildError> {
+    let planned = builder::plan(request, host, events)?;
+    if request.explain_cache {
+        builder::forecast(request, host, &planned, events)?;
+    }
+    Ok(Outcome::Plan(planned.to_string()))
 }
 
 /// Whether a missing network is worth a word.

@@ -422,6 +422,7 @@ mod tests {
             proxies: Vec::new(),
             authorities: Vec::new(),
             git: None,
+            secrets: &BTreeMap::new(),
         };
         super::read(sources, &reach, &|_| {})
     }

@@ -19,6 +19,8 @@ pub(super) fn prune(args: &PruneArgs, place: &Path, here: &Surroundings) -> Resu
         // Trees belong to subordinate ids, so only the session can remove them.
         let plan = host::execution(here, place)?.required()?;
         builder::clear_cache(&store, &plan).map_err(|error| Failure::new(Kind::Host, error))?;
+    } else if builder::has_superseded(&store) {
+        remove_superseded(&store, place, here)?;
     }
     let dangling = if args.all {
         Dangling::Remove
@@ -39,4 +41,20 @@ pub(super) fn prune(args: &PruneArgs, place: &Path, here: &Surroundings) -> Resu
         human_size(pruned.bytes),
         pruned.blobs
     ))
+}
+
+/// Removes what steps that were made anew have left. Without a session that is for another time; the rest goes all the same.
+fn remove_superseded(store: &Store, place: &Path, here: &Surroundings) -> Result<(), Failure> {
+    let plan = host::execution(here, place).and_then(host::Execution::required);
+    let removed = match plan {
+        Ok(plan) => builder::remove_superseded(store, &plan)
+            .map_err(|error| Failure::new(Kind::Host, error))?,
+        Err(_) => {
+            show::note(
+                "results of steps that were made anew stay: nothing can be executed here, so they cannot be removed",
+            );
+            return Ok(());
+        }
+    };
+    print(&format!("removed {removed} superseded results of steps\n"))
 }

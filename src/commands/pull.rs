@@ -41,6 +41,7 @@ pub(super) fn pull(
         program_dirs: Vec::new(),
         proxy_env: Vec::new(),
         git: None,
+        secrets: &std::collections::BTreeMap::new(),
     };
     let pulled = builder::pull(&host, &settings.name, &settings.platform, &|event| {
         display.event(&event)

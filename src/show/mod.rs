@@ -2,6 +2,7 @@
 //! uncensored (control characters are shown, not obeyed), memory is bounded whatever it prints, and a terminal or pipe that went
 //! away never stops a build (writes to standard error may fail, and are not retried).
 
+mod explained;
 mod json;
 mod lines;
 mod plain;

@@ -7,7 +7,7 @@ use std::io::Write;
 use builder::BuildEvent;
 
 use super::transcript::{Transcript, one_line};
-use super::{View, human_time};
+use super::{View, explained, human_time};
 use crate::stdout::human_size;
 
 pub(super) struct Plain<W> {
@@ -68,6 +68,15 @@ impl<W: Write + Send> View for Plain<W> {
                     transcript.place(*stage, *step),
                     one_line(label)
                 ));
+            }
+            BuildEvent::CacheExplained {
+                stage,
+                step,
+                verdict,
+                ..
+            } => {
+                let place = transcript.place(*stage, *step);
+                self.line(&format!("{place} {}", explained::line(verdict)));
             }
             BuildEvent::Output { stage, step, .. } => {
                 self.output(&transcript.place(*stage, *step), transcript)

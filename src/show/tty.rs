@@ -8,7 +8,7 @@ use builder::{BuildEvent, Label};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::transcript::{StepId, Transcript, one_line};
-use super::{View, human_time};
+use super::{View, explained, human_time};
 
 /// How a transfer is drawn.
 const KNOWN_SIZE: &str =
@@ -120,6 +120,15 @@ impl View for Live {
                     transcript.place(*stage, *step),
                     one_line(label)
                 ));
+            }
+            BuildEvent::CacheExplained {
+                stage,
+                step,
+                verdict,
+                ..
+            } => {
+                let place = transcript.place(*stage, *step);
+                self.line(&format!("{place} {}", explained::line(verdict)));
             }
             BuildEvent::Output { stage, step, .. } => self.output((*stage, *step), transcript),
             BuildEvent::StepFinished {

@@ -615,3 +615,102 @@ fn a_kept_git_directory_and_a_git_context_are_the_same_at_any_time() {
     assert_eq!(git(&["status", "--porcelain"]), "");
     assert!(!tree.join(".git/logs").exists());
 }
+
+#[test]
+fn s56_tokens_of_secrets_go_to_their_host_only() {
+    let site = git_site!();
+    let (repository, ..) = sample(&site);
+    repository
+        .write("dir/Dockerfile", "FROM scratch\nCOPY . /x/\nUSER 1:1\n")
+        .commit("a build");
+    let root = repository.root.clone();
+    let web = Web::start(move |request| {
+        // x-access-token:tok
+        match request.headers.get("authorization").map(String::as_str) {
+            Some("Basic eC1hY2Nlc3MtdG9rZW46dG9r") => backend(&root, request),
+            _ => Answer::status(401).header("www-authenticate", "Basic realm=\"x\""),
+        }
+    });
+    let secret = |id: &str, value: &str| {
+        let path = site.place.path().join("token");
+        fs::write(&path, value).expect("a secret");
+        format!("id={id},src={}", path.display())
+    };
+    let file = format!("FROM scratch\nADD {}#v1 /x/\n", web.url("/r.git"));
+    let own = format!("GIT_AUTH_TOKEN.{}", web.host());
+    site.fails(&file, &[]);
+    for (id, value) in [
+        ("GIT_AUTH_TOKEN.example.org", "tok"),
+        (own.as_str(), "wrong"),
+    ] {
+        let stderr = site.fails(&file, &["--secret", &secret(id, value)]);
+        assert!(!stderr.contains("wrong"), "{stderr}");
+    }
+    let context = web.url("/r.git#main:dir");
+    let header = "Basic eC1hY2Nlc3MtdG9rZW46dG9r";
+    for (id, value) in [
+        (own.as_str(), "tok"),
+        ("GIT_AUTH_TOKEN", "tok\n"),
+        ("GIT_AUTH_HEADER", header),
+    ] {
+        let given = secret(id, value);
+        let built = site.build(&file, &["--no-cache", "--secret", &given]);
+        assert!(!format!("{}{:?}", built.config, built.scratch()).contains("eC1hY2Nl"));
+        let args = ["build", "--network", "none", "--secret", &given, &context];
+        site.place.expect(0, &args);
+        site.place.expect(0, &["prune", "--all"]);
+    }
+    // Another host gets nothing, because a redirect is not followed then.
+    let other = repository.smart();
+    let target = other.url("");
+    let away = Web::start(move |request| {
+        Answer::status(302).header("location", &format!("{target}{}", request.path))
+    });
+    let file = format!("FROM scratch\nADD {} /x/\n", away.url("/r.git#old"));
+    site.fails(&file, &["--secret", &secret("GIT_AUTH_TOKEN", "tok")]);
+    assert!(other.requests().is_empty());
+}
+
+#[test]
+fn f17_a_busy_git_server_is_asked_again_and_one_that_says_no_is_not() {
+    let site = git_site!();
+    let (repository, ..) = sample(&site);
+    let root = repository.root.clone();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let web = Web::start(move |request| match count.fetch_add(1, Ordering::SeqCst) {
+        0 | 2 => Answer::status(503),
+        _ => backend(&root, request),
+    });
+    let built = site.build(
+        &format!("FROM scratch\nADD {} /x/\n", web.url("/r.git#v1")),
+        &[],
+    );
+    assert_eq!(
+        built.stderr.matches("trying again").count(),
+        2,
+        "{}",
+        built.stderr
+    );
+    for (status, tries) in [(403, 1), (503, 4)] {
+        let web = Web::start(move |_| Answer::status(status));
+        let stderr = site.fails(
+            &format!("FROM scratch\nADD {} /x/\n", web.url("/r.git")),
+            &[],
+        );
+        assert!(stderr.contains("Containerfile:2:"), "{stderr}");
+        assert_eq!(web.requests().len(), tries, "{stderr}");
+    }
+}
+
+#[test]
+fn another_commit_is_what_an_explanation_names() {
+    let site = git_site!();
+    let (repository, _, second) = sample(&site);
+    let web = repository.smart();
+    let file = format!("FROM scratch\nADD {} /x/\n", web.url("/r.git#main"));
+    site.build(&file, &[]);
+    let third = repository.write("file", "three").commit("third");
+    let told = site.build(&file, &["--explain-cache"]).stderr;
+    let expected = format!("which is fetched, changed (commit {second} -> commit {third})");
+    assert!(told.contains(&expected), "{told}");
+}

@@ -178,3 +178,73 @@ fn a_fetched_file_is_added_in_a_stage_that_runs_too() {
     );
     site.build(&file, &[]);
 }
+
+/// A file with a secret, as `--secret` takes it.
+fn secret(site: &crate::build_oracle::Site, id: &str, value: &str) -> String {
+    let path = site.place.path().join(id);
+    std::fs::write(&path, value).expect("a secret");
+    format!("id={id},src={}", path.display())
+}
+
+#[test]
+fn s56_a_token_for_a_host_goes_there_only() {
+    let site = site!();
+    let other = Web::files(&[("/b", b"content")]);
+    let target = other.url("/b");
+    let web =
+        Web::start(
+            move |request| match request.headers.get("authorization").map(String::as_str) {
+                Some("Bearer swordfish") => Answer::status(302).header("location", &target),
+                _ => Answer::status(401),
+            },
+        );
+    let token = secret(&site, "HTTP_AUTH_TOKEN_127.0.0.1", "swordfish\n");
+    let elsewhere = secret(&site, "HTTP_AUTH_TOKEN_example.org", "swordfish");
+    let file = format!("FROM scratch\nADD {} /\n", web.url("/a"));
+    let without = site.fails(&file, &[]);
+    assert!(without.contains("answered 401"), "{without}");
+    site.fails(&file, &["--secret", &elsewhere]);
+    assert!(
+        web.requests()
+            .iter()
+            .all(|one| !one.headers.contains_key("authorization"))
+    );
+    let built = site.build(&file, &["--secret", &token, "--secret", &elsewhere]);
+    has(&built.scratch(), &[r#"f 0600 0:0 a = "content""#]);
+    assert_eq!(other.requests().len(), 1);
+    assert!(!other.requests()[0].headers.contains_key("authorization"));
+    assert!(!format!("{}{}", built.stderr, built.config).contains("swordfish"));
+    // Who has no token is asked for one, whatever others were shown.
+    site.fails(&file, &[]);
+    // The token is part of no key.
+    assert_eq!(site.build(&file, &["--secret", &token]).cached(), 1);
+}
+
+#[test]
+fn a_header_for_a_host_is_sent_as_it_is_to_contexts_too() {
+    let site = site!();
+    let web =
+        Web::start(
+            |request| match request.headers.get("authorization").map(String::as_str) {
+                Some("Digest swordfish") => {
+                    Answer::ok("FROM scratch\nLABEL a=b\nADD x /\n".replace("ADD x /\n", ""))
+                }
+                _ => Answer::status(403),
+            },
+        );
+    let header = secret(&site, "HTTP_AUTH_HEADER_127.0.0.1", "Digest swordfish");
+    let file = format!("FROM scratch\nADD {} /a\n", web.url("/a"));
+    site.build(&file, &["--secret", &header]);
+    let build = ["build", "--user-policy", "off", "--network", "none"];
+    let url = web.url("/Containerfile");
+    site.place
+        .expect(0, &[&build[..], &["--secret", &header, &url]].concat());
+    site.place.expect(1, &[&build[..], &[&url]].concat());
+    let broken = secret(&site, "HTTP_AUTH_HEADER_127.0.0.1", "two\nswordfish");
+    let stderr = site.fails(&file, &["--secret", &broken]);
+    assert!(
+        stderr.contains("HTTP_AUTH_HEADER_127.0.0.1: it is not one line")
+            && !stderr.contains("swordfish"),
+        "{stderr}"
+    );
+}

@@ -18,6 +18,7 @@ mod build_config;
 mod build_context;
 mod build_copy;
 mod build_degrees;
+mod build_explain;
 mod build_foreign;
 mod build_json;
 mod build_layers;

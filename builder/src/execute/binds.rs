@@ -14,6 +14,7 @@ use rustix::fs::Mode;
 use sandbox::subtree;
 
 use super::copying::rules;
+use super::gathered::{Detail, Gathered};
 use super::lookup::Place;
 use super::mounted::{read_only, writable};
 use super::mounts::Mounted;
@@ -31,12 +32,14 @@ fn fail(error: &dyn std::error::Error) -> StepFailure {
 }
 
 impl Workshop<'_> {
-    /// The digest of what a RUN mounts, beyond the step itself: contents of contexts, keys of stages, layers of images.
-    pub(crate) fn mounted_digest(
+    /// What a RUN mounts, beyond the step itself: contents of contexts, keys of stages, layers of images.
+    pub(crate) fn mounted_inputs(
         &self,
         finished: &BTreeMap<StageId, StageState>,
         run: &RunStep,
-    ) -> Result<Option<Digest>, StepFailure> {
+        detail: Detail,
+    ) -> Result<Gathered, StepFailure> {
+        let mut all = Gathered::default();
         let mut parts = Vec::new();
         for mount in &run.mounts {
             let source = match &mount.source {
@@ -46,27 +49,31 @@ impl Workshop<'_> {
             };
             if let Some(from) = mount.from() {
                 let copy = whole(from, source);
-                parts.extend(self.source_digest(finished, &copy)?);
+                let gathered = self.source_inputs(finished, &copy, detail)?;
+                parts.extend(gathered.digest);
+                all.inputs.extend(gathered.inputs);
             }
         }
         let parts: Vec<String> = parts.iter().map(Digest::to_string).collect();
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
-        Ok((!parts.is_empty()).then(|| key::hash(&parts)))
+        all.digest = (!parts.is_empty()).then(|| key::hash(&parts));
+        Ok(all)
     }
 
-    /// As [`Workshop::input_digest`], but a stage is known by its key: a whole one may be mounted.
-    fn source_digest(
+    /// As [`Workshop::copied_inputs`], but a stage is known by its key: a whole one may be mounted.
+    fn source_inputs(
         &self,
         finished: &BTreeMap<StageId, StageState>,
         copy: &CopyStep,
-    ) -> Result<Option<Digest>, StepFailure> {
+        detail: Detail,
+    ) -> Result<Gathered, StepFailure> {
         match &copy.from {
             CopyFrom::Stage(id) => {
                 let state = finished.get(id).ok_or_else(StepFailure::cancelled)?;
-                let key = state.key.to_string();
-                Ok(Some(key::hash(&[b"stage", key.as_bytes()])))
+                let name = self.name_of_source(&copy.from);
+                Ok(Gathered::of_stage(&name, &state.key, detail))
             }
-            _ => self.input_digest(finished, copy),
+            _ => self.copied_inputs(finished, copy, detail),
         }
     }
 
@@ -83,7 +90,8 @@ impl Workshop<'_> {
             }
             CopyFrom::Image(_) => {
                 let copy = whole(from, "/");
-                let digest = self.input_digest(finished, &copy)?;
+                let gathered = self.copied_inputs(finished, &copy, Detail::DigestAlone)?;
+                let digest = gathered.digest;
                 digest.map(|digest| digest.to_string()).unwrap_or_default()
             }
             CopyFrom::Context => "context".to_owned(),
@@ -208,7 +216,8 @@ impl Workshop<'_> {
         from: &CopyFrom,
         source: &str,
     ) -> Result<(PathBuf, String), StepFailure> {
-        let content = self.source_digest(place.finished, &whole(from, source))?;
+        let whole = whole(from, source);
+        let content = self.source_inputs(place.finished, &whole, Detail::DigestAlone)?;
         self.with_files(place, (from, source), ("/", None), |plan, tree| {
             let named = TreePath::clamped(source).map_err(|error| fail(&error))?;
             let found = tree.lookup(&named).map_err(|error| fail(&error))?;
@@ -218,7 +227,8 @@ impl Workshop<'_> {
                 _ => "/".to_owned(),
             };
             let top = top.map_or(0o755, |(_, meta)| meta.mode);
-            let content = content.map(|digest| digest.to_string()).unwrap_or_default();
+            let content = content.digest.map(|digest| digest.to_string());
+            let content = content.unwrap_or_default();
             let mut shown = format!("{content} {top:o}\n");
             for entry in plan.entries() {
                 let (path, time) = (&entry.path, entry.mtime);

@@ -12,6 +12,7 @@ use rootfs::digests::FileDigests;
 use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
 
 use super::fetched::{FetchedTree, fetched};
+use super::gathered::{Detail, Gathered};
 use super::layers::{finish, view_of};
 use super::lookup::{Done, Place};
 use super::mounted::Lowest;
@@ -19,6 +20,7 @@ use super::{StageState, Workshop, needs_trees};
 use crate::cache::StepLayer;
 use crate::context::{IGNORE_FILES, file_of};
 use crate::event::BuildEvent;
+use crate::explain::Listing;
 use crate::graph::StageId;
 use crate::job::StepFailure;
 use crate::key;
@@ -39,33 +41,35 @@ fn fail(error: &dyn std::error::Error) -> StepFailure {
 }
 
 impl Workshop<'_> {
-    /// The digest of what a COPY reads, beyond the step itself: of contents, whether of a context (read or remembered) or of
-    /// a stage. An image is known by its layers.
-    pub(crate) fn input_digest(
+    /// What a COPY reads, beyond the step itself: contents, whether of a context (read or remembered) or of a stage. An image
+    /// is known by its layers.
+    pub(crate) fn copied_inputs(
         &self,
         finished: &BTreeMap<StageId, StageState>,
         copy: &CopyStep,
-    ) -> Result<Option<Digest>, StepFailure> {
+        detail: Detail,
+    ) -> Result<Gathered, StepFailure> {
         if copy.sources.is_empty() {
-            return Ok(None);
+            return Ok(Gathered::default());
         }
         if let CopyFrom::Image(index) = &copy.from {
-            let layers = self
-                .job
-                .images
-                .get(*index)
-                .map_or(&[][..], |image| &image.layers);
-            let chain = image::ChainId::of(layers)
-                .map(|chain| chain.to_string())
-                .unwrap_or_default();
-            return Ok(Some(key::hash(&[b"image", chain.as_bytes()])));
+            let image = self.job.images.get(*index);
+            return Ok(Gathered::of_image(image, detail));
         }
         let origin = self.origin(&copy.from, finished)?;
-        self.content_of(&origin, copy).map(Some)
+        let mut listing = Listing::of(&self.name_of_source(&copy.from));
+        let digest = self.content_of(&origin, copy, detail, &mut listing)?;
+        Ok(Gathered::of_files(digest, listing, detail))
     }
 
     /// The digest of the selected files: names, kinds, modes, link targets and contents; owners where COPY keeps them.
-    fn content_of(&self, origin: &Origin, copy: &CopyStep) -> Result<Digest, StepFailure> {
+    fn content_of(
+        &self,
+        origin: &Origin,
+        copy: &CopyStep,
+        detail: Detail,
+        listing: &mut Listing,
+    ) -> Result<Digest, StepFailure> {
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let sources: Vec<CopySource<'_>> = copy
             .sources
@@ -93,9 +97,12 @@ impl Workshop<'_> {
             secs: self.job.now,
             nanos: 0,
         };
-        let digest = selected
-            .digest(&digests, now)
-            .map_err(|error| fail(&error))?;
+        let mut list = |path: &rootfs::TreePath, print| listing.add(path, &print);
+        let digest = match detail {
+            Detail::DigestAlone => selected.digest(&digests, now),
+            Detail::Named => selected.digest_listed(&digests, now, &mut list),
+        };
+        let digest = digest.map_err(|error| fail(&error))?;
         memo.save(&digests);
         Ok(digest)
     }
@@ -173,7 +180,7 @@ impl Workshop<'_> {
         std::thread::scope(|scope| {
             // The contents are hashed for the cache while they stream into the layer, on another core.
             let finished = place.finished;
-            let digest = move || self.input_digest(finished, copy);
+            let digest = move || self.copied_inputs(finished, copy, Detail::Named);
             let inputs = std::thread::Builder::new().spawn_scoped(scope, digest);
             let layer = self.with_plan(place, state, &origin, &destination, |plan| {
                 let written = self.write_layer(plan)?;
@@ -216,7 +223,7 @@ impl Workshop<'_> {
         let mounted = self.mount(state, Lowest::Plain)?;
         let destination = mounted.tree(session)?;
         let root = mounted.root()?;
-        let inputs = self.input_digest(place.finished, copy)?;
+        let inputs = self.copied_inputs(place.finished, copy, Detail::Named)?;
         let written = self.with_plan(place, state, &origin, &destination, |plan| {
             let notes = plan
                 .write_tree(&root, session.trees.ownership())

@@ -5,11 +5,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use image::Digest;
 use sandbox::IdleStep;
 
+use super::gathered::{Detail, Gathered};
 use super::{StageState, StepResult, Workshop, needs_trees};
 use crate::cache::{Record, StepLayer};
 use crate::event::BuildEvent;
@@ -53,8 +55,8 @@ impl Place<'_> {
 pub(crate) struct Done {
     pub(crate) layer: Option<StepLayer>,
     pub(crate) tree: Option<std::path::PathBuf>,
-    /// The digest of what was copied.
-    pub(crate) inputs: Option<Digest>,
+    /// What was copied or mounted.
+    pub(crate) inputs: Gathered,
     /// The time of the newest thing that the step depends on.
     pub(crate) time: i64,
     /// Whether the tree has the times of the layer.
@@ -68,7 +70,9 @@ impl Workshop<'_> {
         place: &Place<'_>,
         state: &StageState,
     ) -> Result<StepResult, StepFailure> {
-        if let Some(result) = self.find(place, state)? {
+        let found = self.find(place, state)?;
+        self.explain(place, state, found.as_ref());
+        if let Some(result) = found {
             let (stage, step, label) = (place.stage.id, place.index, place.planned.label.clone());
             self.tell(BuildEvent::StepCached { stage, step, label });
             return Ok(result);
@@ -89,9 +93,10 @@ impl Workshop<'_> {
             success: done.is_ok(),
         });
         let done = done?;
-        let key = self.key_of(state, place, done.inputs.as_ref());
+        let Gathered { digest, inputs } = done.inputs;
+        let key = self.key_of(state, place, digest.as_ref());
         let record = Record {
-            inputs: done.inputs,
+            inputs: digest,
             source: place.source(),
             tree: done
                 .tree
@@ -102,6 +107,7 @@ impl Workshop<'_> {
             time: done.time,
             packed: self.job.times,
             same_times: done.same_times,
+            built: Some(self.job.now),
         };
         let lookup = self.key_of(state, place, None);
         Ok(StepResult {
@@ -111,6 +117,7 @@ impl Workshop<'_> {
             record,
             fresh_tree: done.tree,
             cached: false,
+            explanation: Some(Arc::new(self.entry(place, state, inputs, key))),
         })
     }
 
@@ -121,7 +128,7 @@ impl Workshop<'_> {
         state: &StageState,
     ) -> Result<Option<StepResult>, StepFailure> {
         let lookup = self.key_of(state, place, None);
-        if self.job.fresh.contains(&place.stage.id) {
+        if self.job.fresh.contains_key(&place.stage.id) {
             return Ok(None);
         }
         let candidates = self.cache.candidates(&lookup);
@@ -161,12 +168,17 @@ impl Workshop<'_> {
             record,
             fresh_tree: None,
             cached: true,
+            explanation: None,
         }))
     }
 
     /// A record without a layer that has other times than are asked for. The tree, which knows no epoch, stays, unless it lost
     /// the owners that only the layer has.
-    fn with_times_of_job(&self, place: &Place<'_>, mut record: Record) -> Option<Record> {
+    pub(super) fn with_times_of_job(
+        &self,
+        place: &Place<'_>,
+        mut record: Record,
+    ) -> Option<Record> {
         let packed = matches!(record.layer, Some(StepLayer::Blob { .. }));
         if packed && record.packed != self.job.times {
             let owners_lost =
@@ -180,7 +192,12 @@ impl Workshop<'_> {
     }
 
     /// The key of a step's result. What goes straight into a layer depends on the layer's times.
-    fn key_of(&self, state: &StageState, place: &Place<'_>, inputs: Option<&Digest>) -> CacheKey {
+    pub(crate) fn key_of(
+        &self,
+        state: &StageState,
+        place: &Place<'_>,
+        inputs: Option<&Digest>,
+    ) -> CacheKey {
         let key = state.key.after(&place.planned.step, inputs);
         if needs_trees(self.job, place.stage) {
             key
@@ -199,7 +216,10 @@ impl Workshop<'_> {
     ) -> Result<Option<Option<Digest>>, StepFailure> {
         let copy = match &place.planned.step.kind {
             StepKind::Copy(copy) => copy,
-            StepKind::Run(run) => return self.mounted_digest(place.finished, run).map(Some),
+            StepKind::Run(run) => {
+                let gathered = self.mounted_inputs(place.finished, run, Detail::DigestAlone)?;
+                return Ok(Some(gathered.digest));
+            }
             StepKind::Workdir => return Ok(Some(None)),
         };
         let seen = |record: &&Record| source.is_some() && record.source.as_ref() == source;
@@ -215,7 +235,8 @@ impl Workshop<'_> {
         {
             return Ok(None);
         }
-        self.input_digest(place.finished, copy).map(Some)
+        let gathered = self.copied_inputs(place.finished, copy, Detail::DigestAlone)?;
+        Ok(Some(gathered.digest))
     }
 
     /// Whether a record's result can be used by what follows. A stage of trees needs the tree; where the whole build may
@@ -239,6 +260,7 @@ impl Workshop<'_> {
                 .trees
                 .reuse_step(self.store, tree)
                 .map_err(|error| StepFailure::of_build(&error)),
+            (None, _) if self.forecast => Ok(layer || self.has_tree(record)),
             (None, _) => Ok(layer || !self.in_target_chain(stage.id)),
         }
     }

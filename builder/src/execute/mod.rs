@@ -8,7 +8,9 @@ mod caches;
 mod chores;
 mod copying;
 mod disturbed;
+mod explained;
 mod fetched;
+mod gathered;
 mod injected;
 mod kept;
 mod layers;
@@ -23,7 +25,7 @@ mod schedule;
 mod workdir;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use image::Store;
 use rootfs::accounts::{Account, Accounts};
@@ -34,6 +36,7 @@ use sandbox::{IdMap, SharedNetwork, StepForge};
 use crate::cache::{Cache, Record, StepLayer};
 use crate::cancel::Cancel;
 use crate::event::BuildEvent;
+use crate::explain::Entry;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
 use crate::key::{CacheKey, Owners};
@@ -41,12 +44,13 @@ use crate::step::StepKind;
 use crate::times::OLDEST;
 
 use chores::Chore;
-use lookup::Place;
-
 pub(crate) use chores::Chores;
 pub(crate) use disturbed::ENV as DISTURBED_ENV;
+pub(crate) use explained::hit;
+pub(crate) use gathered::Detail;
 pub(crate) use kept::ids_of_steps;
 pub(crate) use layers::{finish, view_of};
+pub(crate) use lookup::Place;
 pub(crate) use schedule::run_all;
 
 /// Everything that the steps of one build share.
@@ -56,6 +60,8 @@ pub(crate) struct Workshop<'w> {
     pub(crate) cache: Cache<'w>,
     pub(crate) cancel: &'w Cancel,
     pub(crate) events: &'w (dyn Fn(BuildEvent) + Sync),
+    /// Whether it is only looked what would be cached.
+    pub(crate) forecast: bool,
     /// What only a session has.
     pub(crate) session: Option<SessionTools<'w>>,
 }
@@ -96,6 +102,8 @@ pub(crate) struct StepResult {
     /// The directory with the changes, where there is one that is not published yet.
     pub(crate) fresh_tree: Option<std::path::PathBuf>,
     pub(crate) cached: bool,
+    /// What is remembered of a step that was just done.
+    pub(crate) explanation: Option<Arc<Entry>>,
 }
 
 impl StepResult {
@@ -107,7 +115,7 @@ impl StepResult {
 }
 
 impl StageState {
-    fn of_base(
+    pub(crate) fn of_base(
         job: &Job,
         stage: &PlannedStage,
         finished: &dyn Fn(StageId) -> Option<Self>,
@@ -225,13 +233,22 @@ impl Workshop<'_> {
                 let Some(result) = self.find(&place, &state)? else {
                     return Ok(None);
                 };
-                found.push((stage.id, index, planned.label.clone()));
+                found.push((stage.id, index, planned.label.clone(), hit(&result)));
                 state.key = result.key;
                 state.results.push(result);
             }
             finished.insert(stage.id, state);
         }
-        for (stage, step, label) in found {
+        for (stage, step, label, verdict) in found {
+            if self.job.explain {
+                let label = label.clone();
+                self.tell(BuildEvent::CacheExplained {
+                    stage,
+                    step,
+                    label,
+                    verdict,
+                });
+            }
             self.tell(BuildEvent::StepCached { stage, step, label });
         }
         Ok(finished
@@ -253,8 +270,12 @@ impl Workshop<'_> {
         }
         self.store.sync().map_err(|error| fail(&error))?;
         let mut published = std::collections::BTreeSet::new();
-        for (_, state) in states {
+        let mut explanations = Vec::new();
+        for (id, state) in states {
             for result in &mut state.results {
+                if result.stage == *id {
+                    explanations.extend(result.explanation.take().map(|entry| (*id, entry)));
+                }
                 if let (Some(tree), Some(name), Some(session)) =
                     (result.fresh_tree.take(), &result.record.tree, &self.session)
                     && published.insert(result.key)
@@ -271,6 +292,7 @@ impl Workshop<'_> {
                 }
             }
         }
+        self.remember(explanations);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use sandbox::{
 };
 
 use super::disturbed;
+use super::gathered::Detail;
 use super::injected::SCRIPT;
 use super::kept::exchange_all;
 use super::limits;
@@ -42,7 +43,7 @@ impl Workshop<'_> {
         run: &RunStep,
     ) -> Result<Done, StepFailure> {
         let session = self.session()?;
-        let inputs = self.mounted_digest(place.finished, run)?;
+        let inputs = self.mounted_inputs(place.finished, run, Detail::Named)?;
         let root = self.mount(state, Lowest::Skeleton)?;
         let mut ready = Ready::default();
         let lowers = self

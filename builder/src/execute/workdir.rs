@@ -6,6 +6,7 @@ use rootfs::tree::Follow;
 use rootfs::{Entry, Kind, LayerWriter, Tree, TreePath};
 use rustix::fs::{AtFlags, Gid, Uid};
 
+use super::gathered::Gathered;
 use super::layers::{finish, view_of};
 use super::lookup::{Done, Place};
 use super::mounted::{Lowest, WorkingRoot};
@@ -70,7 +71,7 @@ impl Workshop<'_> {
             return Ok(Done {
                 layer: Some(StepLayer::Empty),
                 tree: None,
-                inputs: None,
+                inputs: Gathered::default(),
                 time: state.time(),
                 same_times: true,
             });
@@ -95,7 +96,7 @@ impl Workshop<'_> {
         Ok(Done {
             layer: Some(layer),
             tree: None,
-            inputs: None,
+            inputs: Gathered::default(),
             time: state.time(),
             same_times,
         })
@@ -114,7 +115,7 @@ impl Workshop<'_> {
             return Ok(Done {
                 layer: Some(StepLayer::Empty),
                 tree: None,
-                inputs: None,
+                inputs: Gathered::default(),
                 time: state.time(),
                 same_times: true,
             });
@@ -123,7 +124,7 @@ impl Workshop<'_> {
         Ok(Done {
             layer: None,
             tree: Some(mounted.settle(self, self.job.times.of_step(state.time()))?),
-            inputs: None,
+            inputs: Gathered::default(),
             time: state.time(),
             same_times: true,
         })

@@ -24,7 +24,17 @@ pub(crate) fn pin(
     let _stops = reach.stop_when_cancelled();
     match source {
         RemoteSource::Url { url, checksum } => file(reach, url, checksum.as_ref(), events),
-        RemoteSource::Git(source) => Ok(super::git::pin(reach, source)?),
+        RemoteSource::Git(source) => {
+            let told = |event| {
+                tell(
+                    &source.to_string(),
+                    &Mutex::new(Instant::now()),
+                    event,
+                    events,
+                )
+            };
+            Ok(super::git::pin(reach, source, &told)?)
+        }
     }
 }
 
@@ -40,11 +50,14 @@ fn file(
         ..FetchOptions::default()
     };
     let told = Mutex::new(Instant::now());
+    let authorization = super::auth::of_file(reach.secrets, url)?;
+    let name = url.to_string();
     let wanted = Fetch {
         url,
         expected: checksum,
+        authorization: authorization.as_deref(),
         options: &options,
-        progress: &|event| tell(url, &told, event, events),
+        progress: &|event| tell(&name, &told, event, events),
     };
     let fetched = fetch(&wanted, reach.store)?;
     Ok(Pinned::File {
@@ -57,7 +70,7 @@ fn file(
 
 /// Every chunk is heard of, but nobody reads that fast.
 fn tell(
-    url: &HttpUrl,
+    name: &str,
     told: &Mutex<Instant>,
     event: FetchEvent,
     events: &(dyn Fn(BuildEvent) + Sync),
@@ -74,7 +87,7 @@ fn tell(
             *last = Instant::now();
             events(BuildEvent::Transfer {
                 direction: Direction::Fetch,
-                name: url.to_string(),
+                name: name.to_owned(),
                 done: bytes,
                 total,
             });

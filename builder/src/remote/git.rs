@@ -5,10 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
-use rootfs::layer::{LayerTimes, WriteError};
-use rootfs::trees::{TreesError, WorkArea, save_index};
-use rootfs::{DirTree, LayerWriter, Ownership, Root, RootError};
+use image::fetch::{FetchEvent, FetchOptions, Hope, retrying};
+use rootfs::copy::{CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::layer::LayerTimes;
+use rootfs::trees::{WorkArea, save_index};
+use rootfs::{DirTree, LayerWriter, Ownership, Root};
 use serde::{Deserialize, Serialize};
 
 use super::{GitSource, Pinned};
@@ -16,8 +17,12 @@ use crate::host::Reach;
 use crate::key;
 
 mod command;
+mod config;
+mod error;
 
-use command::config_of;
+use config::{Config, config_of};
+pub use error::GitError;
+use error::hope;
 
 /// The `git` of this machine.
 #[derive(Clone, Debug)]
@@ -28,75 +33,6 @@ pub struct GitProgram {
     pub env: Vec<(String, String)>,
 }
 
-/// Why a repository was not fetched.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    /// There is no program.
-    #[error("fetch {url}: git is not installed (install the package git)")]
-    Missing {
-        /// What was to be fetched.
-        url: String,
-    },
-    /// It did not start, or was lost.
-    #[error("run git")]
-    Run(#[source] std::io::Error),
-    /// It was asked to end early.
-    #[error("fetch {url}: it was asked to stop")]
-    Stopped {
-        /// What was fetched.
-        url: String,
-    },
-    /// It said no.
-    #[error("fetch {url}: git {command}: {message}")]
-    Refused {
-        /// What was fetched.
-        url: String,
-        /// Its command.
-        command: String,
-        /// What it said, bounded and without passwords.
-        message: String,
-    },
-    /// There is no such branch, tag or commit.
-    #[error("find {reference} in {url}")]
-    NoReference {
-        /// The repository.
-        url: String,
-        /// What was looked for.
-        reference: String,
-    },
-    /// It is another commit than the one that was meant.
-    #[error("verify {url}: its commit is {actual}, not {expected}")]
-    Mismatch {
-        /// The repository.
-        url: String,
-        /// The beginning that was asked for.
-        expected: String,
-        /// What it has.
-        actual: String,
-    },
-    /// The commit has no files.
-    #[error("fetch {url}: the commit has no files")]
-    Empty {
-        /// The repository.
-        url: String,
-    },
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] image::StoreError),
-    /// There is no place for it.
-    #[error(transparent)]
-    Place(#[from] TreesError),
-    /// The files cannot be looked at.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// The files cannot be taken.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// They cannot be stored.
-    #[error(transparent)]
-    Layer(#[from] WriteError),
-}
-
 /// A fetched commit: its files are a layer of the store.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
@@ -104,8 +40,12 @@ struct Record {
 }
 
 /// Fetches a commit, unless the store has it.
-pub(super) fn pin(reach: &Reach<'_>, source: &GitSource) -> Result<Pinned, GitError> {
-    let git = Git::of(reach, source)?;
+pub(super) fn pin(
+    reach: &Reach<'_>,
+    source: &GitSource,
+    tell: &dyn Fn(FetchEvent),
+) -> Result<Pinned, GitError> {
+    let git = Git::of(reach, source, tell)?;
     let commit = git.commit(source)?;
     if let Some(expected) = source
         .checksum
@@ -157,10 +97,11 @@ pub(super) fn pin(reach: &Reach<'_>, source: &GitSource) -> Result<Pinned, GitEr
 struct Git<'g> {
     reach: &'g Reach<'g>,
     program: &'g GitProgram,
+    tell: &'g dyn Fn(FetchEvent),
     /// The URL without secrets.
     shown: String,
     /// What stands for a configuration file.
-    config: Vec<(String, String)>,
+    config: Config,
     /// Goes with what is in it.
     _work: WorkArea,
     home: PathBuf,
@@ -168,8 +109,12 @@ struct Git<'g> {
 }
 
 impl<'g> Git<'g> {
-    fn of(reach: &'g Reach<'g>, source: &GitSource) -> Result<Self, GitError> {
-        let (shown, config) = config_of(&source.url);
+    fn of(
+        reach: &'g Reach<'g>,
+        source: &GitSource,
+        tell: &'g dyn Fn(FetchEvent),
+    ) -> Result<Self, GitError> {
+        let (shown, config) = config_of(&source.url, reach.secrets)?;
         let Some(program) = &reach.git else {
             return Err(GitError::Missing { url: shown });
         };
@@ -178,6 +123,7 @@ impl<'g> Git<'g> {
         Ok(Self {
             reach,
             program,
+            tell,
             shown,
             config,
             _work: work,
@@ -207,7 +153,7 @@ impl<'g> Git<'g> {
             .collect();
         let mut arguments = vec!["ls-remote", "--", &self.shown];
         arguments.extend(names.iter().map(String::as_str));
-        let listed = self.run(&self.home, &arguments)?;
+        let listed = self.ask(&self.home, &arguments)?;
         let found = |name: &String| {
             listed.lines().find_map(|line| {
                 let (commit, known) = line.split_once('\t')?;
@@ -242,7 +188,7 @@ impl<'g> Git<'g> {
                 "--recursive",
                 "--depth=1",
             ];
-            self.run(&self.tree, &update)?;
+            self.ask(&self.tree, &update)?;
         }
         let time = self.run(&self.tree, &["show", "--no-patch", "--format=%ct", commit])?;
         let time = time.trim().parse().unwrap_or(0);
@@ -275,8 +221,10 @@ impl<'g> Git<'g> {
         let object = format!("{commit}^{{commit}}");
         let mut last = None;
         for attempt in attempts {
-            match self.run(&self.tree, &[&FETCH[..], &attempt].concat()) {
-                Err(error @ GitError::Refused { .. }) => last = Some(error),
+            match self.ask(&self.tree, &[&FETCH[..], &attempt].concat()) {
+                Err(error @ GitError::Refused { .. }) if hope(&error) == Hope::None => {
+                    last = Some(error);
+                }
                 Err(error) => return Err(error),
                 Ok(_) if self.run(&self.tree, &["cat-file", "-e", &object]).is_ok() => {
                     return Ok(());
@@ -370,6 +318,15 @@ impl<'g> Git<'g> {
         finished.output.finish_as(finished.index.diff_id.digest())?;
         save_index(store, &finished.index)?;
         Ok(finished.index.diff_id)
+    }
+
+    /// Runs a git that speaks to a server: what may pass is tried again, as with files.
+    fn ask(&self, directory: &Path, arguments: &[&str]) -> Result<String, GitError> {
+        let options = FetchOptions::default();
+        let stop = self.reach.store.stop();
+        retrying(&options, stop, self.tell, hope, || {
+            self.run(directory, arguments)
+        })
     }
 }
 

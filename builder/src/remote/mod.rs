@@ -1,6 +1,7 @@
 //! Sources that are elsewhere: files of http servers, git repositories. The invariant: what a source is, is decided by its text alone, as in
 //! BuildKit; what a step uses of it is content with a digest, in the store.
 
+mod auth;
 mod fetch;
 mod git;
 mod git_source;
@@ -9,6 +10,7 @@ use image::fetch::{HttpUrl, ParseHttpUrlError};
 use image::{DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
+pub use auth::SecretError;
 pub(crate) use fetch::pin;
 pub use git::{GitError, GitProgram};
 pub use git_source::{GitSource, ParseGitError};

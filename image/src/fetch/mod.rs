@@ -1,7 +1,7 @@
 //! Files from http and https URLs, into the store as blobs.
 //!
 //! Invariant: what is given back was hashed while it arrived, and has the digest that was asked for, if one was; a user name or
-//! password of the URL is shown to its own scheme, host and port and to nobody else.
+//! password of the URL, or another authorization, is shown to the URL's own scheme, host and port and to nobody else.
 
 mod date;
 mod transfer;
@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use url::{HttpUrl, ParseHttpUrlError};
+pub use url::{HttpUrl, ParseHttpUrlError, basic};
+
+pub use crate::registry::retry::is_passing;
 
 use crate::authority::Authority;
 use crate::digest::Digest;
 use crate::registry::{install_crypto, retry};
-use crate::stop::Stopped;
+use crate::stop::{Stop, Stopped};
 use crate::store::{Area, Store, StoreError};
 use transfer::{Client, Transfer};
 
@@ -151,6 +153,8 @@ pub struct Fetch<'f> {
     pub url: &'f HttpUrl,
     /// What it must be.
     pub expected: Option<&'f Digest>,
+    /// The value of the header `Authorization`, in place of user name and password of the URL.
+    pub authorization: Option<&'f str>,
     /// How.
     pub options: &'f FetchOptions,
     /// Hears what happens.
@@ -176,7 +180,9 @@ pub fn fetch(fetch: &Fetch<'_>, store: &Store) -> Result<Fetched, FetchError> {
         .as_ref()
         .filter(|_| fetch.expected.is_none())
         .map(|known| &known.validators);
-    let transfer = retrying(fetch, store, || client.get(validators))?;
+    let transfer = retrying(fetch.options, store.stop(), fetch.progress, hope, || {
+        client.get(validators)
+    })?;
     let fetched = match (transfer, known) {
         (Transfer::Unchanged, Some(known)) => return Ok(known),
         (Transfer::Unchanged, None) => {
@@ -190,14 +196,14 @@ pub fn fetch(fetch: &Fetch<'_>, store: &Store) -> Result<Fetched, FetchError> {
     };
     if let Ok(text) = serde_json::to_vec(&fetched) {
         // Failing to remember costs a transfer, not correctness.
-        let _ = store.write_derived(Area::Cache, &record(fetch.url), &text);
+        let _ = store.write_derived(Area::Cache, &record(fetch), &text);
     }
     Ok(fetched)
 }
 
 /// What the URL had when it was fetched last, while the store still has it.
 fn known(fetch: &Fetch<'_>, store: &Store) -> Result<Option<Fetched>, StoreError> {
-    let path = store.subdir(Area::Cache).join(record(fetch.url));
+    let path = store.subdir(Area::Cache).join(record(fetch));
     let known: Option<Fetched> = std::fs::read(path)
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
@@ -207,42 +213,69 @@ fn known(fetch: &Fetch<'_>, store: &Store) -> Result<Option<Fetched>, StoreError
     }
 }
 
-/// Named by the whole URL, its password too: another user of the server may be shown another file.
-fn record(url: &HttpUrl) -> String {
-    format!("urls/{}", Digest::of(url.with_password()).hex())
+/// Named by the whole URL, its password too, and by other credentials: another user of the server may be shown another file.
+fn record(fetch: &Fetch<'_>) -> String {
+    let url = fetch.url.with_password();
+    let name = match fetch.authorization {
+        // No URL has a line end.
+        Some(authorization) => Digest::of(format!("{url}\n{authorization}")),
+        None => Digest::of(url),
+    };
+    format!("urls/{}", name.hex())
 }
 
-fn retrying(
-    fetch: &Fetch<'_>,
-    store: &Store,
-    attempt: impl Fn() -> Result<Transfer, FetchError>,
-) -> Result<Transfer, FetchError> {
-    let mut backoff = fetch.options.backoff;
+/// What an error says about the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hope {
+    /// It fails for good.
+    None,
+    /// It may pass.
+    Passing,
+    /// It may pass, and the server says when.
+    After(Duration),
+}
+
+/// Does something until it works, fails for good, or was tried as often as the options say.
+///
+/// # Errors
+/// Those of the last try, or that the end was asked for.
+pub fn retrying<T, E: std::error::Error + From<Stopped>>(
+    options: &FetchOptions,
+    stop: &Stop,
+    progress: &dyn Fn(FetchEvent),
+    hope: impl Fn(&E) -> Hope,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut backoff = options.backoff;
     let mut tried = 0;
     loop {
         tried += 1;
         let error = match attempt() {
-            Err(error) if tried < fetch.options.tries && may_pass(&error) => error,
+            Err(error) if tried < options.tries => error,
             other => return other,
         };
-        let asked = match &error {
-            FetchError::Status { retry_after, .. } => *retry_after,
-            _ => None,
+        let wait = match hope(&error) {
+            Hope::None => return Err(error),
+            Hope::Passing => retry::jittered(backoff),
+            Hope::After(wait) => wait,
         };
-        let wait = asked.unwrap_or_else(|| retry::jittered(backoff));
         backoff = backoff.saturating_mul(2);
-        (fetch.progress)(FetchEvent::Retrying {
+        progress(FetchEvent::Retrying {
             reason: retry::with_causes(&error),
             wait,
         });
-        retry::sleep(store.stop(), wait)?;
+        retry::sleep(stop, wait)?;
     }
 }
 
-fn may_pass(error: &FetchError) -> bool {
+fn hope(error: &FetchError) -> Hope {
     match error {
-        FetchError::Network { .. } => true,
-        FetchError::Status { status, .. } => retry::is_passing(*status),
-        _ => false,
+        FetchError::Network { .. } => Hope::Passing,
+        FetchError::Status {
+            status,
+            retry_after,
+            ..
+        } if is_passing(*status) => retry_after.map_or(Hope::Passing, Hope::After),
+        _ => Hope::None,
     }
 }

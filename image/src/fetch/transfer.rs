@@ -6,8 +6,8 @@
 use std::io::Write as _;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    LOCATION, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 use reqwest::{NoProxy, Proxy, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
@@ -131,11 +131,12 @@ impl<'f> Client<'f> {
             .client
             .get(without_credentials(at))
             .header(ACCEPT_ENCODING, "identity");
-        if same_place(at, first.url())
-            && at.scheme() == first.url().scheme()
-            && let Some((user, password)) = first.credentials()
-        {
-            request = request.basic_auth(user, password);
+        if same_place(at, first.url()) && at.scheme() == first.url().scheme() {
+            request = match (self.fetch.authorization, first.credentials()) {
+                (Some(authorization), _) => request.header(AUTHORIZATION, authorization),
+                (None, Some((user, password))) => request.basic_auth(user, password),
+                (None, None) => request,
+            };
         }
         let Validators {
             etag,

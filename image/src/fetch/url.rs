@@ -61,11 +61,29 @@ impl HttpUrl {
     /// The URL without user name and password, and these as the value of an `Authorization` header (RFC 7617).
     #[must_use]
     pub fn split_credentials(&self) -> (String, Option<String>) {
-        let header = self.credentials().map(|(user, password)| {
-            let pair = format!("{user}:{}", password.unwrap_or_default());
-            format!("Basic {}", base64(pair.as_bytes()))
-        });
+        let header = self
+            .credentials()
+            .map(|(user, password)| basic(&user, &password.unwrap_or_default()));
         (without_credentials(&self.0).into(), header)
+    }
+
+    /// The name or address of the server.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// The same with the port, where it is not the scheme's own.
+    #[must_use]
+    pub fn host_and_port(&self) -> String {
+        let port = self.0.port().map(|port| format!(":{port}"));
+        format!("{}{}", self.host(), port.unwrap_or_default())
+    }
+
+    /// The URL of the server: scheme, host and port.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("{}://{}/", self.0.scheme(), self.host_and_port())
     }
 
     /// User name and password, decoded.
@@ -97,6 +115,12 @@ pub(super) fn without_credentials(url: &Url) -> Url {
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown
+}
+
+/// A user name and a password as the value of an `Authorization` header (RFC 7617).
+#[must_use]
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
 }
 
 /// RFC 4648, 4.

@@ -40,7 +40,8 @@ fn hope(error: &RegistryError) -> Hope {
 }
 
 /// Whether an HTTP status says that the next try may work.
-pub(crate) fn is_passing(status: u16) -> bool {
+#[must_use]
+pub fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 

@@ -10,6 +10,7 @@ use super::error::At;
 use super::lease::entry_line;
 use super::{Area, Store, StoreError};
 use crate::digest::Digest;
+use crate::image::Image;
 use crate::reference::Reference;
 
 /// What happens to images without a name.
@@ -98,6 +99,25 @@ impl Store {
         })?;
         self.remove_idle_claims()?;
         Ok(pruned)
+    }
+
+    /// The images that have a name, or are of an index that has one, as far as they are whole. They are not held, so that this
+    /// may be asked while [`Store::exclusive`] lasts.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn named_images(&self) -> Result<Vec<Image>, StoreError> {
+        let mut named = BTreeSet::new();
+        for index in self.indexes()?.iter().filter(|one| !one.names.is_empty()) {
+            let index = self.read_index(&index.digest);
+            let entries = index.iter().flat_map(|index| &index.manifests);
+            named.extend(entries.map(|entry| entry.digest));
+        }
+        let images = self.images()?;
+        let own = images.iter().filter(|image| !image.names.is_empty());
+        named.extend(own.map(|image| image.digest));
+        let read = named.iter().map(|digest| self.read_image(digest));
+        Ok(read.flatten().collect())
     }
 
     /// Returns the images of the indexes that stay.

@@ -132,6 +132,8 @@ pub(crate) struct Results {
     pub metadata_file: Option<PathBuf>,
     /// `--logfile`.
     pub logfile: Option<PathBuf>,
+    /// `--explain-cache`.
+    pub explain_cache: bool,
     /// `--progress` and `-q`.
     pub progress: Progress,
 }

@@ -24,7 +24,7 @@ pub(super) struct StepArgs {
     #[arg(
         long = "secret",
         value_name = "id=NAME[,src=FILE|,env=VARIABLE]",
-        help = "A secret for RUN --mount=type=secret: a file, or a variable of the environment; repeatable"
+        help = "A secret for RUN --mount=type=secret, or for a server (HTTP_AUTH_TOKEN_HOST, HTTP_AUTH_HEADER_HOST, GIT_AUTH_TOKEN[.HOST], GIT_AUTH_HEADER[.HOST]): a file, or a variable of the environment; repeatable"
     )]
     secrets: Vec<String>,
     /// An agent for RUN --mount=type=ssh: SSH_AUTH_SOCK's, a socket, or key files; repeatable

@@ -1,4 +1,4 @@
-//! One run of `git`. The invariant: its environment and its configuration are those of this file and of the caller's
+//! One run of `git`. The invariant: its environment and its configuration are those of [`super::config`] and of the caller's
 //! [`super::GitProgram`]; what it prints is bounded, and it ends with the build.
 
 use std::io::Read;
@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use image::fetch::HttpUrl;
-
+use super::config::ENVIRONMENT;
+use super::error::last_words;
 use super::{Git, GitError};
 
 impl Git<'_> {
@@ -82,69 +82,6 @@ impl Git<'_> {
     }
 }
 
-/// git(1): nothing of the system and of the user is read, nobody is asked for a password, messages are in one language.
-const ENVIRONMENT: [(&str, &str); 8] = [
-    ("GIT_CONFIG_NOSYSTEM", "1"),
-    ("GIT_CONFIG_GLOBAL", "/dev/null"),
-    ("GIT_ATTR_NOSYSTEM", "1"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_ASKPASS", "/bin/false"),
-    ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
-    ("GIT_OPTIONAL_LOCKS", "0"),
-    ("LC_ALL", "C"),
-];
-
-/// The configuration: everything that could run something, or read a local file, is off.
-const CONFIG: [(&str, &str); 18] = [
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.symlinks", "true"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.excludesFile", "/dev/null"),
-    ("credential.helper", ""),
-    ("safe.bareRepository", "explicit"),
-    ("protocol.allow", "never"),
-    ("protocol.https.allow", "always"),
-    ("protocol.ssh.allow", "always"),
-    ("submodule.recurse", "false"),
-    ("advice.detachedHead", "false"),
-    ("gc.auto", "0"),
-    // Logs have the time, and several threads pack as they are scheduled.
-    ("core.logAllRefUpdates", "false"),
-    ("pack.threads", "1"),
-    ("maintenance.auto", "false"),
-    ("http.lowSpeedLimit", "1"),
-    ("http.lowSpeedTime", "60"),
-];
-
-/// The URL that git is told, and the configuration for it.
-pub(super) fn config_of(url: &str) -> (String, Vec<(String, String)>) {
-    let mut config: Vec<(String, String)> = CONFIG
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    let mut set = |name: String, value: &str| config.push((name, value.to_owned()));
-    // Only who asks without encryption gets answers without it: no redirect and no submodule leads from https to http.
-    let plain = ["http", "git"]
-        .into_iter()
-        .find(|scheme| url.starts_with(&format!("{scheme}://")));
-    if let Some(scheme) = plain {
-        set(format!("protocol.{scheme}.allow"), "always");
-    }
-    let Ok(parsed) = url.parse::<HttpUrl>() else {
-        return (url.to_owned(), config);
-    };
-    // In the URL a password would be an argument of git's helpers, which everybody sees; a redirect would take the header along.
-    let (bare, header) = parsed.split_credentials();
-    if let Some(header) = header {
-        set(
-            format!("http.{bare}.extraHeader"),
-            &format!("Authorization: {header}"),
-        );
-        set("http.followRedirects".to_owned(), "false");
-    }
-    (bare, config)
-}
-
 /// What a child printed: the beginning of it, and the rest unread but taken.
 fn bounded(stream: Option<impl Read>) -> String {
     const MOST: u64 = 4 << 20;
@@ -154,15 +91,4 @@ fn bounded(stream: Option<impl Read>) -> String {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The last lines of an error, harmless for a terminal.
-fn last_words(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    last.chars().filter(|c| !c.is_control()).take(500).collect()
 }
