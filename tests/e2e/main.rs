@@ -28,6 +28,7 @@ mod build_replace;
 mod build_reproducible;
 mod build_run;
 mod build_sandbox;
+mod build_scale;
 mod build_shape;
 mod build_stages;
 mod build_times;
@@ -64,6 +65,7 @@ mod run_flags;
 mod run_limits;
 mod run_mounts;
 mod run_secrets;
+mod run_views;
 
 #[test]
 fn no_test_file_was_forgotten() {
