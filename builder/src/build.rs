@@ -2,7 +2,7 @@
 //! what the one before made; nothing is written into the store's records before all steps of all platforms succeeded.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use containerfile::{Diagnostic, Severity};
 use image::{Digest, Image, Index};
@@ -21,6 +21,7 @@ use crate::foreign;
 use crate::graph::{BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
 use crate::job::{Executed, Job, JobCgroups, JobImage, JobNetwork, StepFailure};
+use crate::memos::Memos;
 use crate::mounts::{RunMount, RunMountSource};
 use crate::named::NamedDirectories;
 use crate::plan::proxy_environment;
@@ -281,6 +282,7 @@ pub(crate) fn job_of(
             Times::Newest
         },
         now: request.now,
+        tree_stages: OnceLock::new(),
     }
 }
 
@@ -356,15 +358,19 @@ fn execute(
     let stopped = Arc::clone(&stop);
     let _passed_on = host.cancel.watch(move || stopped.cancel());
     let here = |job: &Job, act: &dyn Fn(&Workshop<'_>) -> Result<Option<Executed>, StepFailure>| {
-        act(&Workshop {
+        let workshop = Workshop {
             job,
             store: host.store,
             cache: Cache::new(host.store),
+            memos: Memos::new(host.store),
             cancel: &stop,
             events,
             forecast: false,
             session: None,
-        })
+        };
+        let result = act(&workshop);
+        workshop.memos.save(matches!(result, Ok(Some(_))));
+        result
     };
     if !needs_session(&job) {
         let executed = here(&job, &|workshop| run_all(workshop).map(Some))?;

@@ -19,6 +19,8 @@ pub enum BuildError {
         name: String,
         /// Whether a registry was asked.
         registry: bool,
+        /// What the name may have meant.
+        meant: Option<String>,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -65,6 +67,16 @@ pub enum BuildError {
     /// It was asked to stop.
     #[error("finish: the build was cancelled")]
     Cancelled,
+}
+
+impl BuildError {
+    /// The same about an image's name that may have meant something else.
+    pub(crate) fn meaning(mut self, what: impl FnOnce() -> Option<String>) -> Self {
+        if let Self::Image { meant, .. } = &mut self {
+            *meant = what();
+        }
+        self
+    }
 }
 
 impl From<StepFailure> for BuildError {

@@ -12,6 +12,7 @@ use crate::execute::{Detail, Place, StageState, Workshop, hit, needs_session, ne
 use crate::explain::Verdict;
 use crate::graph::{Base, BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
+use crate::memos::Memos;
 use crate::mounts::RunMount;
 use crate::named::NamedDirectories;
 use crate::planning::Planned;
@@ -59,17 +60,19 @@ fn forecast_one(
         job: &job,
         store: host.store,
         cache: Cache::new(host.store),
+        memos: Memos::new(host.store),
         cancel: host.cancel,
         events,
         forecast: true,
         session: None,
     };
-    Forecast {
+    let mut forecast = Forecast {
         workshop,
         whole: BTreeMap::new(),
         keyed: BTreeMap::new(),
-    }
-    .tell();
+    };
+    forecast.tell();
+    forecast.workshop.memos.save(false);
     Ok(())
 }
 
@@ -82,7 +85,7 @@ struct Forecast<'f> {
 }
 
 impl Forecast<'_> {
-    fn tell(mut self) {
+    fn tell(&mut self) {
         for stage in &self.workshop.job.stages {
             let base = |id| self.keyed.get(&id).cloned();
             let mut state = StageState::of_base(self.workshop.job, stage, &base).ok();

@@ -1,8 +1,9 @@
 //! What the executor is given and gives back, as data: it may run in the process that planned the build or, when RUN is
 //! needed, in a session. The invariant: a job names files of the caller only by the paths of its contexts and the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use image::{DiffId, Digest};
 use sandbox::{CgroupLimits, Emulator};
@@ -10,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
 use crate::explain::Cause;
-use crate::graph::{PlannedStage, StageId};
+use crate::graph::{Base, PlannedStage, StageId};
 use crate::settings::RunAccess;
-use crate::step::Label;
+use crate::step::{Label, StepKind};
 use crate::times::Times;
 
 /// A build, planned and resolved.
@@ -56,6 +57,9 @@ pub(crate) struct Job {
     /// Where the times of files come from.
     pub(crate) times: Times,
     pub(crate) now: i64,
+    /// Found when it is first asked for.
+    #[serde(skip)]
+    pub(crate) tree_stages: OnceLock<BTreeSet<StageId>>,
 }
 
 /// An image as the executor needs it.
@@ -95,7 +99,34 @@ pub(crate) enum JobNetwork {
 
 impl Job {
     pub(crate) fn stage(&self, id: StageId) -> Option<&PlannedStage> {
-        self.stages.iter().find(|stage| stage.id == id)
+        // They are in the order of the file.
+        let place = self.stages.binary_search_by_key(&id, |stage| stage.id);
+        place.ok().map(|place| &self.stages[place])
+    }
+
+    /// The stages that run something, and all their relatives by FROM.
+    pub(crate) fn tree_stages(&self) -> &BTreeSet<StageId> {
+        self.tree_stages.get_or_init(|| {
+            let runs = |stage: &&PlannedStage| {
+                let mut steps = stage.steps.iter();
+                steps.any(|planned| matches!(planned.step.kind, StepKind::Run(_)))
+            };
+            // A family is named after the stage that all of it starts from; stages come after those that they start from.
+            let mut families: BTreeMap<StageId, StageId> = BTreeMap::new();
+            for stage in &self.stages {
+                let family = match stage.base {
+                    Base::Stage(base) => families.get(&base).copied().unwrap_or(base),
+                    Base::Scratch | Base::Image(_) => stage.id,
+                };
+                families.insert(stage.id, family);
+            }
+            let running = self.stages.iter().filter(runs);
+            let running: BTreeSet<StageId> = running.map(|stage| families[&stage.id]).collect();
+            let related = families
+                .iter()
+                .filter(|(_, family)| running.contains(family));
+            related.map(|(stage, _)| *stage).collect()
+        })
     }
 }
 

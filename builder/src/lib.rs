@@ -17,6 +17,7 @@ pub mod graph;
 mod host;
 mod job;
 mod key;
+mod memos;
 pub mod mounts;
 mod named;
 pub mod plan;

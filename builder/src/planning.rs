@@ -89,15 +89,19 @@ fn plan_one(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(BuildPlan, Vec<Diagnostic>), BuildError> {
-    let draft = Draft::of(parsed, options).map_err(|error| refuse(parsed, error))?;
+    let mut draft = Draft::of(parsed, options).map_err(|error| refuse(parsed, error))?;
     draft
         .check_stages(&request.no_cache_stages)
         .map_err(|error| refuse(parsed, error))?;
+    if let Some(planned) = draft.take_planned() {
+        return Ok(planned);
+    }
     let mut wanted = draft.images().to_vec();
     loop {
         for image in wanted {
             if !pins.contains_key(&image.key) {
-                let found = resolve::resolve(host, &image, request.pull, events)?;
+                let found = resolve::resolve(host, &image, request.pull, events)
+                    .map_err(|error| error.meaning(|| draft.meant(&image)))?;
                 pins.insert(image.key, found);
             }
         }

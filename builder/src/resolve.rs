@@ -58,6 +58,7 @@ pub(crate) fn resolve(
     result.map_err(|source| BuildError::Image {
         name: wanted.name.clone(),
         registry,
+        meant: None,
         source,
     })
 }
@@ -270,8 +271,11 @@ impl LayerStream for Index {
             .flatten();
         if let Some(records) = records {
             let store = Store::open(&self.store).map_err(io::Error::other)?;
-            save_index(&store, &LayerIndex::new(self.diff_id, self.size, records))
-                .map_err(io::Error::other)?;
+            save_index(
+                &store,
+                &LayerIndex::new(self.diff_id, self.size, records).stored(),
+            )
+            .map_err(io::Error::other)?;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::event::BuildEvent;
 use crate::execute::{Chores, SessionTools, Workshop, ids_of_steps, run_all};
 use crate::foreign::unregistered;
 use crate::job::{Executed, Job, StepFailure};
+use crate::memos::Memos;
 
 /// The name of the entry for [`sandbox::divert`].
 pub const ENTRY: &str = "build";
@@ -206,12 +207,14 @@ fn execute(
         job,
         store,
         cache: Cache::new(store),
+        memos: Memos::new(store),
         cancel,
         events,
         forecast: false,
         session: Some(session),
     };
     let result = run_all(&workshop);
+    workshop.memos.save(result.is_ok());
     // The caller makes the image while the work area is removed.
     done(&result);
     result

@@ -14,6 +14,8 @@ mod mounts;
 mod onbuild;
 #[path = "plan/refusals.rs"]
 mod refusals;
+#[path = "plan/scale.rs"]
+mod scale;
 #[path = "plan/snapshots.rs"]
 mod snapshots;
 #[path = "plan/stages.rs"]

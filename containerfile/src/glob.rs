@@ -45,6 +45,8 @@ pub fn split_pivot(source: &str) -> (Option<&str>, &str) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     tokens: Vec<Token>,
+    /// What every last component that matches ends in.
+    plain_end: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +119,11 @@ impl Glob {
     pub fn may_match_below(&self, directory: &str) -> bool {
         let inside = self.advance(self.start(), directory);
         !self.advance(inside, "/").is_dead()
+    }
+
+    /// What the last component of every path that matches ends in; most often it tells that a name does not match.
+    pub(crate) fn plain_end(&self) -> &str {
+        &self.plain_end
     }
 
     pub(crate) fn start(&self) -> Progress {
@@ -265,7 +272,15 @@ impl Compiler<'_> {
                 self.tokens.push(token);
             }
         }
+        let mut plain_end: Vec<char> = Vec::new();
+        for token in self.tokens.iter().rev() {
+            match token {
+                Token::Literal(literal) if *literal != '/' => plain_end.push(*literal),
+                _ => break,
+            }
+        }
         Ok(Glob {
+            plain_end: plain_end.into_iter().rev().collect(),
             tokens: self.tokens,
         })
     }

@@ -44,7 +44,8 @@ struct Pattern {
 /// one; a walk keeps one per level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    states: Vec<State>,
+    /// The patterns that may still match something here, by their places, in order.
+    live: Vec<(usize, State)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,11 +146,10 @@ impl IgnoreFile {
     /// The state at the root of the context.
     #[must_use]
     pub fn root(&self) -> Directory {
+        let states = self.patterns.iter().enumerate();
         Directory {
-            states: self
-                .patterns
-                .iter()
-                .map(|pattern| State::Open(pattern.glob.start()))
+            live: states
+                .map(|(place, pattern)| (place, State::Open(pattern.glob.start())))
                 .collect(),
         }
     }
@@ -158,7 +158,8 @@ impl IgnoreFile {
     #[must_use]
     pub fn ignores(&self, parent: &Directory, name: &str) -> bool {
         let mut ignored = false;
-        for (pattern, state) in self.patterns.iter().zip(&parent.states) {
+        for (place, state) in &parent.live {
+            let pattern = &self.patterns[*place];
             // A pattern that would not change the answer need not be asked.
             if pattern.exception == ignored && pattern.matches(state, name) {
                 ignored = !pattern.exception;
@@ -171,33 +172,33 @@ impl IgnoreFile {
     #[must_use]
     pub fn enter(&self, parent: &Directory, name: &str) -> Entered {
         let mut ignored = false;
-        let mut states = Vec::with_capacity(self.patterns.len());
-        for (pattern, state) in self.patterns.iter().zip(&parent.states) {
-            let state = pattern.enter(state, name);
-            if matches!(state, State::Matched) {
-                ignored = !pattern.exception;
+        let mut live = Vec::with_capacity(parent.live.len());
+        for (place, state) in &parent.live {
+            let pattern = &self.patterns[*place];
+            match pattern.enter(state, name) {
+                State::Matched => {
+                    ignored = !pattern.exception;
+                    live.push((*place, State::Matched));
+                }
+                State::Open(progress) if progress.is_dead() => {}
+                open => live.push((*place, open)),
             }
-            states.push(state);
         }
-        let descend = !ignored || self.exceptions_below(&states);
+        let descend = !ignored || self.exceptions_below(&live);
         Entered {
             ignored,
             descend,
-            directory: Directory { states },
+            directory: Directory { live },
         }
     }
 
     /// Whether an exception that comes after the pattern that decided here may match further down.
-    fn exceptions_below(&self, states: &[State]) -> bool {
-        let later = self
-            .patterns
+    fn exceptions_below(&self, live: &[(usize, State)]) -> bool {
+        let mut later = live
             .iter()
-            .zip(states)
             .rev()
             .take_while(|(_, state)| !matches!(state, State::Matched));
-        later.into_iter().any(|(pattern, state)| {
-            pattern.exception && matches!(state, State::Open(progress) if !progress.is_dead())
-        })
+        later.any(|(place, _)| self.patterns[*place].exception)
     }
 }
 
@@ -205,7 +206,8 @@ impl Pattern {
     fn matches(&self, state: &State, name: &str) -> bool {
         match state {
             State::Matched => true,
-            State::Open(progress) if progress.is_dead() => false,
+            // Most names fail this, and most patterns end in something plain.
+            State::Open(_) if !name.ends_with(self.glob.plain_end()) => false,
             State::Open(progress) => self
                 .glob
                 .is_match(&self.glob.advance(progress.clone(), name)),
@@ -283,6 +285,26 @@ mod tests {
         assert!(docs.ignored && !docs.descend);
         let overruled = ignore("!a/keep\na\n");
         assert!(!overruled.enter(&overruled.root(), "a").descend);
+    }
+
+    #[test]
+    fn a_plain_end_rules_out_only_what_does_not_match() {
+        for (pattern, path, expected) in [
+            ("**/*.tmp", "a/b.tmp", true),
+            ("**/*.tmp", "a/b.tmpx", false),
+            ("a/b", "a/b", true),
+            ("a/b", "a/xb", false),
+            ("a[/]b", "a/b", true),
+            ("x\\*", "x*", true),
+            ("**é", "dir/café", true),
+            ("a/**", "a/b/c", true),
+        ] {
+            assert_eq!(
+                ignore(pattern).matches(path),
+                expected,
+                "{pattern} on {path}"
+            );
+        }
     }
 
     #[test]

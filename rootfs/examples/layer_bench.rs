@@ -54,7 +54,9 @@ fn measure(tree: &Path, base: &Path) -> Result<(), Box<dyn Error>> {
         Ok(layer.finish()?)
     })?;
     assert_eq!(sink.index.diff_id, finished.index.diff_id);
-    let stored = report("index encode", || Ok(finished.index.encode()))?;
+    let stored = report("index encode", || {
+        Ok(finished.index.decode().stored().bytes)
+    })?;
     let loaded = report("index decode", || Ok(LayerIndex::decode(&stored)?))?;
     println!(
         "  {} entries, {} bytes of index",
@@ -68,7 +70,7 @@ fn measure(tree: &Path, base: &Path) -> Result<(), Box<dyn Error>> {
     };
     let cold = FileDigests::new();
     let first = report("content digest, cold", || Ok(plan.digest(&cold, now)?))?;
-    let Some(memo) = cold.encode() else {
+    let Some(memo) = cold.encode(true) else {
         return Err("nothing was remembered: the tree is too new, run again".into());
     };
     let warm = report("memo decode", || Ok(FileDigests::decode(&memo)))?;

@@ -7,26 +7,27 @@ mod archive;
 mod extract;
 mod place;
 mod plan;
+mod planned;
 mod select;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use image::Stop;
+use image::{Digest, Hasher, Stop};
 use thiserror::Error;
 
-use crate::digests::{DigestError, Input};
+use crate::digests::{DigestError, Input, describe, part};
 use crate::entry::{Entry, Kind, Time};
 use crate::layer::{ReadError, WriteError};
 use crate::note::Note;
 use crate::ownership::{OwnerId, OwnershipError};
 use crate::path::{PathError, TreePath};
 use crate::root::RootError;
-use crate::tree::{Meta, Tree, TreeError};
+use crate::tree::{Tree, TreeError};
 
 pub use extract::extract;
 pub use plan::plan;
+use planned::{Origin, Planned};
 pub(crate) use write::Heeding;
 
 /// Who owns what is copied.
@@ -158,6 +159,14 @@ pub enum CopyError {
         /// The source.
         path: TreePath,
     },
+    /// A file system has no room for the path of a file's content.
+    #[error("redirect '{path}' to its content")]
+    Redirect {
+        /// The destination.
+        path: TreePath,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A broken or hostile archive.
     #[error("unpack '{path}'")]
     Archive {
@@ -207,55 +216,21 @@ fn suggestion(nearest: Option<&TreePath>) -> String {
 pub struct CopyPlan<'t> {
     /// The source tree, and then those of [`CopySource::Other`].
     sources: Vec<&'t dyn Tree>,
-    entries: BTreeMap<TreePath, Planned>,
+    /// Boxed, since a tree of hundreds of thousands of files has nodes that are half empty.
+    entries: BTreeMap<TreePath, Box<Planned>>,
+    /// The directories that files are taken from.
+    directories: Vec<TreePath>,
     archives: Vec<archive::Archive>,
     notes: Vec<Note>,
     pub(crate) stop: Stop,
 }
 
-/// One destination.
-#[derive(Clone, Debug)]
-struct Planned {
-    entry: Entry,
-    from: Origin,
-    /// A directory that exists already and stays as it is.
-    kept: bool,
-}
-
-/// Where a file's bytes come from.
-#[derive(Clone, Debug)]
-enum Origin {
-    Nowhere,
-    /// A file of `sources[tree]`, as it was when it was planned.
-    Tree {
-        tree: usize,
-        path: TreePath,
-        meta: Box<Meta>,
-    },
-    Inline(Arc<[u8]>),
-    /// A member of `archives[archive]`, counted from 0.
-    Member {
-        archive: usize,
-        ordinal: u64,
-    },
-}
-
 impl CopyPlan<'_> {
     /// The entries as a layer would hold them, parents first.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values().map(|planned| &planned.entry)
-    }
-
-    /// Files of the source tree that will be read: their paths there.
-    pub fn sources(&self) -> impl Iterator<Item = &TreePath> {
-        let tree = self
-            .entries
-            .values()
-            .filter_map(|planned| match &planned.from {
-                Origin::Tree { path, .. } => Some(path),
-                _ => None,
-            });
-        tree.chain(self.archives.iter().map(|archive| &archive.path))
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.entries
+            .iter()
+            .map(|(path, planned)| planned.entry(path))
     }
 
     /// Gives every entry with what it is made of, in order.
@@ -263,14 +238,18 @@ impl CopyPlan<'_> {
         &self,
         accept: &mut dyn FnMut(&Entry, Input<'_>) -> Result<(), DigestError>,
     ) -> Result<(), DigestError> {
-        for planned in self.entries.values().filter(|planned| !planned.kept) {
-            let input = match &planned.from {
+        for (path, planned) in self.entries.iter().filter(|(_, planned)| !planned.kept) {
+            let entry = planned.entry(path);
+            match &planned.from {
                 // A member of an archive counts as part of the archive.
-                Origin::Nowhere | Origin::Member { .. } => Input::None,
-                Origin::Inline(content) => Input::Bytes(content),
-                Origin::Tree { tree, path, meta } => Input::File(self.sources[*tree], path, meta),
-            };
-            accept(&planned.entry, input)?;
+                Origin::Nowhere | Origin::Member { .. } => accept(&entry, Input::None)?,
+                Origin::Inline(content) => accept(&entry, Input::Bytes(content))?,
+                Origin::Tree(file) => {
+                    let (tree, from) =
+                        (file.tree(&self.sources), file.path(&self.directories, path));
+                    accept(&entry, Input::File(tree, &from, &file.meta()))?;
+                }
+            }
         }
         for archive in &self.archives {
             let (tree, path) = (self.sources[archive.tree], &archive.path);
@@ -285,7 +264,7 @@ impl CopyPlan<'_> {
     /// The newest time of what has one of its own, in seconds since 1970.
     pub fn newest(&self) -> Option<i64> {
         let own = self.entries.values().filter(|planned| !planned.kept);
-        own.map(|planned| planned.entry.mtime)
+        own.map(|planned| planned.mtime)
             .filter(|time| *time != Time::OF_STEP)
             .map(|time| time.secs)
             .max()
@@ -295,15 +274,79 @@ impl CopyPlan<'_> {
     #[must_use]
     pub fn dated(mut self, of_step: Time) -> Self {
         for planned in self.entries.values_mut() {
-            if planned.entry.mtime == Time::OF_STEP {
-                planned.entry.mtime = of_step;
+            if planned.mtime == Time::OF_STEP {
+                planned.mtime = of_step;
             }
         }
         self
     }
 
+    /// The digest of what would be written, and from where; contents are not looked at.
+    pub fn outline(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        for (path, planned) in &self.entries {
+            let entry = planned.entry(path);
+            describe(&mut hasher, &entry, entry.mtime.secs);
+            hasher.update(&planned.mtime.nanos.to_le_bytes());
+            hasher.update(&planned.size().to_le_bytes());
+            if let Origin::Tree(file) = &planned.from {
+                part(&mut hasher, file.path(&self.directories, path).as_bytes());
+            }
+        }
+        hasher.finish()
+    }
+
+    /// Whether the files that were planned are still what they were then, by their status alone.
+    ///
+    /// # Errors
+    /// [`CopyError::Changed`] for the first one that is not.
+    pub fn unchanged(&self) -> Result<(), CopyError> {
+        for (target, planned) in &self.entries {
+            if let Origin::Tree(file) = &planned.from {
+                let path = file.path(&self.directories, target);
+                if file.tree(&self.sources).node(&path)? != Some(file.meta()) {
+                    return Err(CopyError::Changed { path });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan without its one tree, to be looked at again later.
+    #[must_use]
+    pub fn detach(self) -> DetachedPlan {
+        debug_assert!(self.sources.len() == 1 && self.archives.is_empty());
+        DetachedPlan {
+            entries: self.entries,
+            directories: self.directories,
+            stop: self.stop,
+        }
+    }
+
     /// What is left out, sockets for example.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+}
+
+/// A plan of one tree, without it.
+pub struct DetachedPlan {
+    entries: BTreeMap<TreePath, Box<Planned>>,
+    directories: Vec<TreePath>,
+    stop: Stop,
+}
+
+impl DetachedPlan {
+    /// The plan, over its tree opened anew.
+    #[must_use]
+    pub fn attach(self, tree: &dyn Tree) -> CopyPlan<'_> {
+        CopyPlan {
+            sources: vec![tree],
+            entries: self.entries,
+            directories: self.directories,
+            archives: Vec::new(),
+            notes: Vec::new(),
+            stop: self.stop,
+        }
     }
 }

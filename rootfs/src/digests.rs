@@ -3,9 +3,9 @@
 //! Invariant: a remembered digest is used only when the file's device, inode, size, mtime and ctime are what they were, and both
 //! times lay clearly before the moment the digest was taken; a change within one clock tick is never missed (git's racy rule).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::{Digest, Hasher, Stop};
 use thiserror::Error;
@@ -15,9 +15,9 @@ use crate::entry::{Entry, Kind, Time, Xattrs};
 use crate::path::TreePath;
 use crate::tree::{Meta, OpenFile, Tree, TreeError};
 
-const MAGIC: &[u8; 16] = b"rbuild-digests1\n";
-/// Key and digest as they are stored: seven words of eight bytes, and 32 bytes.
-const RECORD: usize = 7 * 8 + 32;
+const MAGIC: &[u8; 16] = b"rbuild-digests2\n";
+/// Key and digest as they are stored.
+const RECORD: usize = 16 + 32;
 /// File times come from a clock that ticks at most every 10 ms, on network file systems from another machine's.
 const CLEARLY_OLDER: i64 = 2;
 
@@ -38,22 +38,39 @@ pub enum DigestError {
     },
 }
 
+/// What identifies a file's content, as half a SHA-256: a context may have hundreds of thousands of files.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    device: u64,
-    inode: u64,
-    size: u64,
-    mtime: Time,
-    ctime: Time,
+struct Key([u8; 16]);
+
+impl Key {
+    fn of(meta: &Meta) -> Self {
+        let words = [
+            meta.inode.0,
+            meta.inode.1,
+            meta.size,
+            meta.mtime.secs.cast_unsigned(),
+            meta.mtime.nanos.into(),
+            meta.ctime.secs.cast_unsigned(),
+            meta.ctime.nanos.into(),
+        ];
+        let digest = Digest::of(words.map(u64::to_le_bytes).as_flattened());
+        let (half, _) = digest.as_bytes().split_at(16);
+        Self(half.try_into().expect("the length is split at"))
+    }
 }
 
 /// Digests of files by what identifies their content.
 #[derive(Default)]
 pub struct FileDigests {
     known: HashMap<Key, [u8; 32]>,
-    fresh: Mutex<HashMap<Key, [u8; 32]>>,
-    /// Keys that were asked for: the others are forgotten when the memo is stored again.
-    used: Mutex<Vec<Key>>,
+    learned: Mutex<Learned>,
+}
+
+#[derive(Default)]
+struct Learned {
+    fresh: HashMap<Key, [u8; 32]>,
+    /// Keys of known digests that were asked for.
+    used: HashSet<Key>,
 }
 
 impl FileDigests {
@@ -70,69 +87,36 @@ impl FileDigests {
             .unwrap_or_default();
         let mut known = HashMap::with_capacity(records.len() / RECORD);
         for record in records.chunks_exact(RECORD) {
-            let (words, digest) = record.split_at(RECORD - 32);
-            let word = |at: usize| {
-                words[at * 8..]
-                    .first_chunk()
-                    .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-            };
-            let time = |secs, nanos| Time {
-                secs: word(secs).cast_signed(),
-                nanos: word(nanos) as u32,
-            };
-            let key = Key {
-                device: word(0),
-                inode: word(1),
-                size: word(2),
-                mtime: time(3, 4),
-                ctime: time(5, 6),
-            };
-            let mut value = [0; 32];
-            value.copy_from_slice(digest);
-            known.insert(key, value);
+            let (key, digest) = record.split_at(16);
+            let key = Key(key.try_into().expect("the length is split at"));
+            known.insert(key, digest.try_into().expect("the rest of a record"));
         }
         Self {
             known,
-            fresh: Mutex::default(),
-            used: Mutex::default(),
+            learned: Mutex::default(),
         }
     }
 
-    /// The memo to store: what was used, and what was learned. `None` when nothing was learned and nothing is out of date.
-    pub fn encode(&self) -> Option<Vec<u8>> {
-        let fresh = self
-            .fresh
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let used = self
-            .used
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The memo to store; `None` when nothing was learned. Where `complete`, everything of interest was asked for, and what was
+    /// not is forgotten once it is more than the rest: other builds of the same directory may ask for it.
+    pub fn encode(&self, complete: bool) -> Option<Vec<u8>> {
+        let Learned { fresh, used } = &*self.learned();
         if fresh.is_empty() {
             return None;
         }
-        let mut out = Vec::with_capacity(MAGIC.len() + (fresh.len() + used.len()) * RECORD);
+        let forget = complete && self.known.len() - used.len() > used.len() + fresh.len();
+        let mut out = Vec::with_capacity(MAGIC.len() + (fresh.len() + self.known.len()) * RECORD);
         out.extend_from_slice(MAGIC);
-        let kept = used.iter().filter_map(|key| self.known.get_key_value(key));
-        for (key, digest) in kept.chain(fresh.iter()) {
-            let Key {
-                device,
-                inode,
-                size,
-                mtime,
-                ctime,
-            } = key;
-            for word in [
-                *device,
-                *inode,
-                *size,
-                mtime.secs.cast_unsigned(),
-                mtime.nanos.into(),
-                ctime.secs.cast_unsigned(),
-                ctime.nanos.into(),
-            ] {
-                out.extend_from_slice(&word.to_le_bytes());
-            }
+        let kept = self
+            .known
+            .iter()
+            .filter(|(key, _)| !forget || used.contains(key));
+        for (key, digest) in kept.chain(fresh) {
+            out.extend_from_slice(&key.0);
             out.extend_from_slice(digest);
         }
         Some(out)
@@ -147,18 +131,12 @@ impl FileDigests {
         now: Time,
         stop: &Stop,
     ) -> Result<[u8; 32], DigestError> {
-        let key = Key {
-            device: meta.inode.0,
-            inode: meta.inode.1,
-            size: meta.size,
-            mtime: meta.mtime,
-            ctime: meta.ctime,
-        };
+        let key = Key::of(meta);
         if let Some(known) = self.known.get(&key) {
-            self.used
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(key);
+            self.learned().used.insert(key);
+            return Ok(*known);
+        }
+        if let Some(known) = self.learned().fresh.get(&key) {
             return Ok(*known);
         }
         let OpenFile {
@@ -183,10 +161,7 @@ impl FileDigests {
             && settled(meta.ctime)
             && unchanged()?
         {
-            self.fresh
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(key, digest);
+            self.learned().fresh.insert(key, digest);
         }
         Ok(digest)
     }
@@ -218,12 +193,23 @@ fn hash(mut content: impl Read, xattrs: &Xattrs) -> io::Result<[u8; 32]> {
 }
 
 /// Length-prefixed, so that no two inputs run together.
-fn part(hasher: &mut Hasher, bytes: &[u8]) {
+pub(crate) fn part(hasher: &mut Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
 }
 
 impl CopyPlan<'_> {
+    /// Reads the contents of what the plan would write, so that their digests are remembered. Arguments as for
+    /// [`CopyPlan::digest`].
+    pub fn remember(&self, memo: &FileDigests, now: Time) -> Result<(), DigestError> {
+        self.inputs(&mut |_, input| match input {
+            Input::File(tree, path, meta) => {
+                memo.digest(tree, path, meta, now, &self.stop).map(drop)
+            }
+            Input::None | Input::Bytes(_) => Ok(()),
+        })
+    }
+
     /// The digest of everything that the plan would write: paths, kinds, modes, owners, link targets, contents, and the times
     /// that the request gave them.
     ///
@@ -298,7 +284,7 @@ pub(crate) enum Input<'i> {
     File(&'i dyn Tree, &'i TreePath, &'i Meta),
 }
 
-fn describe(hasher: &mut Hasher, entry: &Entry, mtime: i64) {
+pub(crate) fn describe(hasher: &mut Hasher, entry: &Entry, mtime: i64) {
     part(hasher, entry.path.as_bytes());
     let (tag, detail): (u8, &[u8]) = match &entry.kind {
         Kind::File { .. } => (0, b""),

@@ -13,6 +13,6 @@ pub(crate) use header::is_header;
 pub(crate) use writer::Descriptor;
 
 pub use error::{Limits, ReadError, WriteError};
-pub use index::{Extent, IndexError, LayerIndex, Owners, Record, Stored};
+pub use index::{Extent, IndexError, LayerIndex, Owners, Record, Stored, StoredIndex};
 pub use reader::{Dialect, LayerReader};
 pub use writer::{FinishedLayer, LayerTimes, LayerWriter};

@@ -155,7 +155,7 @@ pub enum Follow {
 const MAX_LINKS: u32 = 40;
 
 /// A tree that can be looked at.
-pub trait Tree {
+pub trait Tree: Sync {
     /// What is at the canonical path; `None` when there is nothing.
     fn node(&self, path: &TreePath) -> Result<Option<Meta>, TreeError>;
     /// The target of the link at the canonical path.
@@ -228,8 +228,8 @@ pub trait Tree {
 pub struct DirTree {
     root: Root,
     ownership: Ownership,
-    /// The directory that was used last: a tree is mostly read in order.
-    recent: Mutex<Option<(TreePath, OwnedFd)>>,
+    /// The directories that were used last, the last one first: a tree is mostly read in order, at times by two threads.
+    recent: Mutex<[Option<(TreePath, OwnedFd)>; 2]>,
 }
 
 impl DirTree {
@@ -239,7 +239,7 @@ impl DirTree {
         Self {
             root,
             ownership,
-            recent: Mutex::new(None),
+            recent: Mutex::default(),
         }
     }
 
@@ -278,15 +278,20 @@ impl DirTree {
     /// Calls `act` with the directory `parent`.
     fn within<T>(&self, parent: &[u8], act: impl FnOnce(&OwnedFd) -> T) -> Result<T, RootError> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((path, directory)) = recent.as_ref()
-            && path.as_bytes() == parent
-        {
-            return Ok(act(directory));
+        for known in 0..recent.len() {
+            if let Some((path, directory)) = &recent[known]
+                && path.as_bytes() == parent
+            {
+                let result = act(directory);
+                recent.swap(0, known);
+                return Ok(result);
+            }
         }
         let path = TreePath::clamped(parent).expect("part of a path");
         let directory = self.root.canonical_directory(&path)?;
         let result = act(&directory);
-        *recent = Some((path, directory));
+        recent.rotate_right(1);
+        recent[0] = Some((path, directory));
         Ok(result)
     }
 

@@ -22,7 +22,7 @@ use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
-use crate::layer::{Dialect, IndexError, LayerIndex, LayerReader, Limits, ReadError};
+use crate::layer::{Dialect, IndexError, LayerIndex, LayerReader, Limits, ReadError, StoredIndex};
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::root::{Root, RootError};
@@ -150,7 +150,7 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
     let mut rest = reader.finish().map_err(failed)?;
     io::copy(&mut rest, &mut io::sink()).map_err(at("read", &store.blob_path(diff_id.digest())))?;
     let index = LayerIndex::new(*diff_id, size, records);
-    save_index(store, &index)?;
+    save_index(store, &index.stored())?;
     Ok(index)
 }
 
@@ -158,9 +158,9 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn save_index(store: &Store, index: &LayerIndex) -> Result<(), TreesError> {
+pub fn save_index(store: &Store, index: &StoredIndex) -> Result<(), TreesError> {
     let name = index.diff_id.digest().hex();
-    Ok(store.write_derived(Area::Index, &name, &index.encode())?)
+    Ok(store.write_derived(Area::Index, &name, &index.bytes)?)
 }
 
 fn unique() -> String {
@@ -356,7 +356,7 @@ impl Trees {
                 actual: unpacked.index.diff_id,
             });
         }
-        save_index(store, &unpacked.index)?;
+        save_index(store, &unpacked.index.stored())?;
         let marker = fresh.join("unsynced");
         fs::write(&marker, boot_id()).map_err(at("write", &marker))?;
         let parent = self.directory.join("layers");

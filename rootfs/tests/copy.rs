@@ -121,7 +121,8 @@ impl Copy<'_> {
         into_layer.write_layer(&mut layer)?;
         let layer = layer.finish()?;
         let mut view = view;
-        view.push(&layer.index).expect("our own layer applies");
+        view.push(&layer.index.decode())
+            .expect("our own layer applies");
         // --link decides without the destination, so only the layer can be right.
         if !self.link {
             into_tree.write_tree(tree.root(), Ownership::PLAIN)?;
@@ -773,7 +774,7 @@ fn the_same_copy_gives_the_same_layer() {
     );
     let path = TreePath::scoped("o/a.txt").expect("valid");
     assert!(
-        View::of([&first.index])
+        View::of([&first.index.decode()])
             .expect("applies")
             .node(&path)
             .expect("looked")
@@ -799,4 +800,69 @@ fn s18_an_archive_that_only_grows_is_stopped() {
     request.unpack = true;
     let error = request.over(&fixture, Tar::new()).expect_err("refused");
     assert!(matches!(error, CopyError::Archive { .. }), "{error}");
+}
+
+#[test]
+fn redirects_have_everything_but_contents() {
+    let fixture = context();
+    std::fs::hard_link(
+        fixture.outside("context/dir/one"),
+        fixture.outside("context/dir/again"),
+    )
+    .expect("linked");
+    let tree = DirTree::new(
+        Root::open(&fixture.outside("context")).expect("opened"),
+        Ownership::Recorded,
+    );
+    let request = CopyRequest {
+        sources: &[CopySource::Path("dir")],
+        destination: "/",
+        owner: Owner::Root,
+        chmod: None,
+        parents: false,
+        unpack: false,
+        date: &|time| time,
+        dated_parents: true,
+    };
+    let rules = Rules {
+        glob: &glob,
+        ignore: &|_, _| Verdict::Keep,
+        exclude: &|_, _| Verdict::Keep,
+    };
+    let planned = plan(&request, &tree, None, &rules).expect("planned");
+    let outline = planned.outline();
+    let other = Fixture::new();
+    planned
+        .write_redirects(&other.root(), Ownership::Squashed)
+        .expect("written");
+    for (name, from, size, bits) in [
+        ("again", "/dir/again", 1, 0o640),
+        ("one", "/dir/again", 1, 0o640),
+        ("sub/two", "/dir/sub/two", 2, 0o640),
+    ] {
+        let path = other.path(name);
+        let stat = std::fs::metadata(&path).expect("made");
+        assert_eq!((stat.len(), stat.mode() & 0o7777), (size, bits), "{name}");
+        assert!(
+            std::fs::read(&path)
+                .expect("read")
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+        let mut value = [0; 64];
+        let length = rustix::fs::getxattr(&path, "user.overlay.redirect", &mut value[..])
+            .expect("a redirect");
+        assert_eq!(&value[..length], from.as_bytes());
+    }
+    // What was planned is known again, and known to be another thing.
+    planned.unchanged().expect("nothing changed");
+    let kept = planned.detach();
+    std::fs::write(fixture.outside("context/dir/sub/two"), "33").expect("written");
+    let planned = kept.attach(&tree);
+    assert_eq!(planned.outline(), outline);
+    let error = planned.unchanged().expect_err("changed");
+    assert!(
+        matches!(&error, CopyError::Changed { path } if path.to_string() == "/dir/sub/two"),
+        "{error}"
+    );
 }

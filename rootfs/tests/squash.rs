@@ -59,7 +59,7 @@ fn layer(lines: &[&str]) -> (LayerIndex, Vec<u8>) {
         written.expect("written");
     }
     let finished = writer.finish().expect("finished");
-    (finished.index, finished.output)
+    (finished.index.decode(), finished.output)
 }
 
 fn view(layers: &[(LayerIndex, Vec<u8>)]) -> View {
@@ -95,9 +95,10 @@ fn squash(layers: &[(LayerIndex, Vec<u8>)], base: usize) -> Vec<String> {
         .write_changes(&view(&layers[..base]), &mut writer)
         .expect("squashed");
     let one = writer.finish().expect("finished");
-    let names = names(&one.index);
+    let index = one.index.decode();
+    let names = names(&index);
     let mut stack = layers[..base].to_vec();
-    stack.push((one.index, one.output));
+    stack.push((index, one.output));
     assert_eq!(listing(&view(&stack)), listing(&whole));
     names
 }

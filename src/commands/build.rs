@@ -472,12 +472,15 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
         BuildError::Emulator(diagnostic) => Failure::silent(Kind::Host.code())
             .excerpt(show::diagnostics(source, &[*diagnostic], colour)),
         BuildError::Step(failure) => step_failed(&failure, source, colour),
-        BuildError::Image { registry: true, .. } | BuildError::Push { .. } => {
-            Failure::new(Kind::Registry, error)
+        BuildError::Image { registry, ref meant, .. } => {
+            let meant = meant.clone();
+            let kind = if registry { Kind::Registry } else { Kind::Failed };
+            meant.into_iter().fold(Failure::new(kind, error), Failure::hint)
         }
+        BuildError::Push { .. } => Failure::new(Kind::Registry, error),
         BuildError::Session(_) | BuildError::Limits(_) => Failure::new(Kind::Host, error)
             .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
-        BuildError::Image { .. } | BuildError::Context(_) | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
+        BuildError::Context(_) | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
             Failure::new(Kind::Failed, error)
         }
     }
@@ -608,6 +611,7 @@ mod tests {
         let image = |registry| BuildError::Image {
             name: "x".into(),
             registry,
+            meant: None,
             source: "gone".into(),
         };
         assert_eq!(code(image(true)), 4);

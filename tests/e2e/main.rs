@@ -29,6 +29,7 @@ mod build_replace;
 mod build_reproducible;
 mod build_run;
 mod build_sandbox;
+mod build_scale;
 mod build_shape;
 mod build_stages;
 mod build_times;
@@ -68,6 +69,7 @@ mod run_keep_id;
 mod run_limits;
 mod run_mounts;
 mod run_secrets;
+mod run_views;
 
 #[test]
 fn no_test_file_was_forgotten() {

@@ -3,21 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use image::{Area, Digest};
+use image::Digest;
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, plan};
-use rootfs::trees::{UnpackedLayer, boot_id, remove_tree};
+use rootfs::trees::UnpackedLayer;
 use rootfs::{DirTree, Root, Time, Tree, TreePath};
-use rustix::fs::Mode;
-use sandbox::subtree;
+use sandbox::{Overlay, Upper, subtree};
 
-use super::copying::rules;
+use super::copying::{Origin, rules};
 use super::gathered::{Detail, Gathered};
 use super::lookup::Place;
-use super::mounted::{read_only, writable};
 use super::mounts::Mounted;
+use super::views::{UsedContext, path_of};
 use super::{SessionTools, StageState, Workshop, needs_trees};
 use crate::graph::StageId;
 use crate::job::StepFailure;
@@ -105,29 +104,31 @@ impl Workshop<'_> {
         place: &Place<'_>,
         mount: &RunMount,
         (from, source, writable): (&CopyFrom, &str, bool),
+        used: &mut Vec<UsedContext>,
     ) -> Result<Mounted, StepFailure> {
-        let (lowers, source) = match from {
+        let mut source = source.to_owned();
+        // It keeps the directory open until the mount is made.
+        let mut data = None;
+        let mut lowers = match from {
             CopyFrom::Stage(_) | CopyFrom::Image(_) => {
                 let mut lowers = self.layers_to_bind(session, place, from)?;
                 if let Some(kept) = self.files_of_caller(session, &lowers)? {
                     lowers.insert(0, kept);
                 }
-                (lowers, source.to_owned())
+                lowers
             }
             CopyFrom::Context | CopyFrom::NamedContext(_) => {
-                let (view, name) = self.view_of_context(session, place, from, source)?;
-                (vec![view], name)
+                let view = self.view_of_context(session, place, from, &source)?;
+                used.extend(view.used);
+                (source, data) = (view.path, view.data);
+                vec![view.lower]
             }
         };
-        let overlay = match self.job.disturbed {
-            true => {
-                let shown = self.overlay_to_bind(session, lowers.clone(), false)?;
-                let mut lowers = lowers;
-                lowers.extend(self.other_order(session, &shown)?);
-                self.overlay_to_bind(session, lowers, writable)?
-            }
-            false => self.overlay_to_bind(session, lowers, writable)?,
-        };
+        if self.job.disturbed {
+            let shown = self.overlay_to_bind(session, lowers.clone(), data.as_ref(), false)?;
+            lowers.extend(self.other_order(session, &shown)?);
+        }
+        let overlay = self.overlay_to_bind(session, lowers, data.as_ref(), writable)?;
         let attached = session
             .work
             .directory("bind")
@@ -150,26 +151,33 @@ impl Workshop<'_> {
         &self,
         session: &SessionTools<'_>,
         mut lowers: Vec<PathBuf>,
+        data: Option<&Root>,
         is_writable: bool,
-    ) -> Result<std::os::fd::OwnedFd, StepFailure> {
+    ) -> Result<OwnedFd, StepFailure> {
         let directory = |name: &str| session.work.directory(name).map_err(|error| fail(&error));
+        let mut upper = None;
         if is_writable {
             let home = directory("discarded")?;
-            let (upper, work) = (home.join("upper"), home.join("work"));
-            for directory in [&upper, &work] {
+            let discarded = Upper {
+                upper: home.join("upper"),
+                work: home.join("work"),
+            };
+            for directory in [&discarded.upper, &discarded.work] {
                 fs::create_dir(directory).map_err(|error| fail(&error))?;
             }
-            self.imitate_root(lowers.first().map(PathBuf::as_path), &upper)?;
-            if lowers.is_empty() {
-                lowers.push(directory("empty")?);
-            }
-            return writable(lowers, upper, work);
+            self.imitate_root(lowers.first().map(PathBuf::as_path), &discarded.upper)?;
+            upper = Some(discarded);
         }
-        while lowers.len() < 2 {
-            // Without an upper directory the kernel wants two lower ones.
+        // Without an upper directory the kernel wants two lower ones.
+        while lowers.len() + usize::from(upper.is_some() || data.is_some()) < 2 {
             lowers.push(directory("empty")?);
         }
-        read_only(lowers)
+        let overlay = Overlay {
+            lowers,
+            data_only: data.map(path_of).into_iter().collect(),
+            upper,
+        };
+        overlay.mount().map_err(|error| fail(&error))
     }
 
     /// The directories of a stage or an image, topmost first.
@@ -207,90 +215,6 @@ impl Workshop<'_> {
             .collect())
     }
 
-    /// A directory that shows what a step may see of a context: without what is ignored, everything root's. It is kept, named by
-    /// what it shows, so that an unchanged context is walked and not copied. Returns it and the path in it.
-    fn view_of_context(
-        &self,
-        session: &SessionTools<'_>,
-        place: &Place<'_>,
-        from: &CopyFrom,
-        source: &str,
-    ) -> Result<(PathBuf, String), StepFailure> {
-        let whole = whole(from, source);
-        let content = self.source_inputs(place.finished, &whole, Detail::DigestAlone)?;
-        self.with_files(place, (from, source), ("/", None), |plan, tree| {
-            let named = TreePath::clamped(source).map_err(|error| fail(&error))?;
-            let found = tree.lookup(&named).map_err(|error| fail(&error))?;
-            let top = found.filter(|(_, meta)| meta.is_dir());
-            let name = match (&top, named.file_name()) {
-                (None, Some(name)) => format!("/{}", String::from_utf8_lossy(name)),
-                _ => "/".to_owned(),
-            };
-            let top = top.map_or(0o755, |(_, meta)| meta.mode);
-            let content = content.digest.map(|digest| digest.to_string());
-            let content = content.unwrap_or_default();
-            let mut shown = format!("{content} {top:o}\n");
-            for entry in plan.entries() {
-                let (path, time) = (&entry.path, entry.mtime);
-                shown += &format!("{path} {:o} {}.{}\n", entry.mode, time.secs, time.nanos);
-            }
-            let hex = key::hash(&[b"view", shown.as_bytes()]).hex();
-            let view = self.kept_view(session, &hex, |root| {
-                plan.write_tree(root, session.trees.ownership())
-                    .map_err(|error| fail(&error))?;
-                rustix::fs::fchmod(root, Mode::from_raw_mode(top)).map_err(|error| fail(&error))
-            })?;
-            Ok((view, name))
-        })
-    }
-
-    /// The view of that name, made if it is not there or of an earlier boot, when nothing waited for the disk.
-    fn kept_view(
-        &self,
-        session: &SessionTools<'_>,
-        hex: &str,
-        write: impl FnOnce(&Root) -> Result<(), StepFailure>,
-    ) -> Result<PathBuf, StepFailure> {
-        let name = match session.trees.ownership() {
-            rootfs::Ownership::Mapped { .. } => format!("mapped-{hex}"),
-            _ => format!("squashed-{hex}"),
-        };
-        self.store
-            .hold_entry(Area::Trees, &format!("contexts/{name}"))
-            .map_err(|error| fail(&error))?;
-        let parent = self.store.subdir(Area::Trees).join("contexts");
-        let home = parent.join(&name);
-        if is_complete(&home) {
-            return Ok(home.join("tree"));
-        }
-        let fresh = session
-            .work
-            .directory("context")
-            .map_err(|error| fail(&error))?;
-        let tree = fresh.join("tree");
-        fs::create_dir(&tree).map_err(|error| fail(&error))?;
-        session
-            .trees
-            .give_to_image_root(&tree)
-            .map_err(|error| fail(&error))?;
-        write(&Root::open(&tree).map_err(|error| fail(&error))?)?;
-        fs::write(fresh.join("boot"), boot_id()).map_err(|error| fail(&error))?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&parent)
-            .map_err(|error| fail(&error))?;
-        if home.exists() && !is_complete(&home) {
-            remove_tree(&home).map_err(|error| fail(&error))?;
-        }
-        match fs::rename(&fresh, &home) {
-            // Another build was faster.
-            Err(_) if is_complete(&home) => {}
-            other => other.map_err(|error| fail(&error))?,
-        }
-        Ok(home.join("tree"))
-    }
-
     /// Copies a part of a source into a directory of the store.
     pub(super) fn copy_into(
         &self,
@@ -307,19 +231,19 @@ impl Workshop<'_> {
         let to = (destination.as_str(), Some(&existing as &dyn Tree));
         self.with_files(place, (from, source), to, |plan, _| {
             plan.write_tree(&root, session.trees.ownership())
-                .map(drop)
+                .and_then(|_| plan.unchanged())
                 .map_err(|error| fail(&error))
         })
     }
 
     /// Plans the copying of one path, which is no pattern, as it is. Times stay those of the source, unlike a COPY's: a build
     /// tool that keeps results in a cache mount decides by them what changed.
-    fn with_files<T>(
+    pub(super) fn with_files<T>(
         &self,
         place: &Place<'_>,
         (from, source): (&CopyFrom, &str),
         (destination, existing): (&str, Option<&dyn Tree>),
-        act: impl FnOnce(&CopyPlan<'_>, &dyn Tree) -> Result<T, StepFailure>,
+        act: impl FnOnce(CopyPlan<'_>, &Origin) -> Result<T, StepFailure>,
     ) -> Result<T, StepFailure> {
         let origin = self.origin(from, place.finished)?;
         let nothing = Patterns::of_flags(&[]).map_err(|error| fail(&error))?;
@@ -346,12 +270,8 @@ impl Workshop<'_> {
             secs: time,
             nanos: 0,
         });
-        act(&plan, origin.tree.as_ref())
+        act(plan, &origin)
     }
-}
-
-fn is_complete(home: &Path) -> bool {
-    fs::read_to_string(home.join("boot")).is_ok_and(|boot| !boot.is_empty() && boot == boot_id())
 }
 
 /// A path as a pattern that only it matches.

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use containerfile::mode::Mode;
-use image::{Area, Digest, Store};
+use image::Digest;
 use rootfs::accounts::Accounts;
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
-use rootfs::digests::FileDigests;
 use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
 
 use super::fetched::{FetchedTree, fetched};
@@ -23,7 +22,6 @@ use crate::event::BuildEvent;
 use crate::explain::Listing;
 use crate::graph::StageId;
 use crate::job::StepFailure;
-use crate::key;
 use crate::rules::{Patterns, matches_component};
 use crate::step::{CopyFrom, CopyStep, StepKind};
 use crate::times::{OLDEST, whole};
@@ -33,7 +31,7 @@ pub(super) struct Origin {
     pub(super) tree: Box<dyn Tree>,
     pub(super) ignore: Patterns,
     /// Where it is on the host, for files whose digests are worth remembering.
-    directory: Option<PathBuf>,
+    pub(super) directory: Option<PathBuf>,
 }
 
 fn fail(error: &dyn std::error::Error) -> StepFailure {
@@ -91,20 +89,23 @@ impl Workshop<'_> {
         let selected = plan(&request, origin.tree.as_ref(), None, &rules.borrow())
             .map_err(|error| fail(&error))?
             .heeding(self.store.stop());
-        let memo = Memo::of(self.store, origin.directory.as_deref());
-        let digests = memo.load();
-        let now = Time {
-            secs: self.job.now,
-            nanos: 0,
-        };
+        let memo = self.memos.of(origin.directory.as_deref());
         let mut list = |path: &rootfs::TreePath, print| listing.add(path, &print);
         let digest = match detail {
-            Detail::DigestAlone => selected.digest(&digests, now),
-            Detail::Named => selected.digest_listed(&digests, now, &mut list),
+            Detail::DigestAlone => selected.digest(&memo, self.now()),
+            Detail::Named => selected.digest_listed(&memo, self.now(), &mut list),
         };
-        let digest = digest.map_err(|error| fail(&error))?;
-        memo.save(&digests);
-        Ok(digest)
+        digest.map_err(|error| fail(&error))
+    }
+
+    /// The digest of everything that a plan would write.
+    pub(super) fn content_of_plan(
+        &self,
+        plan: &CopyPlan<'_>,
+        origin: &Origin,
+    ) -> Result<Digest, StepFailure> {
+        let memo = self.memos.of(origin.directory.as_deref());
+        plan.digest(&memo, self.now()).map_err(|error| fail(&error))
     }
 
     /// The tree that something is taken from.
@@ -177,30 +178,52 @@ impl Workshop<'_> {
     ) -> Result<Done, StepFailure> {
         let origin = self.origin(&copy.from, place.finished)?;
         let destination = view_of(self.store, &self.layers_of(state))?;
-        std::thread::scope(|scope| {
-            // The contents are hashed for the cache while they stream into the layer, on another core.
-            let finished = place.finished;
-            let digest = move || self.copied_inputs(finished, copy, Detail::Named);
-            let inputs = std::thread::Builder::new().spawn_scoped(scope, digest);
-            let layer = self.with_plan(place, state, &origin, &destination, |plan| {
-                let written = self.write_layer(plan)?;
-                self.tell_notes(plan.notes());
-                Ok(written)
-            });
-            let inputs = match inputs {
-                Ok(thread) => thread.join().map_err(|_| StepFailure::cancelled())?,
-                // No thread is to be had.
-                Err(_) => digest(),
-            };
-            let (time, (layer, same_times)) = layer?;
-            Ok(Done {
-                layer: Some(layer),
-                tree: None,
-                inputs: inputs?,
-                time,
-                same_times,
-            })
+        let finished = place.finished;
+        let (time, ((layer, same_times), inputs)) =
+            self.with_plan(place, state, &origin, &destination, |plan| {
+                std::thread::scope(|scope| {
+                    // The contents are hashed for the cache while they stream into the layer, on another core.
+                    let hash = || self.hash_beside(&origin, finished, copy, plan);
+                    let hashing = std::thread::Builder::new().spawn_scoped(scope, hash);
+                    let written = self.write_layer(plan)?;
+                    self.tell_notes(plan.notes());
+                    let inputs = hashing.ok().and_then(|thread| thread.join().ok()).flatten();
+                    Ok((written, inputs))
+                })
+            })?;
+        // After the plan is gone: of a context of any size there is one in memory at a time.
+        let inputs =
+            inputs.map_or_else(|| self.copied_inputs(finished, copy, Detail::Named), Ok)?;
+        Ok(Done {
+            layer: Some(layer),
+            tree: None,
+            inputs,
+            time,
+            same_times,
         })
+    }
+
+    /// Finds what a COPY reads; of a directory of the host only contents are hashed, to be remembered. `None`: ask again.
+    fn hash_beside(
+        &self,
+        origin: &Origin,
+        finished: &BTreeMap<StageId, StageState>,
+        copy: &CopyStep,
+        plan: &CopyPlan<'_>,
+    ) -> Option<Gathered> {
+        let Some(directory) = &origin.directory else {
+            return self.copied_inputs(finished, copy, Detail::Named).ok();
+        };
+        // Whoever asks for the digests meets the same trouble.
+        let _ = plan.remember(&self.memos.of(Some(directory)), self.now());
+        None
+    }
+
+    fn now(&self) -> Time {
+        Time {
+            secs: self.job.now,
+            nanos: 0,
+        }
     }
 
     fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<(StepLayer, bool), StepFailure> {
@@ -369,32 +392,6 @@ fn directory_origin(directory: &Path, ignore: Patterns) -> Result<Origin, StepFa
         ignore,
         directory: Some(directory.to_owned()),
     })
-}
-
-/// Remembered digests of the files of one directory of the host.
-struct Memo<'s> {
-    store: &'s Store,
-    name: String,
-}
-
-impl<'s> Memo<'s> {
-    fn of(store: &'s Store, directory: Option<&Path>) -> Self {
-        let path = directory.map_or(&[][..], |path| path.as_os_str().as_encoded_bytes());
-        let name = format!("digests/{}", key::hash(&[path]).hex());
-        Self { store, name }
-    }
-
-    fn load(&self) -> FileDigests {
-        std::fs::read(self.store.subdir(Area::Cache).join(&self.name))
-            .map_or_else(|_| FileDigests::new(), |data| FileDigests::decode(&data))
-    }
-
-    fn save(&self, digests: &FileDigests) {
-        if let Some(data) = digests.encode() {
-            // Failing to remember costs time, not correctness.
-            let _ = self.store.write_derived(Area::Cache, &self.name, &data);
-        }
-    }
 }
 
 /// Relative destinations count from the working directory; a trailing `/` stays.

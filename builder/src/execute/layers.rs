@@ -45,7 +45,7 @@ pub(crate) fn finish(
     let finished = writer
         .finish()
         .map_err(|error| StepFailure::of_build(&error))?;
-    if finished.index.records.is_empty() {
+    if finished.index.count == 0 {
         return Ok((StepLayer::Empty, true));
     }
     let diff_id = finished.index.diff_id;

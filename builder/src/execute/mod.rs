@@ -22,6 +22,7 @@ mod mounts;
 mod output;
 mod run;
 mod schedule;
+mod views;
 mod workdir;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ use crate::explain::Entry;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
 use crate::key::{CacheKey, Owners};
-use crate::step::StepKind;
+use crate::memos::Memos;
 use crate::times::OLDEST;
 
 use chores::Chore;
@@ -58,6 +59,7 @@ pub(crate) struct Workshop<'w> {
     pub(crate) job: &'w Job,
     pub(crate) store: &'w Store,
     pub(crate) cache: Cache<'w>,
+    pub(crate) memos: Memos<'w>,
     pub(crate) cancel: &'w Cancel,
     pub(crate) events: &'w (dyn Fn(BuildEvent) + Sync),
     /// Whether it is only looked what would be cached.
@@ -162,32 +164,12 @@ impl StageState {
 /// Whether a stage's files are made as real trees in a session. They are when it or a relative by FROM runs something: its
 /// layers are then overlay directories. All other stages go straight into layers.
 pub(crate) fn needs_trees(job: &Job, stage: &PlannedStage) -> bool {
-    let runs = |stage: &PlannedStage| {
-        stage
-            .steps
-            .iter()
-            .any(|s| matches!(s.step.kind, StepKind::Run(_)))
-    };
-    let mut related = vec![stage.id];
-    let mut next = 0;
-    while let Some(id) = related.get(next).copied() {
-        next += 1;
-        for other in &job.stages {
-            let linked = other.base == Base::Stage(id)
-                || job
-                    .stage(id)
-                    .is_some_and(|stage| stage.base == Base::Stage(other.id));
-            if linked && !related.contains(&other.id) {
-                related.push(other.id);
-            }
-        }
-    }
-    related.iter().filter_map(|id| job.stage(*id)).any(runs)
+    job.tree_stages().contains(&stage.id)
 }
 
 /// Whether a build needs a session at all, if nothing of it is cached.
 pub(crate) fn needs_session(job: &Job) -> bool {
-    job.stages.iter().any(|stage| needs_trees(job, stage))
+    !job.tree_stages().is_empty()
 }
 
 /// The user in effect: no USER is root.

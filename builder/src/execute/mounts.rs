@@ -10,10 +10,12 @@ use rootfs::accounts::Account;
 use rootfs::owners::DiskIds;
 use sandbox::{Handle, MemoryFile, MountSource, MountSpec, detached_tree, memory_file};
 
+use super::caches::HeldCaches;
 use super::lookup::Place;
+use super::views::UsedContext;
 use super::{SessionTools, Workshop};
 use crate::job::StepFailure;
-use crate::mounts::{Access, RunMountSource};
+use crate::mounts::{Access, RunMount, RunMountSource, SecretVariable};
 use crate::settings::{Secret, Volume};
 use crate::step::RunStep;
 
@@ -41,6 +43,8 @@ pub(super) struct StepMounts {
     pub(super) mounts: Vec<ReadyMount>,
     /// What the program learns of them.
     pub(super) env: Vec<(String, String)>,
+    /// Files of contexts that are read where they are.
+    pub(super) contexts: Vec<UsedContext>,
     /// Dropped when the step has ended.
     kept: Vec<Box<dyn Any>>,
 }
@@ -93,78 +97,92 @@ impl Workshop<'_> {
             }
         }
         for mount in &run.mounts {
-            let what = match &mount.source {
-                RunMountSource::Tmpfs { size, mode } => Some(Mounted::Tmpfs {
-                    size: *size,
-                    mode: *mode,
-                }),
-                RunMountSource::Secret {
-                    id,
-                    required,
-                    access,
-                } => self
-                    .secret(id, *required)?
-                    .map(|secret| secret_file(session, secret, *access))
-                    .transpose()?,
-                RunMountSource::Bind {
-                    from,
-                    source,
-                    writable,
-                } => {
-                    let bind = (from, source.as_str(), *writable);
-                    Some(self.bind_mount(session, place, mount, bind)?)
-                }
-                RunMountSource::Cache(cache) => {
-                    Some(self.cache_mount(session, place, cache, &caches)?)
-                }
-                RunMountSource::Ssh {
-                    id,
-                    required,
-                    access,
-                } => {
-                    // The socket is the step's user's, unless the mount says otherwise.
-                    let access = if (access.uid, access.gid) == (0, 0) {
-                        Access {
-                            uid: account.uid,
-                            gid: account.gid,
-                            ..*access
-                        }
-                    } else {
-                        *access
-                    };
-                    let agent = self.agent(session, (id, *required), access)?;
-                    agent.map(|(mounted, relay)| {
-                        if ready.env.is_empty() {
-                            let value = mount.target.clone();
-                            ready.env.push(("SSH_AUTH_SOCK".to_owned(), value));
-                        }
-                        ready.kept.push(Box::new(relay));
-                        mounted
-                    })
-                }
-            };
+            let what = self.ready_mount(session, place, mount, account, &caches, &mut ready)?;
             let target = mount.target.clone();
             ready
                 .mounts
                 .extend(what.map(|what| ReadyMount { target, what }));
         }
         for variable in &run.secret_env {
-            let Some(secret) = self.secret(&variable.id, variable.required)? else {
-                continue;
-            };
-            let value = std::str::from_utf8(secret.bytes()).ok();
-            let value = value.filter(|value| !value.contains('\0')).ok_or_else(|| {
-                let id = &variable.id;
-                StepFailure::saying(format!(
-                    "set ${}: the secret {id} is no text, which a variable must be",
-                    variable.name
-                ))
-                .hint("mount it as a file: --mount=type=secret,id=…,target=…")
-            })?;
-            ready.env.push((variable.name.clone(), value.to_owned()));
+            ready.env.extend(self.secret_variable(variable)?);
         }
         ready.kept.push(Box::new(caches));
         Ok(ready)
+    }
+
+    /// Makes one mount ready; what has to live as long as the step, and what the program learns, is added to `ready`. `None` for a
+    /// secret or an agent that may be missing, and is.
+    fn ready_mount(
+        &self,
+        session: &SessionTools<'_>,
+        place: &Place<'_>,
+        mount: &RunMount,
+        account: &Account,
+        caches: &HeldCaches,
+        ready: &mut StepMounts,
+    ) -> Result<Option<Mounted>, StepFailure> {
+        match &mount.source {
+            RunMountSource::Tmpfs { size, mode } => Ok(Some(Mounted::Tmpfs {
+                size: *size,
+                mode: *mode,
+            })),
+            RunMountSource::Secret {
+                id,
+                required,
+                access,
+            } => self
+                .secret(id, *required)?
+                .map(|secret| secret_file(session, secret, *access))
+                .transpose(),
+            RunMountSource::Bind {
+                from,
+                source,
+                writable,
+            } => {
+                let bind = (from, source.as_str(), *writable);
+                self.bind_mount(session, place, mount, bind, &mut ready.contexts)
+                    .map(Some)
+            }
+            RunMountSource::Cache(cache) => {
+                self.cache_mount(session, place, cache, caches).map(Some)
+            }
+            RunMountSource::Ssh {
+                id,
+                required,
+                access,
+            } => {
+                let access = of_user(*access, account);
+                let Some((mounted, relay)) = self.agent(session, (id, *required), access)? else {
+                    return Ok(None);
+                };
+                if ready.env.is_empty() {
+                    let value = mount.target.clone();
+                    ready.env.push(("SSH_AUTH_SOCK".to_owned(), value));
+                }
+                ready.kept.push(Box::new(relay));
+                Ok(Some(mounted))
+            }
+        }
+    }
+
+    /// A secret as a variable.
+    fn secret_variable(
+        &self,
+        variable: &SecretVariable,
+    ) -> Result<Option<(String, String)>, StepFailure> {
+        let Some(secret) = self.secret(&variable.id, variable.required)? else {
+            return Ok(None);
+        };
+        let value = std::str::from_utf8(secret.bytes()).ok();
+        let value = value.filter(|value| !value.contains('\0')).ok_or_else(|| {
+            let id = &variable.id;
+            StepFailure::saying(format!(
+                "set ${}: the secret {id} is no text, which a variable must be",
+                variable.name
+            ))
+            .hint("mount it as a file: --mount=type=secret,id=…,target=…")
+        })?;
+        Ok(Some((variable.name.clone(), value.to_owned())))
     }
 
     /// The secret of that name; what is not required may be missing.
@@ -178,6 +196,18 @@ impl Workshop<'_> {
             ))),
             found => Ok(found),
         }
+    }
+}
+
+/// An agent's socket is the step's user's, unless the mount says otherwise.
+fn of_user(access: Access, account: &Account) -> Access {
+    if (access.uid, access.gid) != (0, 0) {
+        return access;
+    }
+    Access {
+        uid: account.uid,
+        gid: account.gid,
+        ..access
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use image::Digest;
 use rootfs::accounts::{Account, Accounts};
 use sandbox::{
     CapabilitySet, Confinement, Handle, IdleStep, Limits, MountSource, MountSpec, NetworkSpec,
@@ -22,11 +23,13 @@ use super::mount_points;
 use super::mounted::{Around, Lowest, WorkingRoot};
 use super::mounts::StepMounts;
 use super::output::Pipes;
+use super::views::{UsedContext, changed};
 use super::{SessionTools, StageState, Workshop};
 use crate::event::BuildEvent;
 use crate::job::{JobNetwork, StepFailure};
+use crate::mounts::{RunMount, RunMountSource};
 use crate::settings::RunSettings;
-use crate::step::{RunNetwork, RunStep};
+use crate::step::{CopyFrom, RunNetwork, RunStep};
 
 /// The option of pasta that gives the machine an address in the namespace, passt(1).
 const MAP_HOST: &str = "--map-guest-addr";
@@ -57,7 +60,11 @@ impl Workshop<'_> {
                 return Err(failure);
             }
         };
-        match self.run_in(session, place, &root, run, &ready) {
+        let used = std::mem::take(&mut ready.mounts.contexts);
+        let ran = self
+            .unless_changed(place, run, inputs.digest.as_ref())
+            .and_then(|()| self.run_in(session, place, &root, run, &ready));
+        match self.still_true(place, used, ran) {
             Ok(()) => Ok(Done {
                 layer: None,
                 tree: Some(root.settle_run(self, self.job.times.of_step(state.time()))?),
@@ -69,6 +76,52 @@ impl Workshop<'_> {
                 root.discard();
                 Err(failure)
             }
+        }
+    }
+
+    /// What is mounted of a context has to be what the key says: `inputs` was found before that was listed, and is found again.
+    fn unless_changed(
+        &self,
+        place: &Place<'_>,
+        run: &RunStep,
+        inputs: Option<&Digest>,
+    ) -> Result<(), StepFailure> {
+        let of_context = |mount: &RunMount| {
+            use CopyFrom::{Context, NamedContext};
+            matches!(
+                &mount.source,
+                RunMountSource::Bind {
+                    from: Context | NamedContext(_),
+                    ..
+                }
+            )
+        };
+        if run.mounts.iter().any(of_context)
+            && self
+                .mounted_inputs(place.finished, run, Detail::DigestAlone)?
+                .digest
+                .as_ref()
+                != inputs
+        {
+            return Err(changed(&"/"));
+        }
+        Ok(())
+    }
+
+    /// The result of a program that used files of contexts where they are: what changed meanwhile explains a failure, and makes
+    /// one.
+    fn still_true(
+        &self,
+        place: &Place<'_>,
+        used: Vec<UsedContext>,
+        ran: Result<(), StepFailure>,
+    ) -> Result<(), StepFailure> {
+        match (ran, self.check_used(place, used)) {
+            (Ok(()), checked) => checked,
+            (Err(failure), Err(changed)) if failure.hint.is_none() && !failure.cancelled => {
+                Err(failure.hint(changed.message.clone()))
+            }
+            (failed, _) => failed,
         }
     }
 

@@ -38,14 +38,13 @@ impl Evaluation<'_> {
         target: usize,
         findings: &mut Findings,
     ) -> (Vec<PlannedStage>, Vec<WantedRemote>) {
-        let mut ends: BTreeMap<usize, State> = BTreeMap::new();
+        let mut ends = Ends::of(self);
         let mut planned = Vec::new();
         let mut remotes = Vec::new();
         for index in self.gathered.indices() {
-            let Some((base, state)) = self.start(index, &ends, findings) else {
+            let Some((base, mut state)) = self.start(index, &mut ends, findings) else {
                 continue;
             };
-            let mut state = state;
             // A stage that starts from another one has them from there.
             let inherited = matches!(base, Base::Stage(_));
             for (name, value) in self.options.env.iter().filter(|_| !inherited) {
@@ -84,7 +83,7 @@ impl Evaluation<'_> {
                 user_label: state.user_label.clone(),
                 from_label: self.stages.opening_label(index),
             });
-            ends.insert(index, state);
+            ends.keep(index, state);
         }
         (planned, remotes)
     }
@@ -107,7 +106,7 @@ impl Evaluation<'_> {
     fn start(
         &self,
         index: usize,
-        ends: &BTreeMap<usize, State>,
+        ends: &mut Ends,
         findings: &mut Findings,
     ) -> Option<(Base, State)> {
         match self.stages.base(index)? {
@@ -115,7 +114,7 @@ impl Evaluation<'_> {
                 Some((Base::Scratch, State::new(ImageConfig::new(platform))))
             }
             Meaning::Stage(base) => {
-                let mut state = ends.get(base)?.clone();
+                let mut state = ends.start_from(*base)?;
                 state.image.config.on_build.clear();
                 Some((Base::Stage(StageId(*base)), state))
             }
@@ -182,6 +181,42 @@ impl Evaluation<'_> {
         }
         state.malformed.clear();
         Some(state)
+    }
+}
+
+/// What holds at the ends of stages that others start from, for as long as one of them is to come.
+struct Ends {
+    uses: BTreeMap<usize, usize>,
+    states: BTreeMap<usize, State>,
+}
+
+impl Ends {
+    fn of(evaluation: &Evaluation<'_>) -> Self {
+        let mut uses = BTreeMap::new();
+        for index in evaluation.gathered.indices() {
+            if let Some(Meaning::Stage(base)) = evaluation.stages.base(index) {
+                *uses.entry(*base).or_default() += 1;
+            }
+        }
+        Self {
+            uses,
+            states: BTreeMap::new(),
+        }
+    }
+
+    fn keep(&mut self, index: usize, state: State) {
+        if self.uses.contains_key(&index) {
+            self.states.insert(index, state);
+        }
+    }
+
+    fn start_from(&mut self, index: usize) -> Option<State> {
+        let left = self.uses.get_mut(&index)?;
+        *left -= 1;
+        if *left == 0 {
+            return self.states.remove(&index);
+        }
+        self.states.get(&index).cloned()
     }
 }
 

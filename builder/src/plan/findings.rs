@@ -1,6 +1,8 @@
 //! What the planner has to say. Invariant: a finding always points into the Containerfile, also when its cause stands in a base
 //! image's trigger.
 
+use std::collections::BTreeMap;
+
 use containerfile::expand::{self, ExpandError, Expansion, Mode, WordsExpansion};
 use containerfile::{Diagnostic, EscapeChar, Instruction, Severity, Span, Word};
 
@@ -10,14 +12,15 @@ use crate::step::Label;
 /// The result of reading one instruction; boxed because a diagnostic is large and rare.
 pub(super) type Checked<T> = Result<T, Box<Diagnostic>>;
 
-/// Everything found so far.
+/// Everything found so far, by place; what is found twice is said once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Findings(Vec<Diagnostic>);
+pub(super) struct Findings(BTreeMap<Span, Vec<Diagnostic>>);
 
 impl Findings {
     pub(super) fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.0.contains(&diagnostic) {
-            self.0.push(diagnostic);
+        let here = self.0.entry(diagnostic.span).or_default();
+        if !here.contains(&diagnostic) {
+            here.push(diagnostic);
         }
     }
 
@@ -27,12 +30,12 @@ impl Findings {
     }
 
     /// The warnings, when nothing is wrong; else everything, in the order of the text.
-    pub(super) fn into_warnings(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-        self.0.sort_by_key(|found| found.span);
-        if self.0.iter().any(|found| found.severity == Severity::Error) {
-            Err(self.0)
+    pub(super) fn into_warnings(self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+        let all: Vec<Diagnostic> = self.0.into_values().flatten().collect();
+        if all.iter().any(|found| found.severity == Severity::Error) {
+            Err(all)
         } else {
-            Ok(self.0)
+            Ok(all)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a build needs: stages, images and fired triggers. Invariant: closed, every stage and image that a gathered stage refers
 //! to is gathered too, as far as the triggers of its base image are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use containerfile::{EscapeChar, Instruction, InstructionKind, Mount, MountKey, Spanned};
 
@@ -16,6 +16,8 @@ pub(super) struct Gathered {
     stages: BTreeMap<usize, Vec<Instruction>>,
     /// Their images, in the order of the file, each once.
     pub(super) wanted: Vec<WantedImage>,
+    /// Where each of these is.
+    numbers: HashMap<ImageKey, usize>,
 }
 
 impl Gathered {
@@ -29,6 +31,7 @@ impl Gathered {
         let mut gathered = Self {
             stages: BTreeMap::new(),
             wanted: Vec::new(),
+            numbers: HashMap::new(),
         };
         let mut open = match stages.wants_unused() {
             true => (0..=target).collect(),
@@ -51,7 +54,7 @@ impl Gathered {
                 _ => None,
             }));
         }
-        gathered.wanted = gathered.images(stages);
+        gathered.find_images(stages);
         gathered
     }
 
@@ -62,7 +65,7 @@ impl Gathered {
 
     /// Where an image will stand in the plan.
     pub(super) fn image_index(&self, key: &ImageKey) -> Option<usize> {
-        self.wanted.iter().position(|wanted| &wanted.key == key)
+        self.numbers.get(key).copied()
     }
 
     /// All instructions that take effect in a stage: first the triggers that it fires.
@@ -135,23 +138,30 @@ impl Gathered {
         args.flatten().map(|entry| entry.name.raw.clone()).collect()
     }
 
-    fn images(&self, stages: &Stages<'_>) -> Vec<WantedImage> {
-        let mut wanted: Vec<WantedImage> = Vec::new();
-        for index in self.indices() {
+    fn find_images(&mut self, stages: &Stages<'_>) {
+        for index in self.indices().collect::<Vec<_>>() {
             let sites = self.sites_of(stages, index, EscapeChar::default());
             let used = sites
                 .iter()
                 .flat_map(|site| used(stages, index, site))
                 .filter_map(Result::ok);
-            for meaning in stages.base(index).cloned().into_iter().chain(used) {
-                if let Meaning::Image(image) = meaning
-                    && wanted.iter().all(|known| known.key != image.key)
-                {
-                    wanted.push(*image);
+            let images: Vec<WantedImage> = stages
+                .base(index)
+                .cloned()
+                .into_iter()
+                .chain(used)
+                .filter_map(|meaning| match meaning {
+                    Meaning::Image(image) => Some(*image),
+                    _ => None,
+                })
+                .collect();
+            for image in images {
+                if !self.numbers.contains_key(&image.key) {
+                    self.numbers.insert(image.key.clone(), self.wanted.len());
+                    self.wanted.push(image);
                 }
             }
         }
-        wanted
     }
 }
 

@@ -38,6 +38,6 @@ pub struct WantedImage {
     pub name: String,
     /// The place that asks for it.
     pub span: Span,
-    /// What the name may have been meant to be, for when there is no such image.
-    pub hint: Option<String>,
+    /// The name as the file has it, which may have been meant to be a stage's; `None` for a named context.
+    pub written: Option<String>,
 }

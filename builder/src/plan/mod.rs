@@ -144,7 +144,8 @@ pub struct Draft<'a> {
     target: usize,
     checks: Checks<'a>,
     findings: Findings,
-    images: Vec<WantedImage>,
+    /// What it comes to without any image.
+    first: Outcome,
 }
 
 impl<'a> Draft<'a> {
@@ -169,18 +170,36 @@ impl<'a> Draft<'a> {
             target,
             checks,
             findings,
-            images: Vec::new(),
+            first: Outcome::NeedsImages(Vec::new()),
         };
-        if let Outcome::NeedsImages(images) = draft.finish(&Pins::new())? {
-            draft.images = images;
-        }
+        draft.first = draft.finish(&Pins::new())?;
         Ok(draft)
     }
 
     /// The images that stages start from or copy from, as far as they are known before the first is looked up.
     #[must_use]
     pub fn images(&self) -> &[WantedImage] {
-        &self.images
+        match &self.first {
+            Outcome::NeedsImages(images) => images,
+            Outcome::Planned(..) | Outcome::NeedsRemotes(_) => &[],
+        }
+    }
+
+    /// Gives the plan, where it needs no image and nothing from elsewhere.
+    pub fn take_planned(&mut self) -> Option<(BuildPlan, Vec<Diagnostic>)> {
+        match std::mem::replace(&mut self.first, Outcome::NeedsImages(Vec::new())) {
+            Outcome::Planned(plan, warnings) => Some((plan, warnings)),
+            other => {
+                self.first = other;
+                None
+            }
+        }
+    }
+
+    /// What the name of an image that cannot be had may have meant.
+    #[must_use]
+    pub fn meant(&self, wanted: &WantedImage) -> Option<String> {
+        self.stages.meant(wanted.written.as_deref()?)
     }
 
     /// Makes sure that there are stages of these names or numbers.

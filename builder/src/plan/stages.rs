@@ -1,6 +1,8 @@
 //! Which stages there are and what their names mean. Invariant: a stage refers only to earlier ones, so the order of the file is
 //! an order in which they can be built, and there is no cycle.
 
+use std::collections::HashMap;
+
 use containerfile::{Containerfile, Diagnostic, From, Instruction, InstructionKind, Span, Spanned};
 use image::{Platform, Reference};
 
@@ -40,6 +42,8 @@ struct Resolved<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Stages<'a> {
     all: Vec<Resolved<'a>>,
+    /// The numbers of the stages of each name in small letters, in order.
+    named: HashMap<String, Vec<usize>>,
     options: &'a PlanOptions<'a>,
 }
 
@@ -53,6 +57,7 @@ impl<'a> Stages<'a> {
     ) -> Self {
         let mut stages = Self {
             all: Vec::with_capacity(file.stages.len()),
+            named: HashMap::new(),
             options,
         };
         for stage in &file.stages {
@@ -61,7 +66,7 @@ impl<'a> Stages<'a> {
             let platform = findings.keep(stages.platform(&stage.from, globals));
             let base = platform.and_then(|platform| match context {
                 Some((key, context)) => Some(stages.named(key, context, platform, stage.from.span)),
-                None => findings.keep(stages.base_of(file, &stage.from, platform, globals)),
+                None => findings.keep(stages.base_of(&stage.from, platform, globals)),
             });
             let replaced = context.is_some();
             let instructions = if replaced {
@@ -69,6 +74,10 @@ impl<'a> Stages<'a> {
             } else {
                 &stage.instructions[..]
             };
+            if let Some(name) = name {
+                let same = stages.named.entry(name.to_ascii_lowercase()).or_default();
+                same.push(stages.all.len());
+            }
             stages.all.push(Resolved {
                 from: &stage.from,
                 instructions,
@@ -214,9 +223,7 @@ impl<'a> Stages<'a> {
                 "scratch is empty, so there is nothing to copy from it".to_owned(),
             ));
         }
-        let hint = suggestion(&text.to_ascii_lowercase(), self.names())
-            .map(|name| format!("did you mean the stage {name:?}?"));
-        self.image(text, self.options.platform.clone(), span, hint)
+        self.image(text, self.options.platform.clone(), span)
     }
 
     /// A stage as the source of a copy: it has to come before the one that copies.
@@ -288,14 +295,9 @@ impl<'a> Stages<'a> {
 
     /// The last stage of that name among the first `before`.
     fn position(&self, name: &str, before: usize) -> Option<usize> {
-        let named = |stage: &Resolved<'_>| {
-            stage
-                .from
-                .name
-                .as_ref()
-                .is_some_and(|known| known.value.eq_ignore_ascii_case(name))
-        };
-        self.all[..before].iter().rposition(named)
+        let same = self.named.get(&name.to_ascii_lowercase())?;
+        let above = same.partition_point(|index| *index < before);
+        above.checked_sub(1).map(|last| same[last])
     }
 
     fn names(&self) -> impl Iterator<Item = &'a str> {
@@ -324,13 +326,7 @@ impl<'a> Stages<'a> {
     }
 
     /// What `FROM` names. Called while the stage itself is not in the list yet, so that only earlier ones are found.
-    fn base_of(
-        &self,
-        file: &Containerfile,
-        from: &From,
-        platform: Platform,
-        globals: &Globals,
-    ) -> Checked<Meaning> {
+    fn base_of(&self, from: &From, platform: Platform, globals: &Globals) -> Checked<Meaning> {
         let name = self.base_name(from, globals)?;
         if name == "scratch" {
             return Ok(Meaning::Scratch(platform));
@@ -338,23 +334,19 @@ impl<'a> Stages<'a> {
         if let Some(index) = self.position(&name, self.all.len()) {
             return Ok(self.alias(index));
         }
-        let later = file
-            .stages
-            .iter()
-            .skip(self.all.len())
-            .filter_map(|stage| stage.from.name.as_ref());
-        let hint = if later
-            .clone()
-            .any(|later| later.value.eq_ignore_ascii_case(&name))
-        {
-            Some(format!(
+        self.image(&name, platform, from.image.span)
+    }
+
+    /// What the name of an image that is not to be had may have meant.
+    pub(super) fn meant(&self, name: &str) -> Option<String> {
+        if self.position(name, self.all.len()).is_some() {
+            // An earlier one would have been found.
+            return Some(format!(
                 "a stage {name:?} comes later; FROM can use only stages above it"
-            ))
-        } else {
-            suggestion(&name.to_ascii_lowercase(), self.names())
-                .map(|near| format!("did you mean the stage {near:?}?"))
-        };
-        self.image(&name, platform, from.image.span, hint)
+            ));
+        }
+        suggestion(&name.to_ascii_lowercase(), self.names())
+            .map(|near| format!("did you mean the stage {near:?}?"))
     }
 
     fn platform(&self, from: &From, globals: &Globals) -> Checked<Platform> {
@@ -383,19 +375,13 @@ impl<'a> Stages<'a> {
     }
 
     /// An image, or the named context that replaces it.
-    fn image(
-        &self,
-        name: &str,
-        platform: Platform,
-        span: Span,
-        hint: Option<String>,
-    ) -> Checked<Meaning> {
+    fn image(&self, name: &str, platform: Platform, span: Span) -> Checked<Meaning> {
         if let Some((key, context)) = self.context(name) {
             return Ok(self.named(key, context, platform, span));
         }
         let reference: Reference = name.parse().map_err(|cause: image::ParseReferenceError| {
             let mut error = Diagnostic::error(span, format!("cannot {cause}"));
-            error.help.clone_from(&hint);
+            error.help = self.meant(name);
             Box::new(error)
         })?;
         let wanted = WantedImage {
@@ -405,7 +391,7 @@ impl<'a> Stages<'a> {
                 platform,
             },
             span,
-            hint,
+            written: Some(name.to_owned()),
         };
         Ok(Meaning::Image(Box::new(wanted)))
     }
@@ -442,7 +428,7 @@ impl<'a> Stages<'a> {
             key: ImageKey { source, platform },
             name: key.to_owned(),
             span,
-            hint: None,
+            written: None,
         }))
     }
 }

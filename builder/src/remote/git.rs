@@ -310,7 +310,7 @@ impl<'g> Git<'g> {
         let mut writer = LayerWriter::new(store.blob_writer()?, LayerTimes::Exactly(time));
         plan.write_layer(&mut writer)?;
         let finished = writer.finish()?;
-        if finished.index.records.is_empty() {
+        if finished.index.count == 0 {
             return Err(GitError::Empty {
                 url: self.shown.clone(),
             });

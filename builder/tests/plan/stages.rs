@@ -104,7 +104,7 @@ fn an_earlier_stage_shadows_an_image_in_any_case() {
 fn an_image_that_may_have_been_meant_as_a_stage_says_so() {
     let later = "FROM later AS first\nFROM scratch AS later\nCOPY --from=first / /\n";
     assert_eq!(of(later).rounds(), [["later:latest"]]);
-    let hint = |text| of(text).wanted()[0].hint.clone().unwrap_or_default();
+    let hint = |text| of(text).meant().unwrap_or_default();
     assert!(hint(later).contains("comes later"));
     let near = "FROM scratch AS builder\nFROM scratch\nCOPY --from=bulder / /\n";
     assert_eq!(hint(near), "did you mean the stage \"builder\"?");

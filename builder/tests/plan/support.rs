@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use containerfile::{Diagnostic, Severity, Source};
 use image::{Digest, Image, ImageConfig, Platform};
-use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedImage};
+use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions};
 use rbuild_builder::{
     BuildPlan, CopyStep, NamedContext, Pinned, PlannedStage, PlannedStep, RunSettings, RunStep,
     StepKind,
@@ -139,12 +139,12 @@ impl Asked {
         self.finish().unwrap_or_else(|error| panic!("{error:?}"))
     }
 
-    /// What is looked up first.
-    pub(crate) fn wanted(self) -> Vec<WantedImage> {
+    /// What the name of the first of them may have meant.
+    pub(crate) fn meant(self) -> Option<String> {
         let parsed = containerfile::parse(&Source::new("Containerfile", self.text.clone()));
         let options = self.options();
         let draft = Draft::of(&parsed, &options).unwrap();
-        draft.images().to_vec()
+        draft.meant(&draft.images()[0])
     }
 
     /// Plans, whatever comes of it.

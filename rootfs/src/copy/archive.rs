@@ -6,7 +6,8 @@
 use std::io::{self, BufReader, Read};
 
 use crate::copy::plan::Planner;
-use crate::copy::{CopyError, Origin, Owner, Planned};
+use crate::copy::planned::Origin;
+use crate::copy::{CopyError, Owner};
 use crate::entry::{Entry, Kind};
 use crate::layer::{Dialect, LayerReader, Limits, ReadError, is_header};
 use crate::path::TreePath;
@@ -205,14 +206,7 @@ impl Planner<'_, '_> {
         entry.path = parent.child(&name);
         if entry.kind == Kind::Dir {
             entry.path = self.merge_directory(entry.path, true)?.0;
-            self.plan.entries.insert(
-                entry.path.clone(),
-                Planned {
-                    entry,
-                    from: Origin::Nowhere,
-                    kept: false,
-                },
-            );
+            self.made(entry);
             return Ok(());
         }
         if let Kind::Hardlink(link) = &entry.kind {
@@ -243,7 +237,7 @@ impl Planner<'_, '_> {
         let first = self.resolve(&named.parent())?.child(name);
         let planned = self.plan.entries.get(&first);
         Ok(planned
-            .is_some_and(|planned| planned.entry.kind != Kind::Dir)
+            .is_some_and(|planned| planned.kind != Kind::Dir)
             .then_some(first))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::copy::Planned;
+use crate::copy::planned::Planned;
 use crate::entry::{Kind, Xattrs};
 use crate::path::TreePath;
 use crate::tree::{Meta, NodeKind, OpenFile, Tree, TreeError};
@@ -13,7 +13,7 @@ use crate::tree::{Meta, NodeKind, OpenFile, Tree, TreeError};
 pub(super) struct Place<'p> {
     /// `None` for `--link`, which copies into an empty root.
     pub(super) below: Option<&'p dyn Tree>,
-    pub(super) planned: &'p BTreeMap<TreePath, Planned>,
+    pub(super) planned: &'p BTreeMap<TreePath, Box<Planned>>,
 }
 
 impl Tree for Place<'_> {
@@ -29,7 +29,7 @@ impl Tree for Place<'_> {
 
     fn read_link(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
         match (
-            self.planned.get(path).map(|planned| &planned.entry.kind),
+            self.planned.get(path).map(|planned| &planned.kind),
             self.below,
         ) {
             (Some(Kind::Symlink(target)), _) => Ok(target.clone()),
@@ -44,7 +44,7 @@ impl Tree for Place<'_> {
 
     fn xattrs(&self, path: &TreePath) -> Result<Xattrs, TreeError> {
         match (self.planned.get(path), self.below) {
-            (Some(planned), _) => Ok(planned.entry.xattrs.clone()),
+            (Some(planned), _) => Ok(planned.xattrs()),
             (None, Some(below)) => below.xattrs(path),
             (None, None) => Err(TreeError::Missing { path: path.clone() }),
         }
@@ -56,8 +56,7 @@ impl Tree for Place<'_> {
 }
 
 fn meta(planned: &Planned) -> Meta {
-    let entry = &planned.entry;
-    let kind = match entry.kind {
+    let kind = match planned.kind {
         Kind::Dir => NodeKind::Dir,
         Kind::Symlink(_) => NodeKind::Symlink,
         Kind::Fifo => NodeKind::Fifo,
@@ -67,12 +66,12 @@ fn meta(planned: &Planned) -> Meta {
     };
     Meta {
         kind,
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        size: entry.size(),
-        mtime: entry.mtime,
-        ctime: entry.mtime,
+        mode: planned.mode,
+        uid: planned.uid,
+        gid: planned.gid,
+        size: planned.size(),
+        mtime: planned.mtime,
+        ctime: planned.mtime,
         inode: (0, 0),
         links: 1,
     }

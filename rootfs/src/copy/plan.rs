@@ -9,10 +9,9 @@ use image::Stop;
 
 use crate::copy::archive::{self, Format};
 use crate::copy::place::Place;
+use crate::copy::planned::{Origin, Planned, SourceFile};
 use crate::copy::select::{Selected, literal, select};
-use crate::copy::{
-    CopyError, CopyPlan, CopyRequest, CopySource, Origin, Owner, Planned, Rules, Verdict,
-};
+use crate::copy::{CopyError, CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict};
 use crate::entry::{Entry, Kind, Time};
 use crate::note::Note;
 use crate::path::TreePath;
@@ -28,6 +27,7 @@ pub fn plan<'t>(
     let plan = CopyPlan {
         sources: vec![source],
         entries: BTreeMap::new(),
+        directories: Vec::new(),
         archives: Vec::new(),
         notes: Vec::new(),
         stop: Stop::default(),
@@ -248,14 +248,7 @@ impl<'t> Planner<'_, 't> {
             if !self.request.dated_parents {
                 entry.mtime = Time::OF_STEP;
             }
-            self.plan.entries.insert(
-                to.clone(),
-                Planned {
-                    entry,
-                    from: Origin::Nowhere,
-                    kept: false,
-                },
-            );
+            self.made(entry);
         }
         if meta.is_dir() {
             self.contents(real.clone(), to)
@@ -304,14 +297,7 @@ impl<'t> Planner<'_, 't> {
             if let (Verdict::Keep, Some(entry)) =
                 (verdict, pending.take_if(|_| verdict == Verdict::Keep))
             {
-                self.plan.entries.insert(
-                    target.clone(),
-                    Planned {
-                        entry,
-                        from: Origin::Nowhere,
-                        kept: false,
-                    },
-                );
+                self.made(entry);
             }
             let names = self.source().read_dir(&source)?.into_iter();
             stack.push(Frame {
@@ -326,17 +312,17 @@ impl<'t> Planner<'_, 't> {
         Ok(())
     }
 
+    /// Plans a directory.
+    pub(super) fn made(&mut self, entry: Entry) {
+        let path = entry.path.clone();
+        let planned = Planned::new(entry, Origin::Nowhere);
+        self.plan.entries.insert(path, planned);
+    }
+
     fn make_pending(&mut self, stack: &mut [Frame]) {
         for frame in stack {
             if let Some(entry) = frame.pending.take() {
-                self.plan.entries.insert(
-                    frame.target.clone(),
-                    Planned {
-                        entry,
-                        from: Origin::Nowhere,
-                        kept: false,
-                    },
-                );
+                self.made(entry);
             }
         }
     }
@@ -407,11 +393,11 @@ impl<'t> Planner<'_, 't> {
         };
         let entry = self.described(target, kind, meta, None)?;
         let from = match meta.kind {
-            NodeKind::File => Origin::Tree {
-                tree: self.at,
-                path: source,
-                meta: Box::new(meta.clone()),
-            },
+            NodeKind::File => {
+                let directories = &mut self.plan.directories;
+                let file = SourceFile::new(self.at, &source, &entry.path, meta, directories);
+                Origin::Tree(file)
+            }
             _ => Origin::Nowhere,
         };
         self.leaf(entry, from, look)
@@ -427,14 +413,8 @@ impl<'t> Planner<'_, 't> {
         if there.is_some_and(|meta| meta.is_dir()) {
             return Err(CopyError::FileOverDirectory { path: entry.path });
         }
-        self.plan.entries.insert(
-            entry.path.clone(),
-            Planned {
-                entry,
-                from,
-                kept: false,
-            },
-        );
+        let path = entry.path.clone();
+        self.plan.entries.insert(path, Planned::new(entry, from));
         Ok(())
     }
 
@@ -496,12 +476,7 @@ impl<'t> Planner<'_, 't> {
         let mut here = TreePath::root();
         for name in path.components() {
             here = here.child(name);
-            match self
-                .plan
-                .entries
-                .get(&here)
-                .map(|planned| &planned.entry.kind)
-            {
+            match self.plan.entries.get(&here).map(|planned| &planned.kind) {
                 Some(Kind::Dir) => continue,
                 Some(_) => return Err(CopyError::DirectoryOverFile { path: here }),
                 None => {}
@@ -522,22 +497,14 @@ impl<'t> Planner<'_, 't> {
                         mtime: meta.mtime,
                         xattrs,
                     };
-                    Planned {
-                        entry,
-                        from: Origin::Nowhere,
-                        kept: true,
-                    }
+                    Planned::kept(entry)
                 }
                 Some(_) => return Err(CopyError::DirectoryOverFile { path: here }),
                 None => {
                     let mut entry = Entry::new(here.clone(), Kind::Dir, 0o755);
                     (entry.uid, entry.gid) = self.created_owner();
                     entry.mtime = Time::OF_STEP;
-                    Planned {
-                        entry,
-                        from: Origin::Nowhere,
-                        kept: false,
-                    }
+                    Planned::new(entry, Origin::Nowhere)
                 }
             };
             self.plan.entries.insert(here.clone(), planned);
@@ -585,23 +552,22 @@ fn keep(_: &TreePath, _: bool) -> Verdict {
 }
 
 /// Names of one source file become hard links to the first of them.
-fn link_names(entries: &mut BTreeMap<TreePath, Planned>) {
-    let mut first: HashMap<(usize, (u64, u64)), TreePath> = HashMap::new();
+fn link_names(entries: &mut BTreeMap<TreePath, Box<Planned>>) {
+    let mut first: HashMap<(u32, (u64, u64)), TreePath> = HashMap::new();
     for (path, planned) in entries {
-        let Origin::Tree { tree, meta, .. } = &planned.from else {
+        let Origin::Tree(file) = &planned.from else {
             continue;
         };
-        if meta.links < 2 {
+        let Some(shared) = file.shared() else {
             continue;
-        }
-        let file = (*tree, meta.inode);
-        match first.get(&file) {
+        };
+        match first.get(&shared) {
             Some(earlier) => {
-                planned.entry.kind = Kind::Hardlink(earlier.clone());
+                planned.kind = Kind::Hardlink(earlier.clone());
                 planned.from = Origin::Nowhere;
             }
             None => {
-                first.insert(file, path.clone());
+                first.insert(shared, path.clone());
             }
         }
     }

@@ -10,15 +10,17 @@ use image::Stop;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
-use crate::copy::{CopyError, CopyPlan, Origin, Planned, archive};
+use crate::copy::planned::{Origin, Planned, SourceFile};
+use crate::copy::{CopyError, CopyPlan, archive};
 use crate::entry::{Entry, Kind, Xattrs};
 use crate::layer::{Descriptor, Dialect, LayerReader, LayerWriter, Limits};
 use crate::metadata::{set_times_of_name, settle, times};
 use crate::note::Note;
 use crate::ownership::Ownership;
 use crate::path::TreePath;
+use crate::redirect::redirect;
 use crate::root::{self, Call, Root, RootError};
-use crate::tree::{Content, OpenFile, Tree};
+use crate::tree::{Content, OpenFile};
 
 impl CopyPlan<'_> {
     /// Has hashing and writing end early, with an error, when `stop` asks for it.
@@ -39,45 +41,57 @@ impl CopyPlan<'_> {
 
     /// Writes everything into a tree (a mounted overlay), whose owners are stored as `ownership` says.
     pub fn write_tree(&self, root: &Root, ownership: Ownership) -> Result<Vec<Note>, CopyError> {
+        self.write(root, ownership, Form::Whole)
+    }
+
+    /// Writes everything but contents into a tree: its files are [redirected](crate::redirect()) to those of the source, whose
+    /// directory is to be the data-only one of a mount. Nothing of them is read but attributes.
+    pub fn write_redirects(
+        &self,
+        root: &Root,
+        ownership: Ownership,
+    ) -> Result<Vec<Note>, CopyError> {
+        self.write(root, ownership, Form::Redirects)
+    }
+
+    fn write(&self, root: &Root, ownership: Ownership, form: Form) -> Result<Vec<Note>, CopyError> {
         let mut tree = IntoTree {
             root,
             ownership,
+            form,
             recent: None,
             notes: self.notes.clone(),
             stop: &self.stop,
         };
         self.perform(&mut tree)?;
-        for planned in self
+        for (path, planned) in self
             .entries
-            .values()
+            .iter()
             .rev()
-            .filter(|planned| planned.entry.kind == Kind::Dir)
+            .filter(|(_, planned)| planned.kind == Kind::Dir)
         {
-            let path = &planned.entry.path;
             let directory = root.canonical_directory(path)?;
-            rustix::fs::futimens(&directory, &times(planned.entry.mtime))
+            rustix::fs::futimens(&directory, &times(planned.mtime))
                 .map_err(RootError::call(Call::SetTimes, path))?;
         }
         Ok(tree.notes)
     }
 
     fn perform(&self, target: &mut impl Target) -> Result<(), CopyError> {
-        let mut members: HashMap<(usize, u64), &Planned> = HashMap::new();
-        for planned in self.entries.values() {
-            match (&planned.from, &planned.entry.kind) {
+        let mut members: HashMap<(usize, u64), (&TreePath, &Planned)> = HashMap::new();
+        for (path, planned) in &self.entries {
+            match (&planned.from, &planned.kind) {
                 (Origin::Member { archive, ordinal }, _) => {
-                    members.insert((*archive, *ordinal), planned);
+                    members.insert((*archive, *ordinal), (path, planned));
                 }
                 // Their files may come later.
                 (_, Kind::Hardlink(_)) => {}
-                (Origin::Nowhere, _) => target.plain(planned)?,
-                (Origin::Inline(content), entry) => {
-                    debug_assert!(matches!(entry, Kind::File { .. }));
-                    target.file(&planned.entry, None, &mut &content[..])?;
+                (Origin::Nowhere, _) => target.plain(planned.entry(path), planned.kept)?,
+                (Origin::Inline(content), kind) => {
+                    debug_assert!(matches!(kind, Kind::File { .. }));
+                    target.file(planned.entry(path), None, &mut &content[..])?;
                 }
-                (Origin::Tree { tree, path, .. }, _) => {
-                    self.tree_file(planned, self.sources[*tree], path, target)?
-                }
+                (Origin::Tree(file), _) => self.tree_file(planned.entry(path), file, target)?,
             }
         }
         for (number, archive) in self.archives.iter().enumerate() {
@@ -87,40 +101,35 @@ impl CopyPlan<'_> {
                 target,
             )?;
         }
-        let links = self
+        let mut links = self
             .entries
-            .values()
-            .filter(|planned| matches!(planned.entry.kind, Kind::Hardlink(_)));
-        links
-            .into_iter()
-            .try_for_each(|planned| target.plain(planned))
+            .iter()
+            .filter(|(_, planned)| matches!(planned.kind, Kind::Hardlink(_)));
+        links.try_for_each(|(path, planned)| target.plain(planned.entry(path), planned.kept))
     }
 
     fn tree_file(
         &self,
-        planned: &Planned,
-        tree: &dyn Tree,
-        path: &TreePath,
+        mut entry: Entry,
+        file: &SourceFile,
         target: &mut impl Target,
     ) -> Result<(), CopyError> {
+        let path = file.path(&self.directories, &entry.path);
+        if target.wants_redirects() {
+            entry.xattrs = file.tree(&self.sources).xattrs(&path)?;
+            return target.redirect(&entry, &path);
+        }
         let OpenFile {
             mut content,
             size,
             xattrs,
-        } = tree.open(path)?;
-        if size != planned.entry.size() {
-            return Err(CopyError::Changed { path: path.clone() });
+        } = file.tree(&self.sources).open(&path)?;
+        if size != entry.size() {
+            return Err(CopyError::Changed { path });
         }
-        let described;
-        let entry = if xattrs.is_empty() {
-            &planned.entry
-        } else {
-            described = Entry {
-                xattrs,
-                ..planned.entry.clone()
-            };
-            &described
-        };
+        if !xattrs.is_empty() {
+            entry.xattrs = xattrs;
+        }
         let stop = &self.stop;
         match &mut content {
             Content::File(file) => {
@@ -134,7 +143,7 @@ impl CopyPlan<'_> {
     fn members<'p>(
         &self,
         archive: &archive::Archive,
-        planned: impl Fn(u64) -> Option<&'p Planned>,
+        planned: impl Fn(u64) -> Option<(&'p TreePath, &'p Planned)>,
         target: &mut impl Target,
     ) -> Result<(), CopyError> {
         let path = &archive.path;
@@ -146,11 +155,12 @@ impl CopyPlan<'_> {
         let mut reader = LayerReader::new(stream, Dialect::Archive, Limits::default());
         let mut ordinal = 0;
         while let Some(record) = reader.next().map_err(fail)? {
-            if let Some(planned) = planned(ordinal) {
-                if record.entry.size() != planned.entry.size() {
+            if let Some((to, planned)) = planned(ordinal) {
+                if record.entry.size() != planned.size() {
                     return Err(CopyError::Changed { path: path.clone() });
                 }
-                target.file(&planned.entry, None, &mut Holes::new(&record, &mut reader))?;
+                let content = &mut Holes::new(&record, &mut reader);
+                target.file(planned.entry(to), None, content)?;
             }
             ordinal += 1;
         }
@@ -218,14 +228,29 @@ impl<R: Read> Read for Holes<'_, R> {
     }
 }
 
+/// What becomes of the files of a tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Whole,
+    Redirects,
+}
+
 /// Something that entries are written to.
 trait Target {
-    /// Everything but a file with content.
-    fn plain(&mut self, planned: &Planned) -> Result<(), CopyError>;
+    /// Whether files of the source are not to be opened, but redirected to.
+    fn wants_redirects(&self) -> bool {
+        false
+    }
+    /// A file without its content, which is at `path` in the source.
+    fn redirect(&mut self, _entry: &Entry, path: &TreePath) -> Result<(), CopyError> {
+        Err(CopyError::Unsupported { path: path.clone() })
+    }
+    /// Everything but a file with content; `kept` is a directory that exists already and stays as it is.
+    fn plain(&mut self, entry: Entry, kept: bool) -> Result<(), CopyError>;
     /// A file; `source` when the content is an open file.
     fn file(
         &mut self,
-        entry: &Entry,
+        entry: Entry,
         source: Option<&OwnedFd>,
         content: &mut dyn Read,
     ) -> Result<(), CopyError>;
@@ -236,23 +261,24 @@ struct IntoLayer<'l, W> {
 }
 
 impl<W: Write> Target for IntoLayer<'_, W> {
-    fn plain(&mut self, planned: &Planned) -> Result<(), CopyError> {
-        Ok(self.layer.append(planned.entry.clone())?)
+    fn plain(&mut self, entry: Entry, _kept: bool) -> Result<(), CopyError> {
+        Ok(self.layer.append(entry)?)
     }
 
     fn file(
         &mut self,
-        entry: &Entry,
+        entry: Entry,
         _source: Option<&OwnedFd>,
         content: &mut dyn Read,
     ) -> Result<(), CopyError> {
-        Ok(self.layer.append_stream(entry.clone(), content)?)
+        Ok(self.layer.append_stream(entry, content)?)
     }
 }
 
 struct IntoTree<'r> {
     root: &'r Root,
     ownership: Ownership,
+    form: Form,
     recent: Option<(TreePath, OwnedFd)>,
     notes: Vec<Note>,
     stop: &'r Stop,
@@ -305,6 +331,21 @@ impl IntoTree<'_> {
         }
     }
 
+    /// Writing cleared set-id bits and capabilities, so mode and attributes come last.
+    fn finish_file(&mut self, file: &OwnedFd, entry: &Entry) -> Result<(), CopyError> {
+        settle(
+            file,
+            &entry.path,
+            entry.mode,
+            (entry.uid, entry.gid),
+            &entry.xattrs,
+            self.ownership,
+            &mut self.notes,
+        )?;
+        Ok(rustix::fs::futimens(file, &times(entry.mtime))
+            .map_err(RootError::call(Call::SetTimes, &entry.path))?)
+    }
+
     /// Owner and time of what is known only by name.
     fn finish_name(&self, parent: &OwnedFd, entry: &Entry) -> Result<(), CopyError> {
         let path = &entry.path;
@@ -341,7 +382,7 @@ impl IntoTree<'_> {
                     xattrs: Xattrs::new(),
                     ..entry.clone()
                 };
-                self.file(&copy, Some(&file), &mut Descriptor(file.as_fd()))
+                self.file(copy, Some(&file), &mut Descriptor(file.as_fd()))
             }
             Err(errno) => Err(RootError::call(Call::Link, path)(errno).into()),
         }
@@ -349,10 +390,33 @@ impl IntoTree<'_> {
 }
 
 impl Target for IntoTree<'_> {
-    fn plain(&mut self, planned: &Planned) -> Result<(), CopyError> {
-        let entry = &planned.entry;
+    fn wants_redirects(&self) -> bool {
+        self.form == Form::Redirects
+    }
+
+    fn redirect(&mut self, entry: &Entry, from: &TreePath) -> Result<(), CopyError> {
+        self.stop.check().map_err(|source| CopyError::Content {
+            path: entry.path.clone(),
+            source,
+        })?;
         let path = &entry.path;
-        let Some(name) = path.file_name().filter(|_| !planned.kept) else {
+        let name = path.file_name().unwrap_or(b".");
+        let parent = self.parent(path)?;
+        let file =
+            root::create_file(parent.as_fd(), name).map_err(RootError::call(Call::Create, path))?;
+        redirect(&file, entry.size(), &[b"/", from.as_bytes()].concat()).map_err(|errno| {
+            CopyError::Redirect {
+                path: path.clone(),
+                source: errno.into(),
+            }
+        })?;
+        self.finish_file(&file, entry)
+    }
+
+    fn plain(&mut self, entry: Entry, kept: bool) -> Result<(), CopyError> {
+        let entry = &entry;
+        let path = &entry.path;
+        let Some(name) = path.file_name().filter(|_| !kept) else {
             return Ok(());
         };
         let parent = self.parent(path)?;
@@ -385,7 +449,7 @@ impl Target for IntoTree<'_> {
 
     fn file(
         &mut self,
-        entry: &Entry,
+        entry: Entry,
         source: Option<&OwnedFd>,
         content: &mut dyn Read,
     ) -> Result<(), CopyError> {
@@ -411,18 +475,7 @@ impl Target for IntoTree<'_> {
         if copied != entry.size() {
             return Err(CopyError::Changed { path: path.clone() });
         }
-        // Writing cleared set-id bits and capabilities, so mode and attributes come last.
-        settle(
-            &file,
-            path,
-            entry.mode,
-            (entry.uid, entry.gid),
-            &entry.xattrs,
-            self.ownership,
-            &mut self.notes,
-        )?;
-        Ok(rustix::fs::futimens(&file, &times(entry.mtime))
-            .map_err(RootError::call(Call::SetTimes, path))?)
+        self.finish_file(&file, &entry)
     }
 }
 

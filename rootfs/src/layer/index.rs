@@ -134,16 +134,10 @@ impl LayerIndex {
     }
 
     /// The stored form.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder(Vec::with_capacity(64 + self.records.len() * 64));
-        out.0.extend_from_slice(MAGIC);
-        out.bytes(self.diff_id.to_string().as_bytes());
-        out.number(self.size);
-        out.number(self.records.len() as u64);
-        for record in &self.records {
-            out.record(record);
-        }
-        out.0
+    pub fn stored(&self) -> StoredIndex {
+        let mut growing = GrowingIndex::default();
+        self.records.iter().for_each(|record| growing.push(record));
+        growing.finish(self.diff_id, self.size)
     }
 
     /// Reads the stored form.
@@ -165,6 +159,54 @@ impl LayerIndex {
     }
 }
 
+/// An index in its stored form: a layer of hundreds of thousands of files would take four times as much memory as records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredIndex {
+    /// Digest of the uncompressed tar.
+    pub diff_id: DiffId,
+    /// How many entries there are.
+    pub count: u64,
+    /// What [`LayerIndex::decode`] reads.
+    pub bytes: Vec<u8>,
+}
+
+impl StoredIndex {
+    /// The index itself.
+    pub fn decode(&self) -> LayerIndex {
+        LayerIndex::decode(&self.bytes).expect("it was encoded by this program")
+    }
+}
+
+/// A stored index that grows with its layer.
+#[derive(Default)]
+pub(crate) struct GrowingIndex {
+    count: u64,
+    records: Encoder,
+}
+
+impl GrowingIndex {
+    pub(crate) fn push(&mut self, record: &Record) {
+        self.count += 1;
+        self.records.record(record);
+    }
+
+    /// Puts the head, which has the digest, in front.
+    pub(crate) fn finish(self, diff_id: DiffId, size: u64) -> StoredIndex {
+        let mut head = Encoder(MAGIC.to_vec());
+        head.bytes(diff_id.to_string().as_bytes());
+        head.number(size);
+        head.number(self.count);
+        let mut bytes = self.records.0;
+        bytes.splice(0..0, head.0);
+        StoredIndex {
+            diff_id,
+            count: self.count,
+            bytes,
+        }
+    }
+}
+
+#[derive(Default)]
 struct Encoder(Vec<u8>);
 
 impl Encoder {
@@ -392,7 +434,7 @@ mod tests {
     #[test]
     fn an_index_survives_being_stored() {
         let index = sample();
-        assert_eq!(LayerIndex::decode(&index.encode()), Ok(index.clone()));
+        assert_eq!(LayerIndex::decode(&index.stored().bytes), Ok(index.clone()));
         assert_eq!(
             index.owners.uids,
             BTreeSet::from([0, 65_532, 4_000_000_000])
@@ -401,7 +443,7 @@ mod tests {
 
     #[test]
     fn f14_a_damaged_index_is_refused_at_every_length() {
-        let stored = sample().encode();
+        let stored = sample().stored().bytes;
         for length in 0..stored.len() {
             assert!(LayerIndex::decode(&stored[..length]).is_err(), "{length}");
         }

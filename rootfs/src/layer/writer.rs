@@ -13,7 +13,7 @@ use tar::{EntryType, Header};
 use crate::entry::{Device, Entry, Kind, Time};
 use crate::layer::error::WriteError;
 use crate::layer::header::{BLOCK, padding};
-use crate::layer::index::{LayerIndex, Record, Stored};
+use crate::layer::index::{GrowingIndex, Record, Stored, StoredIndex};
 use crate::layer::pax;
 use image::{DiffId, Digest, Hasher};
 
@@ -56,7 +56,7 @@ pub struct LayerWriter<W> {
     hashing: Option<Hashing>,
     times: LayerTimes,
     retimed: bool,
-    records: Vec<Record>,
+    index: GrowingIndex,
 }
 
 /// A layer that is complete.
@@ -64,7 +64,7 @@ pub struct FinishedLayer<W> {
     /// Where it was written to.
     pub output: W,
     /// What is in it.
-    pub index: LayerIndex,
+    pub index: StoredIndex,
     /// Whether any entry was given with another time than it got.
     pub retimed: bool,
 }
@@ -149,7 +149,7 @@ impl<W: Write> LayerWriter<W> {
             hashing: None,
             times,
             retimed: false,
-            records: Vec::new(),
+            index: GrowingIndex::default(),
         }
     }
 
@@ -161,7 +161,7 @@ impl<W: Write> LayerWriter<W> {
             "a file with content goes through append_file or append_stream"
         );
         let entry = self.header(entry)?;
-        self.records.push(Record {
+        self.index.push(&Record {
             entry,
             stored: Stored::Nothing,
         });
@@ -219,7 +219,7 @@ impl<W: Write> LayerWriter<W> {
             }
         }
         self.zeros(padding(size))?;
-        self.records.push(Record { entry, stored });
+        self.index.push(&Record { entry, stored });
         Ok(())
     }
 
@@ -240,7 +240,7 @@ impl<W: Write> LayerWriter<W> {
         let diff_id = DiffId::new(digest);
         Ok(FinishedLayer {
             output: self.output,
-            index: LayerIndex::new(diff_id, self.flushed, self.records),
+            index: self.index.finish(diff_id, self.flushed),
             retimed: self.retimed,
         })
     }

@@ -213,8 +213,7 @@ impl<'b> Builder<'b> {
         Err(lost())
     }
 
-    /// An empty file that overlayfs fills from the data directory. An attribute without a value is the first version of
-    /// the format (fs/overlayfs/util.c, `ovl_check_metacopy_xattr`).
+    /// An empty file that overlayfs fills from the data directory.
     fn redirect(
         &mut self,
         path: &TreePath,
@@ -240,21 +239,8 @@ impl<'b> Builder<'b> {
             }
             other => other.map_err(entry("link", path))?,
         }
-        rustix::fs::ftruncate(file, meta.size).map_err(entry("size", path))?;
-        let redirect = format!("/{number}");
-        for (name, value) in [
-            ("metacopy", b"".as_slice()),
-            ("redirect", redirect.as_bytes()),
-        ] {
-            rustix::fs::fsetxattr(
-                file,
-                format!("user.overlay.{name}"),
-                value,
-                XattrFlags::empty(),
-            )
-            .map_err(entry("redirect", path))?;
-        }
-        Ok(())
+        rootfs::redirect(file, meta.size, format!("/{number}").as_bytes())
+            .map_err(entry("redirect", path))
     }
 
     fn settle_directories(&mut self) -> Result<(), ReownError> {
