@@ -4,6 +4,7 @@
 mod build;
 mod cache;
 mod cancel;
+pub mod check;
 mod commit;
 pub mod context;
 mod error;
@@ -20,6 +21,7 @@ mod named;
 pub mod plan;
 mod planning;
 mod prune;
+mod ready;
 mod remote;
 mod reproduce;
 pub mod request;
@@ -37,11 +39,12 @@ pub use error::BuildError;
 pub use event::{BuildEvent, Direction, StageSummary};
 pub use export::Exported;
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
-pub use host::{FindCredentials, FindSession, Host, Reach};
+pub use host::{FindCredentials, FindSession, FindUnpacking, Host, Reach};
 pub use job::{FailureDetails, StepFailure};
 pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, SecretVariable};
 pub use planning::{Planned, PlannedTarget, plan};
 pub use prune::{PRUNE_ENTRY, PruneError, clear_cache, prune_entry};
+pub use ready::{UNPACK_ENTRY, unpack_entry};
 pub use remote::{
     GitError, GitProgram, GitSource, ParseGitError, ParseRemoteError, Pinned, RemoteKind,
     RemoteSource,

@@ -208,6 +208,7 @@ fn execute(
         cache: Cache::new(store),
         cancel,
         events,
+        unpacker: None,
         session: Some(session),
     };
     let result = run_all(&workshop);

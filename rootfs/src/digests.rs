@@ -15,7 +15,7 @@ use crate::entry::{Entry, Kind, Time, Xattrs};
 use crate::path::TreePath;
 use crate::tree::{Meta, OpenFile, Tree, TreeError};
 
-const MAGIC: &[u8; 16] = b"rbuild-digests1\n";
+const MAGIC: &[u8; 16] = b"rbuild-digests2\n";
 /// Key and digest as they are stored: seven words of eight bytes, and 32 bytes.
 const RECORD: usize = 7 * 8 + 32;
 /// File times come from a clock that ticks at most every 10 ms, on network file systems from another machine's.
@@ -36,6 +36,14 @@ pub enum DigestError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// The records of stored data, which has its own digest at its end.
+fn records(data: &[u8]) -> Option<&[u8]> {
+    let (body, digest) = data.split_last_chunk::<32>()?;
+    let records = body.strip_prefix(MAGIC)?;
+    let good = records.len() % RECORD == 0 && Digest::of(body).as_bytes() == digest;
+    good.then_some(records)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,10 +72,7 @@ impl FileDigests {
 
     /// Loads a memo; anything that is not one is an empty memo, since it only saves work.
     pub fn decode(data: &[u8]) -> Self {
-        let records = data
-            .strip_prefix(MAGIC)
-            .filter(|body| body.len() % RECORD == 0)
-            .unwrap_or_default();
+        let records = records(data).unwrap_or_default();
         let mut known = HashMap::with_capacity(records.len() / RECORD);
         for record in records.chunks_exact(RECORD) {
             let (words, digest) = record.split_at(RECORD - 32);
@@ -96,6 +101,11 @@ impl FileDigests {
             fresh: Mutex::default(),
             used: Mutex::default(),
         }
+    }
+
+    /// Whether stored data is a memo, as it was stored.
+    pub fn is_whole(data: &[u8]) -> bool {
+        records(data).is_some()
     }
 
     /// The memo to store: what was used, and what was learned. `None` when nothing was learned and nothing is out of date.
@@ -135,6 +145,8 @@ impl FileDigests {
             }
             out.extend_from_slice(digest);
         }
+        let digest = Digest::of(&out);
+        out.extend_from_slice(digest.as_bytes());
         Some(out)
     }
 

@@ -177,6 +177,8 @@ impl Workshop<'_> {
             let inputs = std::thread::Builder::new().spawn_scoped(scope, digest);
             let layer = self.with_plan(place, state, &origin, &destination, |plan| {
                 let written = self.write_layer(plan)?;
+                // Beside what is left to hash.
+                self.unpack(place.stage.id, state, Some(&written.0));
                 self.tell_notes(plan.notes());
                 Ok(written)
             });
@@ -197,7 +199,7 @@ impl Workshop<'_> {
     }
 
     fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<(StepLayer, bool), StepFailure> {
-        let blob = self.store.blob_writer().map_err(|error| fail(&error))?;
+        let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
         let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         plan.write_layer(&mut writer)
             .map_err(|error| fail(&error))?;

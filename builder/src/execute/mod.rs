@@ -37,6 +37,7 @@ use crate::event::BuildEvent;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
 use crate::key::{CacheKey, Owners};
+use crate::ready::Unpacker;
 use crate::step::StepKind;
 use crate::times::OLDEST;
 
@@ -56,6 +57,8 @@ pub(crate) struct Workshop<'w> {
     pub(crate) cache: Cache<'w>,
     pub(crate) cancel: &'w Cancel,
     pub(crate) events: &'w (dyn Fn(BuildEvent) + Sync),
+    /// Who unpacks the layers that are made without a session, where that is wanted.
+    pub(crate) unpacker: Option<&'w Unpacker>,
     /// What only a session has.
     pub(crate) session: Option<SessionTools<'w>>,
 }
