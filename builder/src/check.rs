@@ -105,20 +105,8 @@ pub fn check(
         (Part::Cache, Cache::new(store).examine()),
     ];
     for (part, examined) in parts {
-        let mut findings = Vec::new();
-        for damage in examined.damaged {
-            let repaired = repair && damage.removable;
-            if repaired {
-                store.discard(&damage)?;
-            }
-            findings.push(Finding {
-                part,
-                path: damage.path,
-                problem: damage.problem,
-                repaired,
-            });
-        }
-        report.add(part, examined.count, findings);
+        let count = examined.count;
+        report.add(part, count, settle(store, part, examined, repair)?);
     }
     let trees = store.subdir(Area::Trees).join("layers");
     match plan {
@@ -135,6 +123,29 @@ pub fn check(
         }
     }
     Ok(report)
+}
+
+/// What is damaged, removed if that is asked for and helps.
+fn settle(
+    store: &Store,
+    part: Part,
+    examined: Examined,
+    repair: bool,
+) -> Result<Vec<Finding>, CheckError> {
+    let mut findings = Vec::new();
+    for damage in examined.damaged {
+        let repaired = repair && damage.removable;
+        if repaired {
+            store.discard(&damage)?;
+        }
+        findings.push(Finding {
+            part,
+            path: damage.path,
+            problem: damage.problem,
+            repaired,
+        });
+    }
+    Ok(findings)
 }
 
 /// What every user of an index does: a damaged one is made again from its blob.
@@ -219,7 +230,7 @@ fn examine_trees(path: &Path, ownership: Ownership, repair: bool) -> Result<Repo
             TreeState::Misnamed => found("is another layer than its name says".to_owned()),
             TreeState::Damaged(differences) => {
                 let differences = differences.iter();
-                let shown = differences.map(|one| format!("/{} {}", one.path, one.what));
+                let shown = differences.map(|one| format!("{} {}", one.path, one.what));
                 found(format!(
                     "is not its layer: {}",
                     shown.collect::<Vec<_>>().join(", ")

@@ -27,7 +27,7 @@ use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
-use crate::layer::{Dialect, IndexError, LayerIndex, LayerReader, Limits, ReadAhead, ReadError};
+use crate::layer::{Dialect, LayerIndex, LayerReader, Limits, ReadAhead, ReadError};
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::root::{Root, RootError};
@@ -152,12 +152,8 @@ impl LayerContents for Blobs {
 /// # Errors
 /// When the layer is missing or is none.
 pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesError> {
-    if let Ok(data) = fs::read(index_path(store, diff_id)) {
-        match LayerIndex::decode(&data) {
-            Ok(index) if index.diff_id == *diff_id => return Ok(index),
-            // Of an older version, or damaged: it is made again.
-            Ok(_) | Err(IndexError::Version | IndexError::Damaged { .. }) => {}
-        }
+    if let Some(index) = known_index(store, diff_id) {
+        return Ok(index);
     }
     let blob = store.open_blob(diff_id.digest())?;
     let failed = |source| TreesError::Index {
@@ -179,6 +175,13 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
     let index = LayerIndex::new(*diff_id, size, records);
     save_index(store, &index)?;
     Ok(index)
+}
+
+/// The index as it is stored; one of an older version, or a damaged one, is none.
+fn known_index(store: &Store, diff_id: &DiffId) -> Option<LayerIndex> {
+    let data = fs::read(index_path(store, diff_id)).ok()?;
+    let index = LayerIndex::decode(&data).ok()?;
+    (index.diff_id == *diff_id).then_some(index)
 }
 
 fn index_path(store: &Store, diff_id: &DiffId) -> PathBuf {

@@ -71,7 +71,7 @@ fn as_text(report: &Report, repair: bool) -> String {
         let removed = if *repaired { ": removed" } else { "" };
         let (path, problem) = (escape(&path.display().to_string()), escape(problem));
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "damaged {}: {path} {problem}{removed}", names(*part).1);
+        let _ = writeln!(out, "damaged {}: {path} {problem}{removed}", names(*part).2);
     }
     for (path, why) in &report.unchecked {
         let path = escape(&path.display().to_string());
@@ -79,7 +79,7 @@ fn as_text(report: &Report, repair: bool) -> String {
     }
     let counts = report.checked.iter();
     let counts: Vec<String> = counts
-        .map(|(part, count)| format!("{count} {}", names(*part).0))
+        .map(|(part, count)| format!("{count} {}", names(*part).1))
         .collect();
     let found = match report.damaged.len() {
         0 => "nothing is damaged".to_owned(),
@@ -95,13 +95,13 @@ fn as_text(report: &Report, repair: bool) -> String {
     out
 }
 
-/// How several and one are called.
-fn names(part: Part) -> (&'static str, &'static str) {
+/// How they are called in JSON, and how several and one are in text.
+fn names(part: Part) -> (&'static str, &'static str, &'static str) {
     match part {
-        Part::Blob => ("blobs", "blob"),
-        Part::Record => ("records", "record"),
-        Part::Index => ("indexes", "index"),
-        Part::Cache => ("cache", "cache file"),
-        Part::Tree => ("trees", "unpacked layer"),
+        Part::Blob => ("blobs", "blobs", "blob"),
+        Part::Record => ("records", "records", "record"),
+        Part::Index => ("indexes", "indexes", "index"),
+        Part::Cache => ("cache", "cache files", "cache file"),
+        Part::Tree => ("trees", "unpacked layers", "unpacked layer"),
     }
 }

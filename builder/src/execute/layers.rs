@@ -63,7 +63,9 @@ impl Workshop<'_> {
         };
         let mut layers = self.layers_of(state);
         layers.extend(top.and_then(StepLayer::diff_id));
-        unpacker.add(layers);
+        if !layers.is_empty() {
+            unpacker.add(layers);
+        }
     }
 
     /// Lets the trees of the target's steps stand for its layers when the image runs.

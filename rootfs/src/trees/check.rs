@@ -7,10 +7,10 @@ use std::path::Path;
 use image::store::Sweep;
 use image::{Area, ChainId, DiffId, Store};
 
-use super::{Trees, TreesError, is_trusted, readable_view_of, remove_tree};
+use super::{Trees, TreesError, is_trusted, known_index, remove_tree};
 use crate::root::Root;
 use crate::tree::DirTree;
-use crate::view::Difference;
+use crate::view::{Difference, View};
 
 /// The file in a layer's directory that says which layers it is unpacked from: it and all below it, lowest first.
 pub(super) const CHAIN: &str = "chain";
@@ -64,15 +64,28 @@ impl Trees {
         if named.as_deref().and_then(Path::file_name) != Some(name.as_ref()) {
             return TreeState::Misnamed;
         }
-        let compared = readable_view_of(store, &chain).and_then(|view| {
-            let tree = DirTree::new(Root::open(&tree)?, self.ownership);
-            Ok(view.differences(&tree))
-        });
-        match compared {
+        match self.compare(store, &chain, &tree) {
             Ok(differences) if differences.is_empty() => TreeState::Whole,
             Ok(differences) => TreeState::Damaged(differences),
-            Err(error) => TreeState::Unknown(error.to_string()),
+            Err(why) => TreeState::Unknown(why),
         }
+    }
+
+    fn compare(
+        &self,
+        store: &Store,
+        chain: &[DiffId],
+        tree: &Path,
+    ) -> Result<Vec<Difference>, String> {
+        let mut view = View::new();
+        for diff_id in chain {
+            // Making it again would change the store.
+            let index = known_index(store, diff_id)
+                .ok_or_else(|| format!("the index of layer {diff_id} is damaged or missing"))?;
+            view.push(&index).map_err(|error| error.to_string())?;
+        }
+        let root = Root::open(tree).map_err(|error| error.to_string())?;
+        Ok(view.differences(&DirTree::new(root, self.ownership)))
     }
 
     /// Removes an unpacked layer, and the step's tree that it may be, unless somebody uses it; says whether it is gone.
