@@ -36,6 +36,7 @@ fn layer(data: &[u8]) -> Option<Vec<Record>> {
         }
         records.push(record);
     }
+    reader.sum_up(&mut records);
     assert!(records.len() <= data.len() / 512);
     assert!(reader.offset() <= data.len() as u64);
     Some(records)

@@ -365,7 +365,8 @@ impl Trees {
         let Some((diff_id, below)) = chain.split_last() else {
             return Ok(());
         };
-        let lower = view_of(store, below)?;
+        // A hard link to a file of a lower layer is a copy of it.
+        let lower = readable_view_of(store, below)?;
         let work = WorkArea::create(store)?;
         let fresh = work.directory("layer")?;
         let tree = fresh.join("tree");

@@ -36,19 +36,21 @@ impl View {
                 if node.layer != self.current() {
                     continue;
                 }
-                match difference(tree, &path, node) {
-                    Ok(None) if node.meta.is_dir() => waiting.push((path, *child)),
-                    Ok(None) => {}
-                    Ok(Some(what)) => found.push(Difference {
-                        path,
-                        what: what.to_owned(),
-                    }),
-                    Err(error) => found.push(unreadable(path, &error)),
+                let what = match difference(tree, &path, node) {
+                    Ok(what) => what.map(str::to_owned),
+                    Err(error) => Some(unreadable(&error)),
+                };
+                if node.meta.is_dir() && is_directory(tree, &path) {
+                    waiting.push((path.clone(), *child));
                 }
+                found.extend(what.map(|what| Difference { path, what }));
             }
             match self.surplus(tree, &path, directory) {
                 Ok(more) => found.extend(more),
-                Err(error) => found.push(unreadable(path, &error)),
+                Err(error) => {
+                    let what = unreadable(&error);
+                    found.push(Difference { path, what });
+                }
             }
             if found.len() >= ENOUGH {
                 found.truncate(ENOUGH);
@@ -85,9 +87,13 @@ impl View {
     }
 }
 
-fn unreadable(path: TreePath, error: &TreeError) -> Difference {
-    let what = format!("cannot be read ({error})");
-    Difference { path, what }
+fn unreadable(error: &TreeError) -> String {
+    format!("cannot be read ({error})")
+}
+
+fn is_directory(tree: &DirTree, path: &TreePath) -> bool {
+    let there = tree.node(path);
+    there.is_ok_and(|there| there.is_some_and(|meta| meta.is_dir()))
 }
 
 fn difference(
