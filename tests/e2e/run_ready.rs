@@ -135,5 +135,10 @@ fn f01_a_build_that_is_killed_while_its_layers_are_unpacked_leaves_no_half_of_on
         let _ = running.end(std::time::Duration::from_secs(20));
         scene.place.expect(0, &["system", "check"]);
     }
+    // What is left of the killed ones goes with the next that unpacks anything.
+    let ended = scene.build(&["-t", "x"]);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    scene.is_clean();
+    scene.place.expect(0, &["rmi", "x"]);
     scene.recovers();
 }
