@@ -132,7 +132,7 @@ fn f14_the_check_finds_files_that_stand_under_each_others_names() {
         let files = pair.files(kind);
         for pair_of in files.windows(2) {
             let [one, other] = pair_of else { continue };
-            [one, other].map(|path| pair.make(path));
+            [one, other].into_iter().for_each(|path| pair.make(path));
             let aside = pair.place.path().join("aside");
             let what = format!("{} and {}", one.display(), other.display());
             for (from, to) in [(one, &aside), (other, one), (&aside, other)] {
