@@ -83,7 +83,10 @@ impl<R: Read> LayerReader<R> {
     /// Gives records their sums; of contents these are known only when they were read. `records` are all that were read so far.
     pub fn sum_up(&mut self, records: &mut [Record]) {
         for (record, sum) in records.iter_mut().zip(self.sums.drain(..)) {
-            record.sum = sum;
+            // What stands below the name of a deletion belongs to nothing.
+            if record.stored != Stored::Nothing {
+                record.sum = sum;
+            }
         }
     }
 
