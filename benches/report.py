@@ -22,9 +22,16 @@ LINES = [
     ("scale-many-cached", "the same, fully cached", None, None, None),
     ("scale-tar", "the same as a tar from standard input", None, None, None),
     ("scale-sparse", "a context of one sparse file of 2 GB", None, None, None),
+    ("run-copied-first", "run, first start of 25,000 files that COPY made", None, 2, None),
+    ("run-copied-later", "run, later starts", None, 2, None),
+    ("outputs-store", "200,000 files into scratch and the store", None, None, None),
+    ("outputs-oci", "the same, cached, as type=oci", None, None, None),
+    ("outputs-docker", "as type=docker", None, None, None),
+    ("outputs-tar", "as type=tar", None, None, None),
+    ("outputs-local", "as type=local", None, None, None),
 ]
 # A first start has to keep up with bwrap too, for which no start is special.
-FLOORS = {"run-first": "run-later"}
+FLOORS = {"run-first": "run-later", "run-copied-first": "run-later", "run-copied-later": "run-later"}
 MEMORY_LIMIT = 100
 # Contexts of any size.
 SCALE_LIMIT = 200

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use containerfile::{Diagnostic, Severity};
-use image::{Digest, Image, Index};
+use image::{Digest, Image, Index, Platform};
 use rootfs::accounts::Accounts;
 use sandbox::StepCgroups;
 
@@ -27,9 +27,11 @@ use crate::named::NamedDirectories;
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
+use crate::ready::{self, Unpacker};
 use crate::reproduce::{BuiltStep, steps_of};
 use crate::request::{
-    AnnotationLevel, BuildRequest, Comparison, Context, Network, Squash, UserPolicy, annotations_of,
+    AnnotationLevel, BuildRequest, Comparison, Context, Network, Output, Squash, UserPolicy,
+    annotations_of,
 };
 use crate::session::run_remotely;
 use crate::settings::{RunAccess, RunLimits};
@@ -174,7 +176,14 @@ fn build_one(
     });
     let job = job_of(request, host, plan, named);
     let recorded = !needs_trees(&job, target);
-    let executed = execute(job, &request.limits, host, events)?;
+    let limits = &request.limits;
+    let executed = if recorded && is_to_be_ready(request, target) {
+        ready::beside(host, events, |unpacker| {
+            execute(job, limits, host, Some(unpacker), events)
+        })
+    } else {
+        execute(job, limits, host, None, events)
+    }?;
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
     }
@@ -200,6 +209,14 @@ fn build_one(
         packed,
     };
     Ok((built, steps_of(plan, &executed)))
+}
+
+/// Whether the image is one that will be started here: it has a name in the store, and its programs are this machine's.
+fn is_to_be_ready(request: &BuildRequest, target: &PlannedStage) -> bool {
+    let stored = |output: &Output| matches!(output, Output::Store(_));
+    let kept = !request.tags.is_empty() && request.outputs.iter().any(stored);
+    let native = Platform::host().fit(&target.config.platform()).is_some();
+    kept && native && request.shape.squash == Squash::No
 }
 
 /// Merges the layers that are to be one.
@@ -351,6 +368,7 @@ fn execute(
     mut job: Job,
     limits: &RunLimits,
     host: &Host<'_>,
+    unpacker: Option<&Unpacker>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Executed, BuildError> {
     // A stage that fails stops the others, which is not the caller's cancellation: that one is only passed on.
@@ -367,6 +385,7 @@ fn execute(
             events,
             forecast: false,
             session: None,
+            unpacker,
         };
         let result = act(&workshop);
         workshop.memos.save(matches!(result, Ok(Some(_))));

@@ -2,14 +2,17 @@
 //! promises is there or was removed by a prune, which a lookup notices.
 //!
 //! `cache/steps/HEX` is named by the key of (parent, typed step) without inputs: whether it exists decides if the inputs of a
-//! COPY are worth hashing before it runs. It lists one record for each input digest seen.
+//! COPY are worth hashing before it runs. It lists one record for each input digest seen. Its first line is a digest of its own
+//! name and of the rest, so that neither rot nor another step's records pass for it (F14).
 
 use std::fs;
 
+use image::store::{Damage, Examined};
 use image::{Area, DiffId, Digest, Store, StoreError};
+use rootfs::digests::FileDigests;
 use serde::{Deserialize, Serialize};
 
-use crate::key::CacheKey;
+use crate::key::{self, CacheKey};
 use crate::times::Times;
 
 /// How many input digests of one step are remembered.
@@ -53,6 +56,15 @@ pub(crate) enum StepLayer {
     },
 }
 
+impl StepLayer {
+    pub(crate) fn diff_id(&self) -> Option<DiffId> {
+        match self {
+            Self::Empty => None,
+            Self::Blob { diff_id, .. } => Some(*diff_id),
+        }
+    }
+}
+
 /// The records of one store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cache<'s> {
@@ -67,9 +79,10 @@ impl<'s> Cache<'s> {
 
     /// The records of a step, newest first. A damaged file counts as none: the step runs again and replaces it.
     pub(crate) fn candidates(&self, step: &CacheKey) -> Vec<Record> {
-        fs::read(self.store.subdir(Area::Cache).join(name(step)))
+        let name = name(step);
+        fs::read(self.store.subdir(Area::Cache).join(&name))
             .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
+            .and_then(|text| decode(&name, &text))
             .unwrap_or_default()
     }
 
@@ -78,9 +91,36 @@ impl<'s> Cache<'s> {
         let entries = fs::read_dir(self.store.subdir(Area::Cache).join("steps"));
         let files = entries.into_iter().flatten().flatten();
         let records = files.filter_map(|file| {
-            serde_json::from_slice::<Vec<Record>>(&fs::read(file.path()).ok()?).ok()
+            let name = format!("steps/{}", file.file_name().to_string_lossy());
+            decode(&name, &fs::read(file.path()).ok()?)
         });
         records.flatten().collect()
+    }
+
+    /// Looks at every file of the cache; also those of remembered digests.
+    pub(crate) fn examine(&self) -> Examined {
+        let mut examined = Examined::default();
+        let mut look = |directory: &str, good: &dyn Fn(&str, &[u8]) -> bool| {
+            let place = self.store.subdir(Area::Cache).join(directory);
+            for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+                let name = format!("{directory}/{}", entry.file_name().to_string_lossy());
+                // Pruned or replaced meanwhile, or not to be read, which counts as none for every user of it.
+                let Ok(text) = fs::read(entry.path()) else {
+                    continue;
+                };
+                examined.count += 1;
+                if !good(&name, &text) {
+                    examined.damaged.push(Damage {
+                        path: entry.path(),
+                        problem: "has not the digest that it says".to_owned(),
+                        removable: true,
+                    });
+                }
+            }
+        };
+        look("steps", &|name, text| decode(name, text).is_some());
+        look("digests", &|_, text| FileDigests::is_whole(text));
+        examined
     }
 
     /// Adds a record, in place of one for the same inputs. It is the caller's to have synced the store before.
@@ -94,9 +134,25 @@ impl<'s> Cache<'s> {
         records.retain(|old| old.inputs != record.inputs);
         records.insert(0, record.clone());
         records.truncate(RECORDS);
-        let text = serde_json::to_vec(&records).expect("a record is plain data");
-        self.store.write_derived(Area::Cache, &name(step), &text)
+        let name = name(step);
+        let text = encode(&name, &records);
+        self.store.write_derived(Area::Cache, &name, &text)
     }
+}
+
+fn encode(name: &str, records: &[Record]) -> Vec<u8> {
+    let body = serde_json::to_vec(records).expect("a record is plain data");
+    let digest = key::hash(&[name.as_bytes(), &body]);
+    [digest.hex().as_bytes(), b"\n", &body].concat()
+}
+
+fn decode(name: &str, text: &[u8]) -> Option<Vec<Record>> {
+    let (digest, body) = text.split_at_checked(64)?;
+    let body = body.strip_prefix(b"\n")?;
+    if key::hash(&[name.as_bytes(), body]).hex().as_bytes() != digest {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
 }
 
 fn name(step: &CacheKey) -> String {
@@ -144,5 +200,32 @@ mod tests {
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"b")).unwrap();
         assert_eq!(cache.candidates(&key), [record(b"b")]);
+    }
+
+    #[test]
+    fn f14_every_flipped_bit_of_a_record_and_another_steps_records_are_misses() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let cache = Cache::new(&store);
+        let keys = [1, 2]
+            .map(|time| CacheKey::of_base(None, time, crate::key::Owners::True, Times::Newest));
+        let path = |key: &CacheKey| store.subdir(Area::Cache).join(name(key));
+        keys.iter()
+            .for_each(|key| cache.publish(key, &record(b"a")).unwrap());
+        assert_eq!(
+            (cache.examine().count, cache.examine().damaged),
+            (2, Vec::new())
+        );
+        let text = fs::read(path(&keys[0])).unwrap();
+        for at in 0..text.len() {
+            let mut flipped = text.clone();
+            flipped[at] ^= 1;
+            fs::write(path(&keys[0]), flipped).unwrap();
+            assert!(cache.candidates(&keys[0]).is_empty(), "{at}");
+            assert_eq!(cache.examine().damaged[0].path, path(&keys[0]));
+        }
+        fs::copy(path(&keys[1]), path(&keys[0])).unwrap();
+        assert!(cache.candidates(&keys[0]).is_empty());
+        assert_eq!(cache.candidates(&keys[1]), [record(b"a")]);
     }
 }

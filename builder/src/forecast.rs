@@ -64,6 +64,7 @@ fn forecast_one(
         cancel: host.cancel,
         events,
         forecast: true,
+        unpacker: None,
         session: None,
     };
     let mut forecast = Forecast {

@@ -19,6 +19,9 @@ pub type FindCredentials<'h> =
 pub type FindSession<'h> =
     dyn Fn() -> Result<SessionPlan, Box<dyn std::error::Error + Send + Sync>> + 'h;
 
+/// Decides how the session is had that unpacks what was built; none where nothing can be executed, which is no failure then.
+pub type FindUnpacking<'h> = dyn Fn() -> Option<SessionPlan> + Sync + 'h;
+
 /// What fetching from elsewhere may use.
 pub struct Reach<'h> {
     /// Where the content goes.
@@ -49,6 +52,8 @@ pub struct Host<'h> {
     pub store: &'h Store,
     /// Asked only by builds that need a session.
     pub session: &'h FindSession<'h>,
+    /// Asked only by builds whose image is to be ready to run and was made without a session.
+    pub unpacking: &'h FindUnpacking<'h>,
     /// Asked only by builds that need a registry.
     pub credentials: &'h FindCredentials<'h>,
     /// How registries are talked to.

@@ -4,6 +4,7 @@
 mod build;
 mod cache;
 mod cancel;
+pub mod check;
 mod commit;
 pub mod context;
 mod error;
@@ -23,6 +24,7 @@ mod named;
 pub mod plan;
 mod planning;
 mod prune;
+mod ready;
 mod remote;
 mod reproduce;
 pub mod request;
@@ -42,13 +44,14 @@ pub use explain::{Cause, Change, Reason, Verdict};
 pub use export::Exported;
 pub use forecast::forecast;
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
-pub use host::{FindCredentials, FindSession, Host, Reach};
+pub use host::{FindCredentials, FindSession, FindUnpacking, Host, Reach};
 pub use job::{FailureDetails, StepFailure};
 pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, SecretVariable};
 pub use planning::{Planned, PlannedTarget, plan};
 pub use prune::{
     PRUNE_ENTRY, PruneError, clear_cache, has_superseded, prune_entry, remove_superseded,
 };
+pub use ready::{UNPACK_ENTRY, unpack_entry};
 pub use remote::{
     GitError, GitProgram, GitSource, ParseGitError, ParseRemoteError, Pinned, RemoteKind,
     RemoteSource, SecretError,

@@ -81,12 +81,18 @@ fn keep(
     Ok(image)
 }
 
-/// The image that a name has in the store, when it is for the platform.
+/// The image that a name has in the store, when it is for the platform and whole: a layer that was found damaged is fetched again.
 fn stored(store: &Store, reference: &Reference, platform: &Platform) -> Option<Image> {
     let digest = store.lookup(reference).ok().flatten()?;
     let image = store.image_for(&digest, platform).ok()?;
     let of = image.config().platform();
-    (of.os == platform.os && of.architecture == platform.architecture).then_some(image)
+    let fits = of.os == platform.os && of.architecture == platform.architecture;
+    (fits && is_whole(store, &image)).then_some(image)
+}
+
+fn is_whole(store: &Store, image: &Image) -> bool {
+    let mut layers = image.layers().iter();
+    layers.all(|layer| store.contains(layer.diff_id.digest()))
 }
 
 fn import(
@@ -99,10 +105,7 @@ fn import(
     let image = layout.image(version, platform)?;
     // An image that the store has is not read again.
     if let Ok(known) = store.image(image.digest())
-        && known
-            .layers()
-            .iter()
-            .all(|layer| store.contains(layer.diff_id.digest()))
+        && is_whole(store, &known)
     {
         return Ok(known);
     }
@@ -225,8 +228,8 @@ impl LayerObserver for Indexing<'_> {
             while let Some(record) = layer.next().ok()? {
                 records.push(record);
             }
-            let mut rest = layer.finish().ok()?;
-            io::copy(&mut rest, &mut io::sink()).ok()?;
+            layer.read_to_end().ok()?;
+            layer.sum_up(&mut records);
             Some(records)
         };
         let Ok(reader) = std::thread::Builder::new().spawn(read) else {

@@ -211,6 +211,7 @@ fn execute(
         cancel,
         events,
         forecast: false,
+        unpacker: None,
         session: Some(session),
     };
     let result = run_all(&workshop);

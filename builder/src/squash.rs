@@ -16,7 +16,7 @@ pub(crate) fn squash(
 ) -> Result<StepLayer, StepFailure> {
     let base: View = view_of(store, &layers[..kept.min(layers.len())])?;
     let blob = store
-        .blob_writer()
+        .unhashed_blob()
         .map_err(|error| StepFailure::of_build(&error))?;
     let mut writer = LayerWriter::new(blob, LayerTimes::Recorded);
     view_of(store, layers)?

@@ -36,6 +36,7 @@ fn layer(data: &[u8]) -> Option<Vec<Record>> {
         }
         records.push(record);
     }
+    reader.sum_up(&mut records);
     assert!(records.len() <= data.len() / 512);
     assert!(reader.offset() <= data.len() as u64);
     Some(records)
@@ -58,6 +59,7 @@ fn add(bytes: Vec<u8>) {
     let file = |path: &str, kind: Kind| Record {
         entry: Entry::new(TreePath::clamped(path).expect("a path"), kind, 0o644),
         stored: Stored::Nothing,
+        sum: 0,
     };
     let mut archive = file(
         "in",
@@ -67,6 +69,7 @@ fn add(bytes: Vec<u8>) {
     );
     if !bytes.is_empty() {
         archive.stored = Stored::Whole { at: 0 };
+        archive.sum = Record::sum_of(&bytes);
     }
     let context = index_of(bytes.len(), vec![archive]);
     let image = index_of(

@@ -38,6 +38,14 @@ pub enum DigestError {
     },
 }
 
+/// The records of stored data, which has its own digest at its end.
+fn records(data: &[u8]) -> Option<&[u8]> {
+    let (body, digest) = data.split_last_chunk::<32>()?;
+    let records = body.strip_prefix(MAGIC)?;
+    let good = records.len() % RECORD == 0 && Digest::of(body).as_bytes() == digest;
+    good.then_some(records)
+}
+
 /// What identifies a file's content, as half a SHA-256: a context may have hundreds of thousands of files.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key([u8; 16]);
@@ -81,10 +89,7 @@ impl FileDigests {
 
     /// Loads a memo; anything that is not one is an empty memo, since it only saves work.
     pub fn decode(data: &[u8]) -> Self {
-        let records = data
-            .strip_prefix(MAGIC)
-            .filter(|body| body.len() % RECORD == 0)
-            .unwrap_or_default();
+        let records = records(data).unwrap_or_default();
         let mut known = HashMap::with_capacity(records.len() / RECORD);
         for record in records.chunks_exact(RECORD) {
             let (key, digest) = record.split_at(16);
@@ -95,6 +100,11 @@ impl FileDigests {
             known,
             learned: Mutex::default(),
         }
+    }
+
+    /// Whether stored data is a memo, as it was stored.
+    pub fn is_whole(data: &[u8]) -> bool {
+        records(data).is_some()
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
@@ -119,6 +129,8 @@ impl FileDigests {
             out.extend_from_slice(&key.0);
             out.extend_from_slice(digest);
         }
+        let digest = Digest::of(&out);
+        out.extend_from_slice(digest.as_bytes());
         Some(out)
     }
 

@@ -5,11 +5,13 @@ mod header;
 mod index;
 mod member;
 mod pax;
+mod read_ahead;
 mod reader;
 mod sparse;
 mod writer;
 
 pub(crate) use header::is_header;
+pub(crate) use read_ahead::ReadAhead;
 pub(crate) use writer::Descriptor;
 
 pub use error::{Limits, ReadError, WriteError};

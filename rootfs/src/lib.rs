@@ -38,4 +38,4 @@ pub use redirect::redirect;
 pub use root::{Call, Root, RootError};
 pub use single::{SingleError, SingleFile, SingleMeta};
 pub use tree::{Content, DirTree, Meta, NodeKind, OpenFile, Tree, TreeError};
-pub use view::{LayerContents, SquashError, View};
+pub use view::{Difference, LayerContents, SquashError, View};

@@ -2,33 +2,41 @@
 //!
 //! ```text
 //! trees/layers/OWNERSHIP-HEX/tree      a layer, unpacked over the chain of layers that HEX names
-//! trees/layers/OWNERSHIP-HEX/unsynced  the boot in which it was unpacked; a step's tree, flushed before it is named, has none
+//! trees/layers/OWNERSHIP-HEX/chain     these layers' diff ids, for who compares the tree with them
+//! trees/layers/OWNERSHIP-HEX/unsynced  the boot in which it was unpacked, until a sync of the store has brought it to the disk; a
+//!                                      step's tree, which is brought there before it is named, has none
 //! trees/skeleton-OWNERSHIP/            mount points for what every container has
 //! trees/work/N/                        what a living process is making; locked by it
 //! ```
 //!
-//! The invariant: a tree has its name only when it is complete. One that was unpacked
-//! in an earlier boot may not have reached the disk and is made again; it is derived data, so no start has to wait for a flush.
+//! The invariant: a tree has its name only when it is complete. One that was unpacked in an earlier boot and not synced since may
+//! not have reached the disk and is made again; it is derived data, so no start has to wait for a flush.
 
+mod check;
 mod work_area;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use image::store::UNSYNCED;
 use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
-use crate::layer::{Dialect, IndexError, LayerIndex, LayerReader, Limits, ReadError, StoredIndex};
+use crate::layer::{Dialect, LayerIndex, LayerReader, Limits, ReadAhead, ReadError, StoredIndex};
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::root::{Root, RootError};
-use crate::unpack::{UnpackError, unpack};
-use crate::view::{ApplyError, View};
+use crate::unpack::{UnpackError, unpack_verified};
+use crate::view::{ApplyError, LayerContents, View};
 
+use check::write_chain;
+
+pub use check::TreeState;
 pub use work_area::WorkArea;
 
 /// Why a tree could not be had.
@@ -64,14 +72,6 @@ pub enum TreesError {
         diff_id: DiffId,
         /// Why.
         source: UnpackError,
-    },
-    /// A layer's bytes are not those that its name promises.
-    #[error("unpack layer {expected}: its content has digest {actual}")]
-    Mismatch {
-        /// What it is called.
-        expected: DiffId,
-        /// What it is.
-        actual: DiffId,
     },
     /// A directory of the store.
     #[error(transparent)]
@@ -118,18 +118,42 @@ pub fn view_of(store: &Store, diff_ids: &[DiffId]) -> Result<View, TreesError> {
     Ok(view)
 }
 
+/// The same view, able to open files.
+///
+/// # Errors
+/// As [`view_of`].
+pub fn readable_view_of(store: &Store, diff_ids: &[DiffId]) -> Result<View, TreesError> {
+    let digests = diff_ids.iter().map(DiffId::digest);
+    let paths = digests.map(|digest| store.blob_path(digest)).collect();
+    Ok(view_of(store, diff_ids)?.with_contents(Arc::new(Blobs(paths))))
+}
+
+/// The bytes of a stack of layers, from their blobs in the store.
+struct Blobs(Vec<PathBuf>);
+
+impl LayerContents for Blobs {
+    fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
+        let path = self.0.get(layer).ok_or(io::ErrorKind::NotFound)?;
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file.take(len)))
+    }
+
+    fn reject(&self, layer: usize) {
+        if let Some(path) = self.0.get(layer) {
+            // Who needs it next fetches or makes it again. What cannot be removed is noticed again.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// The index of a layer in the store: as stored, else made by reading the layer once.
 ///
 /// # Errors
 /// When the layer is missing or is none.
 pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesError> {
-    let path = store.subdir(Area::Index).join(diff_id.digest().hex());
-    if let Ok(data) = fs::read(&path) {
-        match LayerIndex::decode(&data) {
-            Ok(index) if index.diff_id == *diff_id => return Ok(index),
-            // Of an older version, or damaged: it is made again.
-            Ok(_) | Err(IndexError::Version | IndexError::Damaged { .. }) => {}
-        }
+    if let Some(index) = known_index(store, diff_id) {
+        return Ok(index);
     }
     let blob = store.open_blob(diff_id.digest())?;
     let failed = |source| TreesError::Index {
@@ -145,13 +169,23 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
     while let Some(record) = reader.next().map_err(failed)? {
         records.push(record);
     }
-    let size = store.blob_size(diff_id.digest()).unwrap_or(0);
     // Reading to the end has the blob verified against its name.
-    let mut rest = reader.finish().map_err(failed)?;
-    io::copy(&mut rest, &mut io::sink()).map_err(at("read", &store.blob_path(diff_id.digest())))?;
+    let size = reader.read_to_end().map_err(failed)?;
+    reader.sum_up(&mut records);
     let index = LayerIndex::new(*diff_id, size, records);
     save_index(store, &index.stored())?;
     Ok(index)
+}
+
+/// The index as it is stored; one of an older version, or a damaged one, is none.
+fn known_index(store: &Store, diff_id: &DiffId) -> Option<LayerIndex> {
+    let data = fs::read(index_path(store, diff_id)).ok()?;
+    let index = LayerIndex::decode(&data).ok()?;
+    (index.diff_id == *diff_id).then_some(index)
+}
+
+fn index_path(store: &Store, diff_id: &DiffId) -> PathBuf {
+    store.subdir(Area::Index).join(diff_id.digest().hex())
 }
 
 /// Stores a layer's index beside its blob. It is derived data: damage is noticed and repaired by [`layer_index`].
@@ -266,6 +300,7 @@ impl Trees {
             return Ok(());
         }
         private(&home)?;
+        write_chain(&home, chain)?;
         let link = home.join("tree");
         let target = Path::new("../../steps").join(format!("{}-{name}", self.tag()));
         match std::os::unix::fs::symlink(&target, &link) {
@@ -314,8 +349,7 @@ impl Trees {
                 // One process unpacks, the others wait for it.
                 let _claim = store.claim(id.digest())?;
                 if !is_complete(&home) {
-                    let lower = view_of(store, &diff_ids[..number])?;
-                    self.unpack(store, diff_id, &lower, &home)?;
+                    self.unpack(store, &diff_ids[..=number], &home)?;
                 }
             }
             layers.push(UnpackedLayer {
@@ -326,39 +360,34 @@ impl Trees {
         Ok(layers)
     }
 
-    fn unpack(
-        &self,
-        store: &Store,
-        diff_id: &DiffId,
-        lower: &View,
-        home: &Path,
-    ) -> Result<(), TreesError> {
+    /// Unpacks the last layer of `chain`.
+    fn unpack(&self, store: &Store, chain: &[DiffId], home: &Path) -> Result<(), TreesError> {
+        let Some((diff_id, below)) = chain.split_last() else {
+            return Ok(());
+        };
+        // A hard link to a file of a lower layer is a copy of it.
+        let lower = readable_view_of(store, below)?;
         let work = WorkArea::create(store)?;
         let fresh = work.directory("layer")?;
         let tree = fresh.join("tree");
         private(&tree)?;
-        let blob = store.open_blob(diff_id.digest())?;
-        let stream = io::BufReader::with_capacity(1 << 20, blob);
-        let unpacked = unpack(
-            stream,
-            &Root::open(&tree)?,
-            lower,
-            self.ownership,
-            Limits::default(),
-        )
-        .map_err(|source| TreesError::Unpack {
-            diff_id: *diff_id,
-            source,
-        })?;
-        if unpacked.index.diff_id != *diff_id {
-            return Err(TreesError::Mismatch {
-                expected: *diff_id,
-                actual: unpacked.index.diff_id,
-            });
+        // It is verified at its end, and is hashed beside the unpacking.
+        let blob = ReadAhead::new(store.open_blob(diff_id.digest())?);
+        let root = Root::open(&tree)?;
+        let indexed = index_path(store, diff_id).exists();
+        let layer = (*diff_id, indexed);
+        let unpacked =
+            unpack_verified(blob, layer, &root, &lower, self.ownership).map_err(|source| {
+                TreesError::Unpack {
+                    diff_id: *diff_id,
+                    source,
+                }
+            })?;
+        if !indexed {
+            save_index(store, &unpacked.index.stored())?;
         }
-        save_index(store, &unpacked.index.stored())?;
-        let marker = fresh.join("unsynced");
-        fs::write(&marker, boot_id()).map_err(at("write", &marker))?;
+        write_chain(&fresh, chain)?;
+        mark_unsynced(&fresh)?;
         let parent = self.directory.join("layers");
         private(&parent)?;
         if home.exists() {
@@ -430,11 +459,25 @@ impl Trees {
     }
 }
 
-/// What is complete and was either unpacked in this boot or flushed before it got its name.
+/// What is complete and was either unpacked in this boot or brought to the disk.
 fn is_complete(home: &Path) -> bool {
-    match fs::read_to_string(home.join("unsynced")) {
-        Ok(boot) => boot == boot_id(),
-        Err(_) => home.join("tree").exists(),
+    home.join("tree").exists() && is_trusted(home)
+}
+
+/// Notes that a directory, which gets its name next, is not on the disk yet. The next sync of the store takes the note away.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn mark_unsynced(directory: &Path) -> Result<(), TreesError> {
+    let marker = directory.join(UNSYNCED);
+    fs::write(&marker, boot_id()).map_err(at("write", &marker))
+}
+
+/// Whether a named directory still has what it had when it got its name: it is on the disk, or the machine has run since.
+pub fn is_trusted(directory: &Path) -> bool {
+    match fs::read_to_string(directory.join(UNSYNCED)) {
+        Ok(boot) => !boot.is_empty() && boot == boot_id(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

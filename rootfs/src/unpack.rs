@@ -81,7 +81,25 @@ pub fn unpack(
     ownership: Ownership,
     limits: Limits,
 ) -> Result<Unpacked, UnpackError> {
-    Unpacking::new(root, lower, ownership, WhiteoutForm::Device).run(stream, limits)
+    Unpacking::new(root, lower, ownership, WhiteoutForm::Device).hash(stream, limits)
+}
+
+/// As [`unpack`], of a stream that verifies itself: its end is an error unless it was the layer `diff_id`. Of an `indexed` layer
+/// no entries are collected: of hundreds of thousands they take much memory.
+pub fn unpack_verified(
+    stream: impl Read,
+    (diff_id, indexed): (DiffId, bool),
+    root: &Root,
+    lower: &View,
+    ownership: Ownership,
+) -> Result<Unpacked, UnpackError> {
+    let mut unpacking = Unpacking::new(root, lower, ownership, WhiteoutForm::Device);
+    unpacking.indexed = indexed;
+    let mut reader = LayerReader::new(stream, Dialect::Layer, Limits::default());
+    unpacking.run(&mut reader, |reader| {
+        let size = reader.read_to_end()?;
+        Ok((diff_id, size))
+    })
 }
 
 /// As [`unpack`], with deletions in the given form.
@@ -92,7 +110,7 @@ pub fn unpack_with(
     ownership: Ownership,
     form: WhiteoutForm,
 ) -> Result<Unpacked, UnpackError> {
-    Unpacking::new(root, lower, ownership, form).run(stream, Limits::default())
+    Unpacking::new(root, lower, ownership, form).hash(stream, Limits::default())
 }
 
 struct Unpacking<'u> {
@@ -106,6 +124,7 @@ struct Unpacking<'u> {
     recent: Option<(TreePath, Rc<OwnedFd>)>,
     notes: Vec<Note>,
     devices: usize,
+    indexed: bool,
 }
 
 impl<'u> Unpacking<'u> {
@@ -123,32 +142,45 @@ impl<'u> Unpacking<'u> {
             recent: None,
             notes: Vec::new(),
             devices: 0,
+            indexed: false,
         }
     }
 
-    fn run(mut self, stream: impl Read, limits: Limits) -> Result<Unpacked, UnpackError> {
-        let mut reader = LayerReader::new(
-            Hashed {
-                stream,
-                hasher: Hasher::new(),
-            },
-            Dialect::Layer,
-            limits,
-        );
+    fn hash(self, stream: impl Read, limits: Limits) -> Result<Unpacked, UnpackError> {
+        let hashed = Hashed {
+            stream,
+            hasher: Hasher::new(),
+        };
+        let mut reader = LayerReader::new(hashed, Dialect::Layer, limits);
+        self.run(&mut reader, |reader| {
+            let size = reader.read_to_end()?;
+            let hasher = reader.input().hasher.clone();
+            Ok((DiffId::new(hasher.finish()), size))
+        })
+    }
+
+    /// Unpacks every entry; `end` reads to the end of the stream and says which layer it was.
+    fn run<R: Read>(
+        mut self,
+        reader: &mut LayerReader<R>,
+        end: impl FnOnce(&mut LayerReader<R>) -> Result<(DiffId, u64), ReadError>,
+    ) -> Result<Unpacked, UnpackError> {
         let mut records = Vec::new();
         while let Some(record) = reader.next()? {
             self.ids(&record)?;
             if let Some(applied) = self.merged.apply(&record)? {
-                self.place(&record, &applied, &mut reader)?;
+                self.place(&record, &applied, reader)?;
             }
-            records.push(record);
+            if !self.indexed {
+                records.push(record);
+            }
         }
         self.notes.extend(reader.take_notes());
-        let Hashed { hasher, .. } = reader.finish()?;
+        let (diff_id, size) = end(reader)?;
+        reader.sum_up(&mut records);
         self.settle_directories()?;
-        let index = LayerIndex::new(DiffId::new(hasher.clone().finish()), hasher.len(), records);
         Ok(Unpacked {
-            index,
+            index: LayerIndex::new(diff_id, size, records),
             notes: self.notes,
             devices: self.devices,
         })

@@ -4,15 +4,17 @@
 //! entry belongs and then does the same on disk. Hard links are one node with several names.
 
 mod squash;
+mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use flate2::Crc;
 use thiserror::Error;
 
 use crate::entry::{Entry, Kind, Time, Xattrs};
-use crate::layer::{Extent, LayerIndex, Record};
+use crate::layer::{Extent, LayerIndex, Record, Stored};
 use crate::path::{PathError, TreePath};
 use crate::tree::{Content, Follow, Meta, NodeKind, OpenFile, Tree, TreeError};
 
@@ -20,6 +22,9 @@ use crate::tree::{Content, Follow, Meta, NodeKind, OpenFile, Tree, TreeError};
 pub trait LayerContents: Send + Sync {
     /// A stream of the `len` bytes at `offset` of the uncompressed tar of layer `layer` (0 is the lowest).
     fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Told when bytes of that layer are not those of which its index was made: it must not be served again.
+    fn reject(&self, _layer: usize) {}
 }
 
 /// An entry that fits nowhere.
@@ -40,6 +45,7 @@ pub enum ApplyError {
 }
 
 pub use squash::SquashError;
+pub use verify::Difference;
 
 type NodeId = usize;
 const ROOT: NodeId = 0;
@@ -53,7 +59,9 @@ struct Node {
     layer: usize,
     /// The layer that holds the content.
     content_layer: usize,
-    extents: Vec<Extent>,
+    stored: Stored,
+    /// Of the stored pieces.
+    sum: u32,
     children: BTreeMap<Vec<u8>, NodeId>,
 }
 
@@ -339,7 +347,8 @@ impl Node {
             xattrs: Xattrs::new(),
             layer,
             content_layer: layer,
-            extents: Vec::new(),
+            stored: Stored::Nothing,
+            sum: 0,
             children: BTreeMap::new(),
         }
     }
@@ -356,7 +365,8 @@ impl Node {
             xattrs,
             layer,
             content_layer: layer,
-            extents: record.extents(),
+            stored: record.stored.clone(),
+            sum: record.sum,
             children: BTreeMap::new(),
         }
     }
@@ -417,17 +427,20 @@ impl Tree for View {
         if node.meta.kind != NodeKind::File {
             return Err(TreeError::NotRegular { path: path.clone() });
         }
-        let stream: Box<dyn Read + '_> = match (&self.contents, node.extents.as_slice()) {
-            (_, []) => Box::new(io::repeat(0).take(node.meta.size)),
-            (Some(contents), extents) => Box::new(Pieces {
+        let extents = node.stored.extents(node.meta.size);
+        let stream: Box<dyn Read + '_> = match &self.contents {
+            _ if extents.is_empty() => Box::new(io::repeat(0).take(node.meta.size)),
+            Some(contents) => Box::new(Pieces {
                 contents: contents.as_ref(),
                 layer: node.content_layer,
-                extents,
+                extents: extents.into(),
                 at: 0,
                 size: node.meta.size,
                 open: None,
+                sum: Crc::new(),
+                expected: node.sum,
             }),
-            (None, _) => {
+            None => {
                 let source = io::Error::new(
                     io::ErrorKind::NotFound,
                     "the bytes of the layers are not at hand",
@@ -446,19 +459,31 @@ impl Tree for View {
     }
 }
 
-/// A file's stored pieces with zeros between them.
+/// A file's stored pieces with zeros between them. At its end it is an error if they are not what they were (F14).
 struct Pieces<'v> {
     contents: &'v dyn LayerContents,
     layer: usize,
-    extents: &'v [Extent],
+    extents: VecDeque<Extent>,
     at: u64,
     size: u64,
     open: Option<Box<dyn Read + 'v>>,
+    sum: Crc,
+    expected: u32,
+}
+
+impl Pieces<'_> {
+    fn rotten(&self) -> io::Error {
+        self.contents.reject(self.layer);
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its layer in the store is damaged; it will be fetched or made again",
+        )
+    }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (until, hole) = match self.extents.first() {
+        let (until, hole) = match self.extents.front() {
             Some(extent) if self.at >= extent.at => (extent.at + extent.len, false),
             Some(extent) => (extent.at, true),
             None => (self.size, true),
@@ -482,14 +507,16 @@ impl Read for Pieces<'_> {
                     extent.len,
                 )?),
             };
-            stream.read(&mut buffer[..wanted])?
+            let length = stream.read(&mut buffer[..wanted])?;
+            self.sum.update(&buffer[..length]);
+            length
         };
-        if length == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
         self.at += length as u64;
+        if length == 0 || (self.at == self.size && self.sum.sum() != self.expected) {
+            return Err(self.rotten());
+        }
         if !hole && self.at == until {
-            self.extents = &self.extents[1..];
+            self.extents.pop_front();
             self.open = None;
         }
         Ok(length)

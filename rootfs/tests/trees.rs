@@ -230,6 +230,7 @@ fn f31_a_changeset_on_top_gives_what_the_overlay_showed() {
     while let Some(record) = reader.next().expect("our own layer reads") {
         reread.push(record);
     }
+    reader.sum_up(&mut reread);
     assert_eq!(reread, index.records, "what is written is what is read");
     let mut top = view;
     top.push(&index).expect("applies");
@@ -363,10 +364,12 @@ fn f26_names_ids_and_attributes_survive_the_writer_and_gnu_tar_agrees() {
         .expect("written");
     let layer = layer.finish().expect("finished");
     let mut reader = LayerReader::new(&layer.output[..], Dialect::Layer, Limits::default());
-    for record in &layer.index.decode().records {
-        assert_eq!(reader.next().expect("reads").as_ref(), Some(record));
+    let mut records = Vec::new();
+    while let Some(record) = reader.next().expect("reads") {
+        records.push(record);
     }
-    assert!(reader.next().expect("reads").is_none());
+    reader.sum_up(&mut records);
+    assert_eq!(records, layer.index.decode().records);
     let fixture = Fixture::new();
     std::fs::write(fixture.path("t.tar"), &layer.output).expect("written");
     let listed = Command::new("tar")
@@ -675,4 +678,60 @@ fn s20_a_directory_deleted_and_made_again_in_one_layer_hides_what_it_held() {
         return;
     };
     assert_eq!(listing(&overlay.tree()), listing(&view));
+}
+
+#[test]
+fn f14_a_file_of_a_layer_that_rotted_is_an_error_at_its_end() {
+    let content = "content ".repeat(100_000);
+    let tar = Tar::new().file("f", content.as_bytes()).end();
+    let fixture = Fixture::new();
+    let index = fixture.unpack(&tar, &View::new()).expect("unpacks").index;
+    let read = |tar: Vec<u8>| {
+        let view = View::of([&index]).expect("one layer");
+        let view = view.with_contents(Arc::new(Tars(vec![tar])));
+        let mut bytes = Vec::new();
+        let opened = view.open(&path("f")).expect("opened").content;
+        { opened }.read_to_end(&mut bytes).map(|_| bytes)
+    };
+    assert_eq!(read(tar.clone()).expect("whole"), content.as_bytes());
+    for at in [512, 512 + content.len() / 2, 511 + content.len()] {
+        let mut rotten = tar.clone();
+        rotten[at] ^= 1;
+        let error = read(rotten).expect_err("rotten");
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    }
+    assert!(read(tar[..1000].to_vec()).is_err(), "cut off");
+}
+
+#[test]
+fn f14_a_tree_that_is_not_its_layer_any_more_says_where() {
+    let tar = Tar::new()
+        .file("d/f", b"content")
+        .symlink("l", "d")
+        .file("z", b"")
+        .end();
+    let fixture = Fixture::new();
+    let index = fixture.unpack(&tar, &View::new()).expect("unpacks").index;
+    let view = View::of([&index]).expect("one layer");
+    let differences = || {
+        let found = view.differences(&fixture.tree());
+        found
+            .into_iter()
+            .map(|one| format!("{} {}", one.path, one.what))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(differences(), Vec::<String>::new());
+    let file = fixture.path("d/f");
+    let time = std::fs::metadata(&file).and_then(|meta| meta.modified());
+    std::fs::write(&file, "Content").expect("written");
+    let written = std::fs::File::options().write(true).open(&file);
+    let set = written.and_then(|file| file.set_modified(time?));
+    set.expect("its time");
+    assert_eq!(differences(), ["/d/f has another content"]);
+    std::fs::write(fixture.path("d/more"), "x").expect("written");
+    std::fs::remove_file(fixture.path("z")).expect("removed");
+    let found = differences();
+    for expected in ["/d/more is not in the layer", "/z is missing"] {
+        assert!(found.iter().any(|one| one == expected), "{found:?}");
+    }
 }

@@ -7,7 +7,7 @@
 //! content (overlayfs documentation, "Data-only lower layers"). That mount lies above the image's layers.
 //!
 //! ```text
-//! trees/reowned/CHAIN-UID-GID/boot      the boot in which it was made: derived data, nothing waits for the disk
+//! trees/reowned/CHAIN-UID-GID/unsynced  the boot in which it was made, until a sync of the store has brought it to the disk
 //!                             meta/     what it looks like
 //!                             data/N    hard links to the content
 //!                             tree/     instead of both before Linux 6.16: copies
@@ -23,7 +23,9 @@ use std::path::{Path, PathBuf};
 
 use image::{Area, ChainId, Store, StoreError};
 use rootfs::tree::TreeError;
-use rootfs::trees::{TreesError, UnpackedLayer, WorkArea, boot_id, layer_index, remove_tree};
+use rootfs::trees::{
+    TreesError, UnpackedLayer, WorkArea, is_trusted, layer_index, mark_unsynced, remove_tree,
+};
 use rootfs::{LayerIndex, RootError, View};
 use sandbox::{Overlay, SetupFailure};
 use thiserror::Error;
@@ -182,9 +184,9 @@ fn publish(fresh: &Path, home: &Path) -> Result<(), ReownError> {
     Err(at("publish", home)(io::ErrorKind::DirectoryNotEmpty.into()))
 }
 
-/// A tree of an earlier boot may be cut short: nobody waited until it was on the disk.
+/// A tree of an earlier boot may be cut short, unless somebody waited until it was on the disk.
 fn is_complete(home: &Path) -> bool {
-    fs::read_to_string(home.join("boot")).is_ok_and(|boot| !boot.is_empty() && boot == boot_id())
+    home.exists() && is_trusted(home)
 }
 
 fn make(
@@ -219,8 +221,7 @@ fn make(
             ));
         }
     }
-    let marker = fresh.join("boot");
-    fs::write(&marker, boot_id()).map_err(at("write", &marker))?;
+    mark_unsynced(&fresh)?;
     Ok(fresh)
 }
 
@@ -251,6 +252,7 @@ mod tests {
         let records = vec![Record {
             entry,
             stored: Stored::Nothing,
+            sum: 0,
         }];
         LayerIndex::new(DiffId::new(Digest::of("x")), 0, records)
     }

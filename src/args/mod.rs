@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Rmi(store::RmiArgs),
     /// Delete what no image uses
     Prune(store::PruneArgs),
+    /// Look after the whole store
+    System(store::SystemArgs),
     /// Fetch an image from a registry
     Pull(registry::PullArgs),
     /// Examine this machine and say what is missing, with the commands that mend it

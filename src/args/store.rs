@@ -1,4 +1,4 @@
-//! `images`, `inspect`, `rmi` and `prune`: commands about the store. The invariant: what they take is complete as clap leaves
+//! `images`, `inspect`, `rmi`, `prune` and `system`: commands about the store. The invariant: what they take is complete as clap leaves
 //! it, so arguments and settings are one type here.
 
 use clap::ValueEnum;
@@ -78,4 +78,42 @@ pub(crate) struct PruneArgs {
     /// Also delete the step cache, cache mounts, unpacked layers, and images without a name
     #[arg(short, long)]
     pub all: bool,
+}
+
+const SYSTEM: &str = "\
+Examples:
+  rbuild system check      say what is damaged in the store";
+
+/// Arguments of `rbuild system`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = SYSTEM)]
+pub(crate) struct SystemArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: SystemCommand,
+}
+
+/// The commands about the whole store.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Compare everything in the store with its digest or its layer, and say what is damaged
+    Check(CheckArgs),
+}
+
+const CHECK: &str = "\
+Examples:
+  rbuild system check                 read the whole store; exit code 1 if something in it is damaged
+  rbuild system check --repair        and remove it, so that the next build or pull makes or fetches it again
+  rbuild system check --format json | jq -r '.damaged[].path'";
+
+/// Arguments of `rbuild system check`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = CHECK)]
+pub(crate) struct CheckArgs {
+    /// Remove what is damaged, where it can be fetched or made again
+    #[arg(long)]
+    pub repair: bool,
+    /// How to write what was found
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }

@@ -18,6 +18,7 @@ use image::{Platform, Reference, Store};
 use super::containerfile::{Inputs, read};
 use super::metadata;
 use super::named_registry::{self, Meant};
+use super::ready;
 use super::secrets;
 use crate::args::build::{BuildSettings, ContextSource, Results};
 use crate::credentials;
@@ -70,9 +71,6 @@ struct Build<'b> {
 
 mod lineage;
 mod reproducible;
-
-/// How many files and directories an image may have to be made ready to run by its build: about a tenth of a second's work.
-const READY_ENTRIES: usize = 4096;
 
 impl Build<'_> {
     fn perform(&self) -> Result<(), Failure> {
@@ -149,6 +147,7 @@ impl Build<'_> {
     ) -> Result<Outcome, Failure> {
         let meant: Meant = named_registry::of_creds(&self.settings, &request.containerfile)?;
         let no_session: RefCell<Option<Failure>> = RefCell::default();
+        let (here, place) = (self.here, self.place);
         let host = Host {
             store,
             session: &|| {
@@ -157,6 +156,10 @@ impl Build<'_> {
                     no_session.replace(Some(failure));
                     text.into()
                 })
+            },
+            unpacking: &|| {
+                let found = host::execution(here, place);
+                found.and_then(host::Execution::required).ok()
             },
             credentials: &|name| match &meant {
                 Some((registry, given)) if *registry == name.registry() => Ok(given.clone()),
@@ -188,9 +191,8 @@ impl Build<'_> {
         })
     }
 
-    /// Unpacks a named image that was only packed, so that its first start is as quick as every later one. An image of very many
-    /// files is left to its first start: unpacking it would take as long as the build. Where it is not possible the image is
-    /// as good: `rbuild run` unpacks it, or says what is missing.
+    /// Makes the rest ready of what a first start would make of a named image whose layers were unpacked beside the build, or
+    /// were not: of a squashed one. Where it is not possible the image is as good: `rbuild run` does it, or says what is missing.
     fn make_ready(&self, request: &BuildRequest, store: &Store, built: &Built) {
         let machine = Platform::host();
         let native = |one: &&BuiltImage| machine.fit(&one.image.config().platform()).is_some();
@@ -200,20 +202,7 @@ impl Build<'_> {
         if !native.packed || request.tags.is_empty() || !stored(&request.outputs) {
             return;
         }
-        let entries = native.image.layers().iter().map(|layer| {
-            rootfs::trees::layer_index(store, &layer.diff_id).map_or(0, |index| index.records.len())
-        });
-        if entries.sum::<usize>() > READY_ENTRIES {
-            return;
-        }
-        let run = runner::RunRequest {
-            image: native.image.digest().to_string(),
-            ..runner::RunRequest::default()
-        };
-        let plan = host::execution(self.here, self.place).and_then(host::Execution::required);
-        if let Ok(plan) = plan {
-            let _ = runner::prepare(&run, store.path(), &plan, &|_| {});
-        }
+        ready::make_ready(&native.image, store, self.place, self.here);
     }
 
     /// The ids of the session, at the first step that needs one.

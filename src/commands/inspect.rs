@@ -1,14 +1,10 @@
 //! `rbuild inspect`.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use image::{DiffId, Digest, Image, Index, Store};
 use rootfs::listing::{Detail, Listing};
-use rootfs::{LayerContents, View};
 use serde::Serialize;
 
 use crate::args::store::{Format, InspectArgs};
@@ -46,7 +42,7 @@ pub(super) fn inspect(args: &InspectArgs, place: &Path) -> Result<(), Failure> {
     }
     let image = store.image(&digest)?;
     if args.files {
-        return print(&files(store, &image)?);
+        return print(&files(&store, &image)?);
     }
     let names = store
         .names()?
@@ -163,32 +159,12 @@ fn text(inspected: &Inspected<'_>, image: &Image) -> String {
 }
 
 /// The files of all layers together, as a container sees them.
-fn files(store: Store, image: &Image) -> Result<String, Failure> {
+fn files(store: &Store, image: &Image) -> Result<String, Failure> {
     let failed = |error: anyhow::Error| Failure::new(Kind::Failed, error);
     let diff_ids: Vec<DiffId> = image.layers().iter().map(|layer| layer.diff_id).collect();
-    let indexes = diff_ids
-        .iter()
-        .map(|diff_id| rootfs::trees::layer_index(&store, diff_id))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| failed(error.into()))?;
-    let view = View::of(&indexes).map_err(|error| failed(error.into()))?;
-    let view = view.with_contents(Arc::new(Blobs { store, diff_ids }));
+    let view =
+        rootfs::trees::readable_view_of(store, &diff_ids).map_err(|error| failed(error.into()))?;
     Listing::of(&view, Detail::Contents)
         .map(|listing| listing.to_string())
         .map_err(|error| failed(error.into()))
-}
-
-/// The layers' tars, in the store.
-struct Blobs {
-    store: Store,
-    diff_ids: Vec<DiffId>,
-}
-
-impl LayerContents for Blobs {
-    fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
-        let diff_id = self.diff_ids.get(layer).ok_or(io::ErrorKind::NotFound)?;
-        let mut file = File::open(self.store.blob_path(diff_id.digest()))?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Box::new(file.take(len)))
-    }
 }

@@ -14,9 +14,11 @@ mod named_registry;
 mod outline;
 mod prune;
 mod pull;
+mod ready;
 mod rmi;
 mod run;
 mod secrets;
+mod system;
 mod unshare;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ use crate::{show, stdout};
 pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
     (builder::ENTRY, builder::session_entry),
     (builder::PRUNE_ENTRY, builder::prune_entry),
+    (builder::UNPACK_ENTRY, builder::unpack_entry),
+    (builder::check::CHECK_ENTRY, builder::check::check_entry),
     (runner::ENTRY, runner::session_entry),
     unshare::ENTRY,
     doctor::ENTRY,
@@ -98,6 +102,7 @@ fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode,
         Command::Inspect(args) => inspect::inspect(&args, &place()?)?,
         Command::Rmi(args) => rmi::rmi(&args, &place()?)?,
         Command::Prune(args) => prune::prune(&args, &place()?, here)?,
+        Command::System(args) => return system::system(&args, &place()?, here),
         Command::Pull(args) => pull::pull(&args.settings(here)?, &place()?, here)?,
         Command::Doctor(args) => return doctor::doctor(&args, &place()?, here),
         Command::Unshare(args) => return unshare::unshare(args, &place()?, here),

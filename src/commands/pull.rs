@@ -6,6 +6,7 @@ use std::sync::Arc;
 use builder::Cancel;
 use image::Store;
 
+use super::ready;
 use crate::args::registry::PullSettings;
 use crate::failure::{Failure, Kind};
 use crate::show::{Display, Progress};
@@ -32,6 +33,7 @@ pub(super) fn pull(
     let host = builder::Host {
         store: &store,
         session: &|| Err("a pull starts no session".into()),
+        unpacking: &|| None,
         credentials: &|name| match &settings.registry.creds {
             Some(given) => Ok(given.clone()),
             None => credentials::find(&settings.registry.auth, name),
@@ -48,7 +50,10 @@ pub(super) fn pull(
     });
     display.finish();
     match pulled {
-        Ok(image) => stdout::print(&format!("{}\n", image.digest())),
+        Ok(image) => {
+            ready::make_ready(&image, &store, place, here);
+            stdout::print(&format!("{}\n", image.digest()))
+        }
         Err(error) => Err(interrupts.failure().unwrap_or_else(|| {
             let error = anyhow::Error::from_boxed(error)
                 .context(format!("pull {}", settings.name.familiar()));

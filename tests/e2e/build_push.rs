@@ -162,6 +162,38 @@ fn every_tag_is_pushed_and_can_be_built_from() {
 }
 
 #[test]
+fn a_pulled_image_is_unpacked_by_its_pull_and_a_layer_that_rots_is_fetched_again() {
+    requires!(execution);
+    let registry = registry!(false);
+    let tag = format!("{}/app:v1", registry.host);
+    build(&place(), &registry, 0, &["-t", &tag, "--push"]);
+    let other = Place::new();
+    let pull = ["pull", "--insecure-registry", &registry.host, &tag];
+    other.expect(0, &pull);
+    let layers = fs::read_dir(other.store().join("trees/layers")).expect("unpacked layers");
+    let homes: Vec<_> = layers.flatten().map(|entry| entry.path()).collect();
+    assert_eq!(homes.len(), 1, "{homes:?}");
+    assert!(homes[0].join("tree").exists() && !homes[0].join("unsynced").exists());
+    let layer = fs::read_dir(other.store().join("index"))
+        .expect("indexes")
+        .flatten()
+        .next();
+    let layer = layer.expect("the layer's").file_name();
+    let blob = other.store().join("blobs/sha256").join(layer);
+    let mut bytes = fs::read(&blob).expect("the layer");
+    bytes[700] ^= 1;
+    fs::write(&blob, bytes).expect("a rotten one");
+    other.expect(1, &["system", "check", "--repair"]);
+    assert!(!blob.exists());
+    other.write(
+        "Containerfile",
+        format!("FROM {tag}\nCOPY --from={tag} /d/one /copy\n"),
+    );
+    build(&other, &registry, 0, &[]);
+    other.expect(0, &["system", "check"]);
+}
+
+#[test]
 fn an_output_chooses_names_compression_format_and_annotations() {
     let registry = registry!(false);
     let place = place();

@@ -49,6 +49,7 @@ mod fault_host;
 mod fault_input;
 mod fault_limits;
 mod fault_oracle;
+mod fault_rot;
 mod fault_signals;
 mod fault_space;
 mod fault_store;
@@ -68,6 +69,7 @@ mod run_host_gateway;
 mod run_keep_id;
 mod run_limits;
 mod run_mounts;
+mod run_ready;
 mod run_secrets;
 mod run_views;
 

@@ -186,6 +186,8 @@ impl Workshop<'_> {
                     let hash = || self.hash_beside(&origin, finished, copy, plan);
                     let hashing = std::thread::Builder::new().spawn_scoped(scope, hash);
                     let written = self.write_layer(plan)?;
+                    // Beside what is left to hash.
+                    self.unpack(place.stage.id, state, Some(&written.0));
                     self.tell_notes(plan.notes());
                     let inputs = hashing.ok().and_then(|thread| thread.join().ok()).flatten();
                     Ok((written, inputs))
@@ -227,7 +229,7 @@ impl Workshop<'_> {
     }
 
     fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<(StepLayer, bool), StepFailure> {
-        let blob = self.store.blob_writer().map_err(|error| fail(&error))?;
+        let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
         let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         plan.write_layer(&mut writer)
             .map_err(|error| fail(&error))?;

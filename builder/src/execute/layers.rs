@@ -1,46 +1,28 @@
 //! Layers of a stage: views of them, and the packing of trees. The invariant: only the layers of an exported image become
 //! blobs; an upper directory is read once, hashed in the same pass, and a step that changed nothing makes no layer.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use image::store::BlobWriter;
+use image::store::UnhashedBlob;
 use image::{DiffId, Store};
 use rootfs::trees::{self, save_index};
-use rootfs::{LayerContents, LayerWriter, Root, View, changeset};
+use rootfs::{LayerWriter, Root, View, changeset};
 
 use super::{StageState, StepResult, Workshop};
 use crate::cache::StepLayer;
 use crate::event::BuildEvent;
+use crate::graph::StageId;
 use crate::job::StepFailure;
-
-/// The bytes of a stack of layers, from their blobs in the store.
-struct Blobs(Vec<std::path::PathBuf>);
-
-impl LayerContents for Blobs {
-    fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
-        let path = self.0.get(layer).ok_or(io::ErrorKind::NotFound)?;
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Box::new(file.take(len)))
-    }
-}
 
 /// The merged view of layers in the store, able to open files.
 pub(crate) fn view_of(store: &Store, layers: &[DiffId]) -> Result<View, StepFailure> {
-    let view = trees::view_of(store, layers).map_err(|error| StepFailure::of_build(&error))?;
-    let paths = layers
-        .iter()
-        .map(|diff_id| store.blob_path(diff_id.digest()))
-        .collect();
-    Ok(view.with_contents(Arc::new(Blobs(paths))))
+    trees::readable_view_of(store, layers).map_err(|error| StepFailure::of_build(&error))
 }
 
 /// Finishes a layer that was written into a blob; also whether it has the times that its entries were given with.
 pub(crate) fn finish(
     store: &Store,
-    writer: LayerWriter<BlobWriter<'_>>,
+    writer: LayerWriter<UnhashedBlob<'_>>,
 ) -> Result<(StepLayer, bool), StepFailure> {
     let finished = writer
         .finish()
@@ -51,7 +33,7 @@ pub(crate) fn finish(
     let diff_id = finished.index.diff_id;
     let size = finished
         .output
-        .finish_as(diff_id.digest())
+        .finish_hashed(diff_id.digest())
         .map_err(|error| StepFailure::of_build(&error))?;
     save_index(store, &finished.index).map_err(|error| StepFailure::of_build(&error))?;
     Ok((StepLayer::Blob { diff_id, size }, !finished.retimed))
@@ -72,6 +54,18 @@ impl Workshop<'_> {
                 _ => None,
             });
         base.iter().copied().chain(made).collect()
+    }
+
+    /// Has the layers of a stage that was recorded unpacked, and one on top of them, if the image has them and that is wanted.
+    pub(crate) fn unpack(&self, stage: StageId, state: &StageState, top: Option<&StepLayer>) {
+        let Some(unpacker) = self.unpacker.filter(|_| self.in_target_chain(stage)) else {
+            return;
+        };
+        let mut layers = self.layers_of(state);
+        layers.extend(top.and_then(StepLayer::diff_id));
+        if !layers.is_empty() {
+            unpacker.add(layers);
+        }
     }
 
     /// Lets the trees of the target's steps stand for its layers when the image runs.
@@ -166,7 +160,7 @@ impl Workshop<'_> {
         let root = Root::open(&tree).map_err(|error| StepFailure::of_build(&error))?;
         let blob = self
             .store
-            .blob_writer()
+            .unhashed_blob()
             .map_err(|error| StepFailure::of_build(&error))?;
         let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         let notes = changeset::write(&root, session.trees.ownership(), &mut writer)

@@ -42,6 +42,7 @@ use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
 use crate::key::{CacheKey, Owners};
 use crate::memos::Memos;
+use crate::ready::Unpacker;
 use crate::times::OLDEST;
 
 use chores::Chore;
@@ -64,6 +65,8 @@ pub(crate) struct Workshop<'w> {
     pub(crate) events: &'w (dyn Fn(BuildEvent) + Sync),
     /// Whether it is only looked what would be cached.
     pub(crate) forecast: bool,
+    /// Who unpacks the layers that are made without a session, where that is wanted.
+    pub(crate) unpacker: Option<&'w Unpacker>,
     /// What only a session has.
     pub(crate) session: Option<SessionTools<'w>>,
 }

@@ -196,7 +196,11 @@ fn run_stage(
                 if result.record.layer.is_none() && workshop.in_target_chain(id) {
                     workshop.leave(Chore::Pack(Box::new(result.clone())));
                 }
+                let fresh = !result.cached;
                 state.results.push(result);
+                if fresh {
+                    workshop.unpack(id, &state, None);
+                }
             }
             Err(failure) => {
                 let mut failure = failure.at(stage, Some(&planned.label));

@@ -78,7 +78,7 @@ impl Workshop<'_> {
         }
         let blob = self
             .store
-            .blob_writer()
+            .unhashed_blob()
             .map_err(|error| StepFailure::of_build(&error))?;
         let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
         for Missing { path, uid, gid } in missing {

@@ -307,7 +307,7 @@ impl<'g> Git<'g> {
                 nanos: 0,
             })
             .heeding(store.stop());
-        let mut writer = LayerWriter::new(store.blob_writer()?, LayerTimes::Exactly(time));
+        let mut writer = LayerWriter::new(store.unhashed_blob()?, LayerTimes::Exactly(time));
         plan.write_layer(&mut writer)?;
         let finished = writer.finish()?;
         if finished.index.count == 0 {
@@ -315,7 +315,9 @@ impl<'g> Git<'g> {
                 url: self.shown.clone(),
             });
         }
-        finished.output.finish_as(finished.index.diff_id.digest())?;
+        finished
+            .output
+            .finish_hashed(finished.index.diff_id.digest())?;
         save_index(store, &finished.index)?;
         Ok(finished.index.diff_id)
     }

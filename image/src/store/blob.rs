@@ -1,6 +1,6 @@
 //! Blobs: writing, verifying, reading.
 //!
-//! Invariant: a file gets its digest as name only after all of its bytes were hashed, and never twice.
+//! Invariant: a file gets its digest as name only after all of its bytes were hashed: here, or once by whoever wrote them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -13,13 +13,27 @@ use crate::digest::{Digest, Hasher};
 use crate::image::{BlobError, BlobSource, read_document};
 use crate::stop::Stop;
 
-/// A blob that is being written; dropped unfinished, it leaves nothing.
+/// A file that is to become a blob; dropped, it leaves nothing.
 #[derive(Debug)]
-pub struct BlobWriter<'s> {
+struct Unfinished<'s> {
     store: &'s Store,
     file: File,
     path: Option<PathBuf>,
+}
+
+/// A blob that is being written and hashed; dropped unfinished, it leaves nothing.
+#[derive(Debug)]
+pub struct BlobWriter<'s> {
+    unfinished: Unfinished<'s>,
     hasher: Hasher,
+}
+
+/// A blob whose writer hashes it: hashing a large layer twice would take as long as writing it. Dropped unfinished, it leaves
+/// nothing.
+#[derive(Debug)]
+pub struct UnhashedBlob<'s> {
+    unfinished: Unfinished<'s>,
+    size: u64,
 }
 
 impl std::fmt::Debug for Hasher {
@@ -80,6 +94,24 @@ impl Store {
     /// # Errors
     /// When no temporary file can be made.
     pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+        Ok(BlobWriter {
+            unfinished: self.unfinished()?,
+            hasher: Hasher::new(),
+        })
+    }
+
+    /// Starts a blob of which the caller will say the digest of all bytes that it wrote.
+    ///
+    /// # Errors
+    /// When no temporary file can be made.
+    pub fn unhashed_blob(&self) -> Result<UnhashedBlob<'_>, StoreError> {
+        Ok(UnhashedBlob {
+            unfinished: self.unfinished()?,
+            size: 0,
+        })
+    }
+
+    fn unfinished(&self) -> Result<Unfinished<'_>, StoreError> {
         let path = self.tmp_path()?;
         let file = OpenOptions::new()
             .read(true)
@@ -88,11 +120,10 @@ impl Store {
             .mode(0o600)
             .open(&path)
             .at("create", &path)?;
-        Ok(BlobWriter {
+        Ok(Unfinished {
             store: self,
             file,
             path: Some(path),
-            hasher: Hasher::new(),
         })
     }
 
@@ -109,7 +140,7 @@ impl Store {
             return Ok(digest);
         }
         let mut writer = self.blob_writer()?;
-        let path = writer.path.clone().unwrap_or_default();
+        let path = writer.unfinished.path.clone().unwrap_or_default();
         writer.write_all(bytes).at("write", path)?;
         Ok(writer.finish()?.0)
     }
@@ -167,10 +198,10 @@ impl BlobSource for Store {
     }
 }
 
-impl BlobWriter<'_> {
-    /// How many bytes were written.
-    pub fn len(&self) -> u64 {
-        self.hasher.len()
+impl Unfinished<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.store.stop.check()?;
+        self.file.write(bytes).map_err(|error| self.full(error))
     }
 
     /// Says where there is no room; the store may lie elsewhere than the user thinks.
@@ -183,6 +214,36 @@ impl BlobWriter<'_> {
             source,
         };
         io::Error::new(kind, StoreError::from(error))
+    }
+
+    fn publish(mut self, digest: &Digest) -> Result<(), StoreError> {
+        self.store.hold(digest)?;
+        self.store.mark_unsynced();
+        let target = self.store.blob_path(digest);
+        if let Some(path) = self.path.take() {
+            // A damaged blob of that name is mended by this.
+            if let Err(error) = fs::rename(&path, &target) {
+                self.path = Some(path);
+                return Err(error).at("publish blob", target);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Best effort: what stays is swept with the lease.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl BlobWriter<'_> {
+    /// How many bytes were written.
+    pub fn len(&self) -> u64 {
+        self.hasher.len()
     }
 
     /// The digest of what was written so far.
@@ -200,7 +261,10 @@ impl BlobWriter<'_> {
     /// # Errors
     /// When the rename fails.
     pub fn finish(self) -> Result<(Digest, u64), StoreError> {
-        self.publish(None)
+        let size = self.hasher.len();
+        let digest = self.hasher.finish();
+        self.unfinished.publish(&digest)?;
+        Ok((digest, size))
     }
 
     /// Gives the blob its name if it has the digest that it should have; otherwise nothing is stored.
@@ -208,7 +272,17 @@ impl BlobWriter<'_> {
     /// # Errors
     /// When the digest is another, or the rename fails.
     pub fn finish_as(self, expected: &Digest) -> Result<u64, StoreError> {
-        self.publish(Some(expected)).map(|(_, size)| size)
+        let actual = self.digest();
+        if actual != *expected {
+            return Err(StoreErrorKind::Mismatch {
+                expected: *expected,
+                actual,
+            }
+            .into());
+        }
+        let size = self.hasher.len();
+        self.unfinished.publish(expected)?;
+        Ok(size)
     }
 
     /// Gives the blob no name at all: what was written, for reading from the start; it is gone when the file is dropped.
@@ -216,59 +290,48 @@ impl BlobWriter<'_> {
     /// # Errors
     /// When the file cannot be rewound or its temporary name removed.
     pub fn into_unnamed(mut self) -> Result<(File, Digest, u64), StoreError> {
-        let path = self.path.take().unwrap_or_default();
+        let path = self.unfinished.path.take().unwrap_or_default();
         fs::remove_file(&path).at("remove", &path)?;
-        let mut file = self.file.try_clone().at("open again", &path)?;
+        let mut file = self.unfinished.file.try_clone().at("open again", &path)?;
         file.rewind().at("rewind", &path)?;
-        let hasher = std::mem::take(&mut self.hasher);
-        let size = hasher.len();
-        Ok((file, hasher.finish(), size))
-    }
-
-    fn publish(mut self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
-        let hasher = std::mem::take(&mut self.hasher);
-        let size = hasher.len();
-        let digest = hasher.finish();
-        if let Some(expected) = expected.filter(|expected| **expected != digest) {
-            return Err(StoreErrorKind::Mismatch {
-                expected: *expected,
-                actual: digest,
-            }
-            .into());
-        }
-        self.store.hold(&digest)?;
-        self.store.mark_unsynced();
-        let target = self.store.blob_path(&digest);
-        if let Some(path) = self.path.take() {
-            // A damaged blob of that name is mended by this.
-            if let Err(error) = fs::rename(&path, &target) {
-                self.path = Some(path);
-                return Err(error).at("publish blob", target);
-            }
-        }
-        Ok((digest, size))
+        let size = self.hasher.len();
+        Ok((file, self.hasher.finish(), size))
     }
 }
 
 impl Write for BlobWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.store.stop.check()?;
-        let written = self.file.write(bytes).map_err(|error| self.full(error))?;
+        let written = self.unfinished.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }
 
-impl Drop for BlobWriter<'_> {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Best effort: what stays is swept with the lease.
-            let _ = fs::remove_file(path);
-        }
+impl UnhashedBlob<'_> {
+    /// Gives the blob its name, `digest` being that of everything that was written; returns the size.
+    ///
+    /// # Errors
+    /// When the rename fails.
+    pub fn finish_hashed(self, digest: &Digest) -> Result<u64, StoreError> {
+        let size = self.size;
+        self.unfinished.publish(digest)?;
+        Ok(size)
+    }
+}
+
+impl Write for UnhashedBlob<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.unfinished.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -19,11 +19,13 @@
 //! written only when everything before them is on the disk.
 
 mod blob;
+mod check;
 mod error;
 mod indexes;
 mod lease;
 mod prune;
 mod records;
+mod unsynced;
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -31,15 +33,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use blob::{BlobWriter, Claim, VerifiedBlob};
+pub use blob::{BlobWriter, Claim, UnhashedBlob, VerifiedBlob};
+pub use check::{Damage, Examined};
 pub use error::{StoreError, StoreErrorKind};
 pub use indexes::StoredIndex;
 pub use prune::{Dangling, Pruned, Sweep};
 pub use records::StoredImage;
+pub use unsynced::UNSYNCED;
 
 use crate::stop::Stop;
 use error::At;
 use lease::Lease;
+use unsynced::Unsynced;
 
 /// The version of the layout described above.
 const FORMAT: &str = "rbuild store 1\n";
@@ -126,9 +131,11 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         // Cleared first: what is put during the sync counts for the next one.
         self.unsynced.store(false, Ordering::SeqCst);
+        let trees = Unsynced::find(&self.subdir(Area::Trees));
         let result = File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(&root)?));
-        if result.is_err() {
-            self.unsynced.store(true, Ordering::SeqCst);
+        match &result {
+            Ok(()) => trees.are_on_the_disk(),
+            Err(_) => self.unsynced.store(true, Ordering::SeqCst),
         }
         result.at("bring to the disk", &self.root)
     }

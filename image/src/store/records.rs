@@ -94,18 +94,24 @@ impl Store {
     pub fn names(&self) -> Result<Vec<(Reference, Digest)>, StoreError> {
         let mut names = Vec::new();
         for path in self.list("refs")? {
-            let damaged = || StoreErrorKind::DamagedRecord { path: path.clone() };
-            let Some(text) = read_optional(&path)? else {
-                continue;
-            };
-            let (digest, name) = text.trim_end().split_once('\n').ok_or_else(damaged)?;
-            names.push((
-                name.parse().map_err(|_| damaged())?,
-                digest.parse().map_err(|_| damaged())?,
-            ));
+            names.extend(self.read_name(&path)?);
         }
         names.sort();
         Ok(names)
+    }
+
+    /// The name that a record is of, and what it points at. A record that stands under another's name is damaged.
+    pub(super) fn read_name(&self, path: &Path) -> Result<Option<(Reference, Digest)>, StoreError> {
+        let Some(text) = read_optional(path)? else {
+            return Ok(None);
+        };
+        let parsed = text.trim_end().split_once('\n').and_then(|(digest, name)| {
+            Some((name.parse::<Reference>().ok()?, digest.parse().ok()?))
+        });
+        match parsed {
+            Some((name, digest)) if self.name_record(&name) == path => Ok(Some((name, digest))),
+            _ => Err(StoreErrorKind::DamagedRecord { path: path.into() }.into()),
+        }
     }
 
     /// All images, those of indexes too, with their names, sorted by digest.
@@ -172,14 +178,8 @@ impl Store {
         {
             return Ok(Some(*digest));
         }
-        let path = self.name_record(name);
-        let Some(text) = read_optional(&path)? else {
-            return Ok(None);
-        };
-        let digest = text.lines().next().and_then(|line| line.parse().ok());
-        digest
-            .map(Some)
-            .ok_or_else(|| StoreErrorKind::DamagedRecord { path }.into())
+        let found = self.read_name(&self.name_record(name))?;
+        Ok(found.map(|(_, digest)| digest))
     }
 
     /// Finds an image as Docker users write it: name, id, beginning of an id, or manifest digest.
@@ -249,7 +249,13 @@ impl Store {
             return Err(ImageError::IsIndex(*digest).into());
         };
         let config = self.read_document(&parsed.config.digest)?;
-        Ok(Image::from_parts(manifest, config)?)
+        let image = Image::from_parts(manifest, config)?;
+        // The record of another image stands here, or of an index.
+        if self.kind(digest)? != Kind::Image(image.id()) {
+            let path = self.image_record(digest);
+            return Err(StoreErrorKind::DamagedRecord { path }.into());
+        }
+        Ok(image)
     }
 
     /// Removes the record of an image or index and all of its names; its blobs go with the next prune. Says whether there was one.
@@ -263,7 +269,7 @@ impl Store {
         remove_file(&self.image_record(digest))
     }
 
-    fn image_record(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn image_record(&self, digest: &Digest) -> PathBuf {
         self.join("images").join(digest.hex())
     }
 
@@ -319,7 +325,7 @@ impl Store {
         })
     }
 
-    fn list(&self, name: &str) -> Result<Vec<PathBuf>, StoreError> {
+    pub(super) fn list(&self, name: &str) -> Result<Vec<PathBuf>, StoreError> {
         let directory = self.join(name);
         let entries = fs::read_dir(&directory).at("list", &directory)?;
         entries

@@ -403,3 +403,38 @@ fn a_name_keeps_the_images_of_other_platforms() {
     };
     assert_eq!((of("amd64"), of("arm64")), (newer, arm64));
 }
+
+#[test]
+fn a_sync_takes_notes_away_from_trees_and_from_nothing_that_an_image_or_a_user_made() {
+    let (_directory, store) = store();
+    let note = |kind: &str| {
+        let home = store.subdir(Area::Trees).join(kind).join("name");
+        fs::create_dir_all(&home).unwrap();
+        fs::write(home.join(UNSYNCED), "this boot").unwrap();
+        home.join(UNSYNCED)
+    };
+    let (layer, reowned) = (note("layers"), note("reowned"));
+    let others = ["steps", "caches", "contexts", "work"].map(note);
+    store.settle_trees().unwrap();
+    assert!(!layer.exists() && !reowned.exists());
+    assert!(others.iter().all(|note| note.exists()));
+}
+
+#[test]
+fn f14_a_record_under_another_name_is_damaged() {
+    let (_directory, store) = store();
+    let names = ["one", "two"].map(|name| name.parse::<Reference>().unwrap());
+    let digest = Digest::of("manifest");
+    names
+        .iter()
+        .for_each(|name| store.write_name(name, &digest).unwrap());
+    let record = |name: &Reference| {
+        let hex = Digest::of(name.to_string()).hex();
+        store.path().join("refs").join(hex)
+    };
+    assert_eq!(store.lookup(&names[0]).unwrap(), Some(digest));
+    fs::copy(record(&names[1]), record(&names[0])).unwrap();
+    let error = store.lookup(&names[0]).unwrap_err();
+    assert!(matches!(error.kind(), StoreErrorKind::DamagedRecord { .. }));
+    assert_eq!(store.lookup(&names[1]).unwrap(), Some(digest));
+}

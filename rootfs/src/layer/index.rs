@@ -1,7 +1,8 @@
 //! The index of a layer: every entry, its owner, and where its content lies in the uncompressed tar.
 //!
-//! Invariant: the index says all that the tar says, so that nothing ever needs to read the tar to know what is in it. The
-//! stored form is length-prefixed binary: a base of 20,000 entries is loaded by every build that starts from it.
+//! Invariant: the index says all that the tar says, so that nothing ever needs to read the tar to know what is in it, and it knows
+//! contents by their sums, so that what rotted on the disk is noticed wherever a single file is read. The stored form is
+//! length-prefixed binary: a base of 20,000 entries is loaded by every build that starts from it. Its own digest is its end.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use crate::path::TreePath;
 use crate::xattr;
 use image::{DiffId, Digest};
 
-const MAGIC: &[u8; 16] = b"rbuild-layer-1\n\0";
+const MAGIC: &[u8; 16] = b"rbuild-layer-2\n\0";
 
 /// Bytes of a file, and where they lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,21 @@ pub enum Stored {
     Sparse(Vec<Extent>),
 }
 
+impl Stored {
+    /// The pieces of a content of `size` bytes, in order.
+    pub(crate) fn extents(&self, size: u64) -> Vec<Extent> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Whole { at } => vec![Extent {
+                at: 0,
+                stored_at: *at,
+                len: size,
+            }],
+            Self::Sparse(extents) => extents.clone(),
+        }
+    }
+}
+
 /// An entry and its content's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -48,20 +64,21 @@ pub struct Record {
     pub entry: Entry,
     /// Its content.
     pub stored: Stored,
+    /// CRC-32 of the stored pieces, one after the other.
+    pub sum: u32,
 }
 
 impl Record {
+    /// The sum of bytes that are all in memory.
+    pub fn sum_of(bytes: &[u8]) -> u32 {
+        let mut sum = flate2::Crc::new();
+        sum.update(bytes);
+        sum.sum()
+    }
+
     /// The pieces of the content, in order.
     pub fn extents(&self) -> Vec<Extent> {
-        match &self.stored {
-            Stored::Nothing => Vec::new(),
-            Stored::Whole { at } => vec![Extent {
-                at: 0,
-                stored_at: *at,
-                len: self.entry.size(),
-            }],
-            Stored::Sparse(extents) => extents.clone(),
-        }
+        self.stored.extents(self.entry.size())
     }
 }
 
@@ -142,6 +159,12 @@ impl LayerIndex {
 
     /// Reads the stored form.
     pub fn decode(data: &[u8]) -> Result<Self, IndexError> {
+        data.strip_prefix(MAGIC).ok_or(IndexError::Version)?;
+        let whole = data.split_last_chunk::<32>();
+        let (data, digest) = whole.ok_or(IndexError::Damaged { offset: data.len() })?;
+        if Digest::of(data).as_bytes() != digest {
+            return Err(IndexError::Damaged { offset: data.len() });
+        }
         let body = data.strip_prefix(MAGIC).ok_or(IndexError::Version)?;
         let mut input = Decoder { rest: body };
         let damaged = |input: &Decoder<'_>| IndexError::Damaged {
@@ -198,6 +221,8 @@ impl GrowingIndex {
         head.number(self.count);
         let mut bytes = self.records.0;
         bytes.splice(0..0, head.0);
+        let digest = Digest::of(&bytes);
+        bytes.extend_from_slice(digest.as_bytes());
         StoredIndex {
             diff_id,
             count: self.count,
@@ -224,7 +249,7 @@ impl Encoder {
         self.0.extend_from_slice(bytes);
     }
 
-    fn record(&mut self, Record { entry, stored }: &Record) {
+    fn record(&mut self, Record { entry, stored, sum }: &Record) {
         self.bytes(entry.path.as_bytes());
         match &entry.kind {
             Kind::File { size } => {
@@ -256,6 +281,9 @@ impl Encoder {
             self.bytes(value);
         }
         self.stored(stored);
+        if *stored != Stored::Nothing {
+            self.0.extend_from_slice(&sum.to_le_bytes());
+        }
     }
 
     fn device(&mut self, tag: u8, device: Device) {
@@ -360,6 +388,10 @@ impl<'d> Decoder<'d> {
             xattrs.insert(self.bytes()?.to_vec(), self.bytes()?.to_vec());
         }
         let stored = self.stored()?;
+        let sum = match stored {
+            Stored::Nothing => 0,
+            Stored::Whole { .. } | Stored::Sparse(_) => self.sum()?,
+        };
         Some(Record {
             entry: Entry {
                 path,
@@ -371,7 +403,14 @@ impl<'d> Decoder<'d> {
                 xattrs,
             },
             stored,
+            sum,
         })
+    }
+
+    fn sum(&mut self) -> Option<u32> {
+        let (sum, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(u32::from_le_bytes(*sum))
     }
 
     fn stored(&mut self) -> Option<Stored> {
@@ -415,6 +454,7 @@ mod tests {
                 stored_at: 1 << 40,
                 len: 3,
             }]),
+            sum: 0x8000_0001,
         };
         let link = Record {
             entry: Entry::new(
@@ -423,6 +463,7 @@ mod tests {
                 0o777,
             ),
             stored: Stored::Nothing,
+            sum: 0,
         };
         LayerIndex::new(
             DiffId::new(Digest::of("x")),
@@ -452,5 +493,15 @@ mod tests {
             LayerIndex::decode(&longer),
             Err(IndexError::Damaged { .. })
         ));
+    }
+
+    #[test]
+    fn f14_a_flipped_bit_of_an_index_is_noticed_wherever_it_is() {
+        let stored = sample().stored().bytes;
+        for at in 0..stored.len() {
+            let mut flipped = stored.clone();
+            flipped[at] ^= 1;
+            assert!(LayerIndex::decode(&flipped).is_err(), "{at}");
+        }
     }
 }

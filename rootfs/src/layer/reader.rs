@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 
+use flate2::Crc;
 use tar::{EntryType, Header};
 
 use crate::entry::{Entry, Kind, Time};
@@ -38,6 +39,8 @@ pub struct LayerReader<R> {
     dialect: Dialect,
     limits: Limits,
     notes: Vec<Note>,
+    sum: Crc,
+    sums: Vec<u32>,
 }
 
 /// The extension headers that were read before an entry.
@@ -67,12 +70,24 @@ impl<R: Read> LayerReader<R> {
             dialect,
             limits,
             notes: Vec::new(),
+            sum: Crc::new(),
+            sums: Vec::new(),
         }
     }
 
     /// What was left out so far.
     pub fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// Gives records their sums; of contents these are known only when they were read. `records` are all that were read so far.
+    pub fn sum_up(&mut self, records: &mut [Record]) {
+        for (record, sum) in records.iter_mut().zip(self.sums.drain(..)) {
+            // What stands below the name of a deletion belongs to nothing.
+            if record.stored != Stored::Nothing {
+                record.sum = sum;
+            }
+        }
     }
 
     /// Bytes read so far.
@@ -82,12 +97,23 @@ impl<R: Read> LayerReader<R> {
 
     /// Reads whatever follows the end of the archive, so that a digest around the stream sees all of it.
     pub fn finish(mut self) -> Result<R, ReadError> {
+        self.read_to_end()?;
+        Ok(self.input)
+    }
+
+    /// As [`finish`](Self::finish); how long the stream is.
+    pub fn read_to_end(&mut self) -> Result<u64, ReadError> {
         while self.next()?.is_some() {}
         let mut rest = [0; 8192];
         while self.fill(&mut rest)? > 0 {
             self.limit(self.offset, "the layer's length", self.limits.bytes)?;
         }
-        Ok(self.input)
+        Ok(self.offset)
+    }
+
+    /// The stream.
+    pub(crate) fn input(&self) -> &R {
+        &self.input
     }
 
     /// The next entry; what is left of the previous one's content is skipped.
@@ -97,6 +123,10 @@ impl<R: Read> LayerReader<R> {
     )]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         self.skip_content()?;
+        if self.sums.len() < usize::try_from(self.entries).unwrap_or(usize::MAX) {
+            self.sums.push(self.sum.sum());
+            self.sum.reset();
+        }
         let mut pending = Pending::default();
         while !self.ended {
             let start = self.offset;
@@ -302,7 +332,11 @@ impl<R: Read> LayerReader<R> {
             Kind::File { .. } => place,
             _ => Stored::Nothing,
         };
-        Ok(Record { entry, stored })
+        Ok(Record {
+            entry,
+            stored,
+            sum: 0,
+        })
     }
 
     fn metadata(
@@ -510,6 +544,10 @@ impl<R: Read> LayerReader<R> {
                     offset: self.offset,
                 });
             }
+            let content = self.content.min(wanted as u64);
+            self.sum
+                .update(&scratch[..usize::try_from(content).unwrap_or(wanted)]);
+            self.content -= content;
             left -= wanted as u64;
         }
         (self.content, self.pad) = (0, 0);
@@ -577,6 +615,7 @@ impl<R: Read> Read for LayerReader<R> {
                 },
             ));
         }
+        self.sum.update(&buffer[..length]);
         self.offset += length as u64;
         self.content -= length as u64;
         Ok(length)

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use flate2::Crc;
 use tar::{EntryType, Header};
 
 use crate::entry::{Device, Entry, Kind, Time};
@@ -164,6 +165,7 @@ impl<W: Write> LayerWriter<W> {
         self.index.push(&Record {
             entry,
             stored: Stored::Nothing,
+            sum: 0,
         });
         Ok(())
     }
@@ -188,6 +190,7 @@ impl<W: Write> LayerWriter<W> {
                 at: self.position(),
             }
         };
+        let mut sum = Crc::new();
         let mut left = size;
         while left > 0 {
             if self.buffer.len() == BUFFER {
@@ -208,7 +211,10 @@ impl<W: Write> LayerWriter<W> {
                         expected: size,
                     });
                 }
-                Ok(_) => left -= length as u64,
+                Ok(_) => {
+                    sum.update(&self.buffer[start..]);
+                    left -= length as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     return Err(WriteError::Content {
@@ -219,7 +225,11 @@ impl<W: Write> LayerWriter<W> {
             }
         }
         self.zeros(padding(size))?;
-        self.index.push(&Record { entry, stored });
+        self.index.push(&Record {
+            entry,
+            stored,
+            sum: sum.sum(),
+        });
         Ok(())
     }
 
