@@ -317,9 +317,9 @@ fn flags() {
             ["did you mean --chown?", "Containerfile:2:14"],
         ),
         refused(
-            "buildah's order of stages is not known",
-            "FROM scratch AS a\nFROM --after=a scratch\n",
-            ["FROM has no flag --after", "Containerfile:2:6"],
+            "buildah's order of stages needs a stage",
+            "FROM scratch AS a\nFROM --after=b scratch\n",
+            ["--after=b: there is no such stage", "Containerfile:2:14"],
         ),
     ];
     check(&site, &rows);

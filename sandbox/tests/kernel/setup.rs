@@ -21,6 +21,7 @@ trials![
     the_pivoted_root_has_nothing_of_the_host,
     a_read_only_root_is_read_only_and_a_writable_one_is_not,
     two_steps_do_not_see_each_others_changes,
+    overlays_are_mounted_as_before_linux_6_8_too,
     the_environment_and_working_directory_are_the_declared_ones,
     a_program_without_a_slash_is_found_in_path_and_a_missing_one_is_named,
     users_beyond_the_map_are_refused_with_a_reason,
@@ -257,6 +258,18 @@ fn two_steps_do_not_see_each_others_changes() -> Verdict {
         .expect("there is no network to start");
     let has_new = |step: &StepReport| step.upper.iter().any(|entry| entry.path == "etc/new");
     assert_eq!(steps.iter().map(has_new).collect::<Vec<_>>(), [true, false]);
+    Ok(())
+}
+
+fn overlays_are_mounted_as_before_linux_6_8_too() -> Verdict {
+    let plan = host::ranged()?;
+    let job = Job {
+        old_layers: Some(60),
+        ..Job::drill(&["write", "/topmost", "text"])
+    };
+    let report = job.run_one(&plan);
+    report.printed();
+    assert_eq!(find(&report.upper, "topmost").uid, 1);
     Ok(())
 }
 

@@ -38,6 +38,8 @@ pub(crate) const DRILL: &str = "/drill";
 pub(crate) struct Job {
     /// What the image holds.
     pub image: Vec<Node>,
+    /// Lower directories above the image, of which only the topmost holds something; mounted as before Linux 6.8.
+    pub old_layers: Option<usize>,
     /// What is mounted: directories of the host.
     pub volumes: Vec<Volume>,
     /// The network of every step.
@@ -154,6 +156,7 @@ impl Job {
             .collect();
         Self {
             image: Node::small_image(),
+            old_layers: None,
             volumes: Vec::new(),
             network: Network::None,
             read_only_root: false,
@@ -327,14 +330,26 @@ impl<'a> Stage<'a> {
             upper: upper.to_owned(),
             work,
         });
+        let layers = (0..self.job.old_layers.unwrap_or(0)).map(|layer| {
+            let directory = changes.join(format!("layer-{layer}"));
+            fs::create_dir(&directory).expect("the store is writable");
+            if layer == 0 {
+                let file = directory.join("topmost");
+                fs::write(&file, "").expect("the store is writable");
+                chown(&file, root, root).expect("the id is mapped");
+            }
+            directory
+        });
         let overlay = Overlay {
-            lowers: vec![self.store.join("image")],
+            lowers: layers.chain([self.store.join("image")]).collect(),
             data_only: Vec::new(),
             upper,
         };
-        overlay
-            .mount()
-            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+        let mounted = match self.job.old_layers {
+            Some(_) => overlay.mount_in_one_string(),
+            None => overlay.mount(),
+        };
+        mounted.unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
     /// A pipe that the step's user may open again through /dev/stdout, and a thread that reads it.
