@@ -13,7 +13,7 @@ use image::{
     Descriptor, DiffId, Export, Image, Index, MediaType, Platform, Reference, RegistryOptions,
     Shipment, Store, docker_archive, layout,
 };
-use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::{LayerTimes, LayerWriter, Ownership, Root, Time};
 
 use crate::error::BuildError;
@@ -303,10 +303,9 @@ fn files(
         destination,
         owner: Owner::Kept,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
-        dated_parents: true,
     };
     let keep = |_: &rootfs::TreePath, _: bool| Verdict::Keep;
     let rules = Rules {

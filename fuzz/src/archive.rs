@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use rootfs::copy::{CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::layer::{Dialect, Limits, Record, Stored};
 use rootfs::{Entry, Kind, LayerContents, LayerIndex, LayerReader, TreePath, View};
 
@@ -90,10 +90,9 @@ fn add(bytes: Vec<u8>) {
         destination: "/",
         owner: Owner::Root,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: true,
         date: &|time| time,
-        dated_parents: true,
     };
     let rules = Rules {
         glob: &|_, _| false,

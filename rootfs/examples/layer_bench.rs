@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::digests::FileDigests;
 use rootfs::{DirTree, LayerIndex, LayerTimes, LayerWriter, Ownership, Root, Time};
 
@@ -87,10 +87,9 @@ fn planned(context: &DirTree) -> Result<CopyPlan<'_>, Box<dyn Error>> {
         destination: "/",
         owner: Owner::Root,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
-        dated_parents: true,
     };
     let keep = |_: &rootfs::TreePath, _| Verdict::Keep;
     Ok(plan(

@@ -4,6 +4,8 @@
 //! files. Destinations are canonical: links of the destination were followed inside it while planning.
 
 mod archive;
+mod contents;
+mod destination;
 mod extract;
 mod place;
 mod plan;
@@ -44,6 +46,18 @@ pub enum Owner {
     Root,
     /// From a stage or image: as they are there.
     Kept,
+}
+
+/// What becomes of the directories above a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parents {
+    /// They are left out.
+    Dropped,
+    /// `--parents`: from the pivot (`/./`) on they are made again, as they are in the source; `**` matches any number of them, and
+    /// `--exclude` counts from the pivot.
+    Kept,
+    /// They are made again only to tell sources apart: for all else as if they were dropped, and their times do not count.
+    Named,
 }
 
 /// What a matcher says about a path.
@@ -90,15 +104,13 @@ pub struct CopyRequest<'r> {
     pub owner: Owner,
     /// `--chmod`: the new mode of a file or directory (true) that has the given one.
     pub chmod: Option<&'r dyn Fn(u32, bool) -> u32>,
-    /// `--parents`.
-    pub parents: bool,
+    /// What becomes of the directories above a source.
+    pub parents: Parents,
     /// ADD: archives of the source tree are unpacked.
     pub unpack: bool,
     /// The time of a copy of something that has this one; [`Time::OF_STEP`] where it is to be that of what has none of its own
     /// (made directories, inline files).
     pub date: &'r dyn Fn(Time) -> Time,
-    /// Whether directories that `parents` repeats have the times that they have in the source.
-    pub dated_parents: bool,
 }
 
 /// The matchers, which live in another crate.
@@ -107,7 +119,7 @@ pub struct Rules<'r> {
     pub glob: &'r dyn Fn(&str, &str) -> bool,
     /// The ignore file, asked with paths from the root of the source tree; the flag says directory.
     pub ignore: &'r dyn Fn(&TreePath, bool) -> Verdict,
-    /// `--exclude`, asked with paths below the copied directory (or a copied file's name).
+    /// `--exclude`, asked with paths below the copied directory (or a copied file's name), or below the pivot of `--parents`.
     pub exclude: &'r dyn Fn(&TreePath, bool) -> Verdict,
 }
 

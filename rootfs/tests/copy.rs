@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
 use common::{Fixture, Tar};
-use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::listing::{Detail, Listing};
 use rootfs::{DirTree, LayerTimes, LayerWriter, Ownership, Root, Time, Tree as _, TreePath, View};
 
@@ -91,10 +91,13 @@ impl Copy<'_> {
             destination: self.destination,
             owner: self.owner,
             chmod: self.chmod,
-            parents: self.parents,
+            parents: if self.parents {
+                Parents::Kept
+            } else {
+                Parents::Dropped
+            },
             unpack: self.unpack,
             date: &|time| time,
-            dated_parents: true,
         };
         let rules = Rules {
             glob: &glob,
@@ -282,6 +285,20 @@ fn wildcards_match_per_component_and_may_match_nothing() {
             .expect("copied"),
         "d 0755 0:0 /o\n- 0640 0:0 1 /o/one\n"
     );
+}
+
+#[test]
+fn a_pattern_goes_on_only_in_directories() {
+    for pattern in ["*/one", "*/*/two", "*/one/../one"] {
+        let listing = copy(&[pattern], "/o/")
+            .over(&context(), Tar::new())
+            .expect("files that match a directory's pattern are passed over");
+        assert!(listing.contains("/o/"), "{pattern}: {listing}");
+    }
+    let error = copy(&["a.txt/one"], "/o/")
+        .over(&context(), Tar::new())
+        .expect_err("there is nothing below a file");
+    assert_eq!(error.to_string(), "find '/a.txt/one' in the source");
 }
 
 #[test]
@@ -749,10 +766,9 @@ fn the_same_copy_gives_the_same_layer() {
             destination: "/o/",
             owner: Owner::Root,
             chmod: None,
-            parents: false,
+            parents: Parents::Dropped,
             unpack: false,
             date: &|time| time,
-            dated_parents: true,
         };
         let rules = Rules {
             glob: &glob,
@@ -819,10 +835,9 @@ fn redirects_have_everything_but_contents() {
         destination: "/",
         owner: Owner::Root,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
-        dated_parents: true,
     };
     let rules = Rules {
         glob: &glob,

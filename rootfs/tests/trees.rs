@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::{Fixture, Tar};
 use rootfs::accounts::{AccountError, Accounts};
 use rootfs::changeset::{self, ChangesetError};
-use rootfs::copy::{CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::digests::FileDigests;
 use rootfs::layer::{Dialect, Limits};
 use rootfs::listing::{Detail, Listing};
@@ -426,10 +426,9 @@ fn s07_s22_s40_swapped_directories_never_lead_out() {
         destination: "/d/",
         owner: Owner::Root,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
-        dated_parents: true,
     };
     for _ in 0..500 {
         let _races = fixture.unpack(&tar, &View::new());
@@ -551,10 +550,9 @@ fn digest(fixture: &Fixture, memo: &FileDigests, now: i64) -> image::Digest {
         destination: "/",
         owner: Owner::Root,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
-        dated_parents: true,
     };
     plan(&request, &tree, None, &rules)
         .expect("planned")
@@ -643,10 +641,9 @@ fn a_stage_that_was_never_unpacked_is_copied_from_its_layers() {
         destination: "/",
         owner: Owner::Kept,
         chmod: None,
-        parents: false,
+        parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
-        dated_parents: true,
     };
     let copied = plan(&request, &view, None, &rules).expect("planned");
     let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);

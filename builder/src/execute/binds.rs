@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use image::Digest;
-use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, plan};
+use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, plan};
 use rootfs::trees::UnpackedLayer;
 use rootfs::{DirTree, Root, Time, Tree, TreePath};
 use sandbox::{Overlay, Upper, subtree};
@@ -256,10 +256,9 @@ impl Workshop<'_> {
                 CopyFrom::Stage(_) | CopyFrom::Image(_) => Owner::Kept,
             },
             chmod: None,
-            parents: false,
+            parents: Parents::Dropped,
             unpack: false,
             date: &|time| time,
-            dated_parents: true,
         };
         let rules = rules(&origin.ignore, &nothing);
         let plan = plan(&request, origin.tree.as_ref(), existing, &rules.borrow())

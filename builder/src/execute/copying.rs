@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use containerfile::mode::Mode;
 use image::Digest;
 use rootfs::accounts::Accounts;
-use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
 
 use super::fetched::{FetchedTree, fetched};
@@ -80,10 +80,13 @@ impl Workshop<'_> {
             destination: "/",
             owner: owner_of(&copy.from),
             chmod: None,
-            parents: true,
+            parents: if copy.parents {
+                Parents::Kept
+            } else {
+                Parents::Named
+            },
             unpack: false,
             date: &|time| self.date(copy, time),
-            dated_parents: copy.parents,
         };
         let rules = rules(&origin.ignore, &excludes);
         let selected = plan(&request, origin.tree.as_ref(), None, &rules.borrow())
@@ -117,8 +120,10 @@ impl Workshop<'_> {
         let nothing = || Patterns::of_text("").map_err(|error| fail(&error));
         match from {
             CopyFrom::Context => {
-                let text = self.job.ignore.as_ref().map_or("", |(_, text)| text);
-                let ignore = Patterns::of_text(text).map_err(|error| fail(&error))?;
+                let ignore = match &self.job.ignore {
+                    Some((name, text)) => ignore_file(name, text)?,
+                    None => nothing()?,
+                };
                 match &self.job.context {
                     Some(directory) => directory_origin(directory, ignore),
                     None => Ok(Origin {
@@ -134,11 +139,7 @@ impl Workshop<'_> {
                         "find the build context {name}"
                     )))
                 })?;
-                let text = own_ignore_file(directory)?;
-                directory_origin(
-                    directory,
-                    Patterns::of_text(&text).map_err(|error| fail(&error))?,
-                )
+                directory_origin(directory, own_ignore_file(directory)?)
             }
             CopyFrom::Image(index) => {
                 let layers = self
@@ -331,10 +332,13 @@ impl Workshop<'_> {
             chmod: chmod
                 .as_ref()
                 .map(|chmod| chmod as &dyn Fn(u32, bool) -> u32),
-            parents: copy.parents,
+            parents: if copy.parents {
+                Parents::Kept
+            } else {
+                Parents::Dropped
+            },
             unpack: copy.unpack,
             date: &|time| self.date(copy, time),
-            dated_parents: true,
         };
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let rules = rules(&origin.ignore, &excludes);
@@ -368,14 +372,22 @@ impl Workshop<'_> {
 }
 
 /// S35: through the handle, since a link in it may lead anywhere.
-fn own_ignore_file(directory: &Path) -> Result<String, StepFailure> {
+fn own_ignore_file(directory: &Path) -> Result<Patterns, StepFailure> {
     let root = Root::open(directory).map_err(|error| fail(&error))?;
     for name in IGNORE_FILES {
         if let Some(file) = file_of(&root, name).map_err(|error| fail(&error))? {
-            return std::io::read_to_string(file).map_err(|error| fail(&error));
+            let text = std::io::read_to_string(file).map_err(|error| fail(&error))?;
+            return ignore_file(name, &text);
         }
     }
-    Ok(String::new())
+    Patterns::of_text("").map_err(|error| fail(&error))
+}
+
+fn ignore_file(name: &str, text: &str) -> Result<Patterns, StepFailure> {
+    Patterns::of_text(text).map_err(|error| {
+        let failure = fail(&error);
+        StepFailure::saying(format!("read {name}: {}", failure.message))
+    })
 }
 
 /// Who owns what is copied without `--chown`.

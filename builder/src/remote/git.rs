@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::fetch::{FetchEvent, FetchOptions, Hope, retrying};
-use rootfs::copy::{CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use rootfs::copy::{CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::layer::LayerTimes;
 use rootfs::trees::{WorkArea, save_index};
 use rootfs::{DirTree, LayerWriter, Ownership, Root};
@@ -286,10 +286,9 @@ impl<'g> Git<'g> {
             destination: "/",
             owner: Owner::Root,
             chmod: Some(&mode),
-            parents: false,
+            parents: Parents::Dropped,
             unpack: false,
             date: &|time| time,
-            dated_parents: true,
         };
         // Without `.git`, also that of submodules, which is a file.
         let ignore = |path: &rootfs::TreePath, _: bool| match path.file_name() {

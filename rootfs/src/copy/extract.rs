@@ -4,7 +4,7 @@
 //! damaged archive leaves nothing.
 
 use crate::copy::archive::{self, Format};
-use crate::copy::{CopyError, CopyRequest, CopySource, Owner, Rules, Verdict, plan};
+use crate::copy::{CopyError, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use crate::entry::Time;
 use crate::note::Note;
 use crate::ownership::Ownership;
@@ -36,10 +36,9 @@ pub fn extract(
         destination: "/",
         owner: Owner::Root,
         chmod: Some(&readable),
-        parents: false,
+        parents: Parents::Dropped,
         unpack: true,
         date: &|time| time,
-        dated_parents: true,
     };
     let rules = Rules {
         glob: &|_, _| false,

@@ -4,7 +4,7 @@
 
 use crate::copy::{CopyError, Rules, Verdict};
 use crate::path::{TreePath, escape};
-use crate::tree::{Follow, Meta, Tree};
+use crate::tree::{Meta, Tree, TreeError};
 
 /// A path that a source names.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn select(
 
 /// The one thing that `path` names, wildcards or not.
 pub(super) fn literal(path: &TreePath, tree: &dyn Tree) -> Result<Selected, CopyError> {
-    match tree.lookup(path)? {
+    match find(path, tree)? {
         Some((real, meta)) => Ok(Selected {
             named: path.clone(),
             real,
@@ -83,13 +83,21 @@ fn is_wild(component: &[u8]) -> bool {
     component.iter().any(|byte| b"*?[\\".contains(byte))
 }
 
+/// Where `path` leads to, links followed inside the tree; nothing below a file, as where nothing is.
+fn find(path: &TreePath, tree: &dyn Tree) -> Result<Option<(TreePath, Meta)>, CopyError> {
+    match tree.lookup(path) {
+        Err(TreeError::NotDirectory { .. }) => Ok(None),
+        found => Ok(found?),
+    }
+}
+
 /// What a directory of the source holds, without what is ignored; nothing when it is no directory.
 fn children(
     directory: &TreePath,
     tree: &dyn Tree,
     rules: &Rules<'_>,
 ) -> Result<Vec<(TreePath, Meta)>, CopyError> {
-    let Some((real, _)) = tree.lookup(directory)?.filter(|(_, meta)| meta.is_dir()) else {
+    let Some((real, _)) = find(directory, tree)?.filter(|(_, meta)| meta.is_dir()) else {
         return Ok(Vec::new());
     };
     let names = tree
@@ -109,10 +117,7 @@ fn accept(
     literal: bool,
 ) -> Result<Option<Selected>, CopyError> {
     // Links in the parents and the named link itself are followed inside the source (containerfile.md: as BuildKit).
-    let found = tree
-        .resolve(&named, Follow::All)
-        .and_then(|real| Ok(tree.node(&real)?.map(|meta| (real, meta))));
-    match found? {
+    match find(&named, tree)? {
         Some((real, meta)) => {
             let verdict = |path: &TreePath| {
                 if path.is_root() {
@@ -155,7 +160,7 @@ fn nearest(
     let mut here = TreePath::root();
     for name in path.components() {
         let next = here.child(name);
-        if tree.lookup(&next)?.is_some() {
+        if find(&next, tree)?.is_some() {
             here = next;
             continue;
         }
