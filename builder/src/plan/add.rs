@@ -8,7 +8,7 @@ use super::WantedRemote;
 use super::copy::optional;
 use super::evaluate::StageEvaluator;
 use super::findings::{Checked, Site};
-use crate::remote::RemoteSource;
+use crate::remote::{RemoteSource, is_path};
 use crate::step::{CopyFrom, Fetched};
 
 /// The sources of one instruction, told apart.
@@ -45,8 +45,12 @@ impl StageEvaluator<'_, '_> {
                 continue;
             };
             let value = site.expand(word, &self.state.scope)?;
-            let remote = RemoteSource::parse(&value)
-                .map_err(|error| site.error(word.span, format!("cannot {error}")))?;
+            let remote = if is_path(&value) {
+                None
+            } else {
+                RemoteSource::parse(&value)
+                    .map_err(|error| site.error(word.span, format!("cannot {error}")))?
+            };
             match remote {
                 Some(remote) => sources.remotes.push((remote, word.clone())),
                 None => sources.paths.push(self.path(site, word, value, false)?),

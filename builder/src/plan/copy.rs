@@ -12,6 +12,7 @@ use super::gather::copied;
 use super::scope::Scope;
 use super::stages::Meaning;
 use crate::graph::StageId;
+use crate::remote::is_path;
 use crate::step::{CopyFrom, CopyStep, Step, StepKind};
 
 impl StageEvaluator<'_, '_> {
@@ -82,6 +83,12 @@ impl StageEvaluator<'_, '_> {
         let mut sources = Vec::new();
         for word in paths {
             let value = site.expand(word, &self.state.scope)?;
+            if !is_path(&value) {
+                let message = format!("COPY cannot fetch {}", word.raw);
+                return Err(Box::new(
+                    site.error(word.span, message).with_help("ADD can"),
+                ));
+            }
             sources.push(self.path(site, word, value, parents)?);
         }
         Ok(sources)

@@ -119,6 +119,12 @@ impl RemoteKind {
     }
 }
 
+/// A source of ADD or COPY: what could be a directory of the context (`github.com/a`) is one, as in BuildKit
+/// (`IndistinguishableFromLocal`).
+pub(crate) fn is_path(source: &str) -> bool {
+    source.starts_with("github.com/") || RemoteKind::of(source).is_none()
+}
+
 impl RemoteSource {
     /// The remote source that a text is; `None` for a path.
     ///
@@ -157,6 +163,8 @@ mod tests {
             ("https", None),
         ] {
             assert_eq!(RemoteKind::of(source), kind, "{source}");
+            let path = kind.is_none() || source.starts_with("github.com/");
+            assert_eq!(super::is_path(source), path, "{source}");
         }
     }
 }
