@@ -25,6 +25,10 @@ pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), Failur
             directory: directory.into(),
             version,
         }
+    } else if source.starts_with("target:") {
+        return Err(wrong(
+            "target: is for bake; build that target first, with -o type=oci,dest=DIR, and write oci-layout:DIR",
+        ));
     } else if let Some(remote) =
         RemoteSource::parse(source).map_err(|error| wrong(&format!("cannot {error}")))?
     {
