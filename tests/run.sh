@@ -12,6 +12,7 @@
 #   RBUILD_TEST_USER=subids|nosub|root   RBUILD_BIN=the program under test   RBUILD_TEST_BASES=directory of OCI layouts, and of
 #   emulators of other processors
 #   RBUILD_TEST_REGISTRY=Debian's docker-registry, for tests of pull
+#   RBUILD_TEST_ROUNDS=how often a race is tried, from our own environment; a few times without it
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tests/lib/host.sh
@@ -55,6 +56,7 @@ run_suite() {
     shift 5
     VISIBLE=$visible as_user "$user" -C "$directory" RBUILD_TEST_USER="$degree" RBUILD_BIN="$stage/bin/rbuild" \
         CARGO_BIN_EXE_rbuild="$stage/bin/rbuild" RBUILD_TEST_BASES="$stage/bases" RBUILD_TEST_REGISTRY="$registry" \
+        RBUILD_TEST_ROUNDS="${RBUILD_TEST_ROUNDS:-}" \
         CARGO_MANIFEST_DIR="$directory" INSTA_WORKSPACE_ROOT="$repo" RUST_BACKTRACE=1 \
         timeout --kill-after=10 "${RBUILD_TEST_TIMEOUT:-600}" "$program" --show-output "$@" \
         </dev/null >"$log" 2>&1 || status=$?

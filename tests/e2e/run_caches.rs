@@ -103,6 +103,100 @@ RUN --mount=type=cache,target=/m,id=../../../escape,source=../../etc cat /m/host
     );
 }
 
+/// Exchanges two names of a directory until a third one is there (renameat2(2)).
+const SWAP: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    while (access(argv[3], F_OK) != 0)
+        if (renameat2(AT_FDCWD, argv[1], AT_FDCWD, argv[2], RENAME_EXCHANGE) != 0) { perror("exchange"); return 1; }
+    return argc != 4;
+}
+"#;
+
+/// How often a race is tried: a few times, or as often as RBUILD_TEST_ROUNDS says.
+fn rounds() -> usize {
+    let text = std::env::var("RBUILD_TEST_ROUNDS").unwrap_or_default();
+    text.parse().unwrap_or(100)
+}
+
+/// S26: the source is a directory and a link to a directory of the host, by turns, while a parallel stage mounts it. Inside the cache
+/// there is a directory of the same path, so that each mount has something to find.
+#[test]
+fn s26_a_source_that_a_parallel_stage_swaps_is_never_the_hosts() {
+    requires!(program "gcc");
+    let site = site!(run);
+    site.place.write("swap.c", SWAP);
+    let compiled = std::process::Command::new("gcc")
+        .args(["-static", "-O1", "-o", "swap", "swap.c"])
+        .current_dir(site.place.context())
+        .status();
+    assert!(compiled.expect("gcc starts").success());
+    let canary = site.place.path().join("canary");
+    std::fs::create_dir(&canary).expect("a directory");
+    std::fs::write(canary.join("canary"), "of the host").expect("the canary");
+    let mount = "--mount=type=cache,id=raced";
+    let mut left = rounds();
+    while left > 0 {
+        let now = left.min(200);
+        left -= now;
+        let host = canary.display();
+        let mut file = format!(
+            "FROM busybox AS ready\nCOPY swap /swap\n\
+             RUN {mount},target=/c rm -rf /c/* && mkdir -p /c{host} /c/sel && touch /c{host}/link /c/sel/dir && ln -s {host} /c/other\n\
+             FROM ready AS swapping\nRUN {mount},target=/c /swap /c/sel /c/other /c/stop && touch /swapped\n\
+             FROM ready AS mounting\n"
+        );
+        for round in 0..now {
+            file += &format!("RUN {mount},target=/m,source=sel ls /m && : {round}\n");
+        }
+        file += &format!(
+            "RUN {mount},target=/c touch /c/stop /mounted\n\
+             FROM scratch\nCOPY --from=swapping /swapped /\nCOPY --from=mounting /mounted /\n"
+        );
+        let built = site.built(
+            site.command(&file, &["--no-cache"])
+                .timeout(Duration::from_secs(900)),
+        );
+        let seen = |line: &str| {
+            let said = built.stderr.lines();
+            said.filter(|known| known.ends_with(&format!("| {line}")))
+                .count()
+        };
+        assert_eq!(seen("canary"), 0, "the host's directory was mounted");
+        assert_eq!(seen("dir") + seen("link"), now, "{}", built.stderr);
+        #[expect(clippy::print_stdout, reason = "how good the race was")]
+        {
+            println!(
+                "{now} rounds: {} directories, {} links",
+                seen("dir"),
+                seen("link")
+            );
+        }
+    }
+}
+
+/// Two steps at once that both find their part of a cache missing.
+#[test]
+fn a_new_part_of_a_cache_may_be_asked_for_twice_at_once() {
+    let site = site!(run);
+    for round in 0..20 {
+        let stage = |name: &str| {
+            format!(
+                "FROM busybox AS {name}\nRUN --mount=type=cache,id=c,target=/m,source=a{round}/b touch /m/{name} /{name}\n"
+            )
+        };
+        let file = format!(
+            "{}{}FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n",
+            stage("one"),
+            stage("two")
+        );
+        site.build(&file, &[]);
+    }
+}
+
 fn busy(sharing: &str) -> String {
     let stage = |name: &str| {
         format!(

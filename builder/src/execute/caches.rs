@@ -249,12 +249,18 @@ fn open_or_make(
         let missing =
             |error: &rootfs::RootError| error.errno() == Some(Errno::NOENT.raw_os_error());
         handle = match open(&at) {
-            Err(error) if missing(&error) => {
-                root.make_dir(&at, 0o755).map_err(|error| fail(&error))?;
-                let made = open(&at).map_err(|error| fail(&error))?;
-                settle(session, &made, access)?;
-                made
-            }
+            Err(error) if missing(&error) => match root.make_dir(&at, 0o755) {
+                Ok(()) => {
+                    let made = open(&at).map_err(|error| fail(&error))?;
+                    settle(session, &made, access)?;
+                    made
+                }
+                // Of steps that share the cache, another one was faster; a link to nothing is there all the same.
+                Err(error) if error.errno() == Some(Errno::EXIST.raw_os_error()) => {
+                    open(&at).map_err(|error| fail(&error))?
+                }
+                Err(error) => return Err(fail(&error)),
+            },
             other => other.map_err(|error| fail(&error))?,
         };
     }
