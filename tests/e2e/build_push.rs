@@ -386,3 +386,41 @@ fn an_authority_of_ones_own_is_trusted_where_it_is_named() {
     let (_, said) = other.expect(2, &["build", &trusting, "."]);
     assert!(said.contains("client.key"), "{said}");
 }
+
+/// containerfile.md 5: not only built and run, but fetched again into a store that knows nothing of it.
+#[test]
+fn f27_an_image_of_130_layers_is_pushed_and_fetched_again() {
+    let registry = registry!(false);
+    let place = place();
+    let name = format!("{}/app:deep", registry.host);
+    let mut file = "FROM scratch\n".to_owned();
+    for number in 0..130 {
+        file += &format!("COPY <<EOF /f{number}\n{number}\nEOF\n");
+    }
+    file += "USER 1:1\n";
+    place.write("Containerfile", file);
+    let (id, _) = build(
+        &place,
+        &registry,
+        0,
+        &["-q", "--push", "--load", "-t", &name],
+    );
+    let other = self::place();
+    other.expect(0, &["pull", "--insecure-registry", &registry.host, &name]);
+    let (json, _) = other.expect(0, &["inspect", &name, "--format", "json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let layers = json["config"]["rootfs"]["diff_ids"].as_array();
+    assert_eq!(layers.map(Vec::len), Some(130));
+    let (files, _) = other.expect(0, &["inspect", "--files", &name]);
+    for number in [0, 64, 129] {
+        assert!(files.contains(&format!("/f{number}")), "{files}");
+    }
+    let (own, _) = place.expect(0, &["inspect", id.trim(), "--format", "json"]);
+    let own: Value = serde_json::from_str(&own).expect("JSON");
+    assert_eq!(own["config"]["rootfs"], json["config"]["rootfs"]);
+    other.write(
+        "Containerfile",
+        format!("FROM {name}\nCOPY one /last\nUSER 1:1\n"),
+    );
+    build(&other, &registry, 0, &["--pull=never"]);
+}
