@@ -22,3 +22,24 @@ tar -C pack --owner=1000 --group=1001 --numeric-owner --sort=name -cf plain.tar 
 gzip -kn plain.tar
 mv plain.tar.gz gz-without-its-name
 rm -r pack
+printf text | gzip -n >no-archive.gz
+: >empty
+# What is copied over what: a file, a link to a directory, a directory.
+mkdir -p pairs/old/dir-dir pairs/old/real pairs/new/dir-dir
+for pair in file-file file-link link-file; do echo old >pairs/old/$pair; done
+echo old >pairs/old/dir-dir/kept
+ln -s real pairs/old/link-link
+ln -sf real/target pairs/old/file-link
+echo old >pairs/old/real/target
+ln -s real pairs/old/dir-link
+echo new >pairs/new/file-file
+echo new >pairs/new/file-link
+ln -s elsewhere pairs/new/link-file
+ln -s elsewhere pairs/new/link-link
+echo new >pairs/new/dir-dir/added
+chmod 0715 pairs/new/dir-dir
+# Without ./, whose owner buildah gives to the destination.
+tar -C pairs/new --owner=3 --group=4 --numeric-owner --sort=name -cf over.tar dir-dir file-file file-link link-file link-link
+mkdir -p ignored/gone
+touch ignored/a.go ignored/b.c ignored/gone/e.go
+printf '%s\n' '# comment' 'ignored/**' '!ignored/**/*.go' 'ignored/gone' >.dockerignore
