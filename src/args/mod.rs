@@ -13,7 +13,6 @@ mod default_command;
 pub(crate) mod host;
 pub(crate) mod outline;
 pub(crate) mod output;
-mod refused;
 pub(crate) mod registry;
 pub(crate) mod run;
 mod size;
@@ -26,7 +25,6 @@ use clap::{Parser, Subcommand};
 
 use capability::capabilities;
 pub(crate) use default_command::{is_run, with_default_command};
-pub(crate) use refused::refusal;
 
 /// Rootless container image builds with a distroless and static focus.
 #[derive(Debug, Parser)]

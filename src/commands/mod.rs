@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::args::{self, Cli, Command, is_run, refusal, with_default_command};
+use crate::args::{self, Cli, Command, is_run, with_default_command};
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 use crate::{show, stdout};
@@ -61,9 +61,6 @@ pub(crate) fn main() -> ExitCode {
 
 /// A question (`--help`) is answered on standard output, a mistake on standard error.
 fn explain(error: &clap::Error) -> ExitCode {
-    if let Some(failure) = refusal(error) {
-        return failure.report();
-    }
     let text = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
