@@ -354,10 +354,6 @@ fn values_of_other_builders_that_are_not_there_are_named() {
     for (flag, reason) in [
         ("--build-context=a=target:b", "target:"),
         ("--secret=id=a,what=b", "what"),
-        (
-            "--secret=id=HTTP_AUTH_TOKEN_x.io,src=y",
-            "ADD takes no secrets",
-        ),
         ("--output=type=s3,dest=x", "s3"),
         ("--output=type=oci,dest=x,compression=estargz", "estargz"),
         ("--output=type=local,dest=x,mode=delete", "mode=delete"),

@@ -160,14 +160,6 @@ fn secret(text: &str, here: &Surroundings) -> Result<(String, SecretSource), Fai
     }
     let id = id.filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| wrong("expected id=NAME".to_owned()))?;
-    if ["HTTP_AUTH_TOKEN_", "HTTP_AUTH_HEADER_"]
-        .iter()
-        .any(|name| id.starts_with(name))
-    {
-        return Err(wrong("ADD takes no secrets".to_owned()).hint(
-            "fetch it in RUN --mount=type=secret, or write ADD https://USER:PASSWORD@HOST/FILE",
-        ));
-    }
     let source = match (kind.as_deref(), source, env) {
         (None | Some("file"), Some(file), None) => SecretSource::File(file.into()),
         (None | Some("env"), None, Some(name)) | (Some("env"), Some(name), None) => {
