@@ -128,9 +128,9 @@ fn contain(
     let prepared = Prepared::new(&run, store)?;
     let (mut step, streams) = start(&run, &prepared, idle)?;
     let carrying = streams.start().map_err(ExecuteError::Stdio)?;
+    prepared.tidy();
     listen(&mut orders, &step).map_err(ExecuteError::Stdio)?;
     let outcome = step.executed().and_then(|()| {
-        prepared.tidy();
         // A step that cannot be listened to is over.
         let _ = listen(&mut orders, &step);
         step.outcome()
@@ -426,7 +426,7 @@ impl Prepared {
         Ok(mounted.collect())
     }
 
-    /// Removes what nobody will look for again, while there is nothing to do but wait.
+    /// Removes what nobody will look for again, while the step gets ready and there is nothing to do but wait.
     fn tidy(&self) {
         // What stays goes with the work area.
         let _ = remove_tree(&self.marker);
