@@ -95,6 +95,7 @@ impl<'c, 'l> Context<'c, 'l> {
                     .push(Diagnostic::error(fragment.span(), message).with_help(help));
                 None
             }
+            Json::Malformed if is_test(fragment.text()) => None,
             Json::Malformed => {
                 let message = "this looks like an array in JSON form but is not well-formed, so it is read as plain text";
                 let help =
@@ -121,6 +122,11 @@ impl<'c, 'l> Context<'c, 'l> {
                 .collect(),
         }
     }
+}
+
+/// Whether it is the shell's `[ -f x ]` rather than an array that went wrong.
+fn is_test(text: &str) -> bool {
+    (text.starts_with("[ ") || text.starts_with("[[ ")) && !text.contains("\",") && !text.contains("',")
 }
 
 /// Parses any instruction but `FROM`.

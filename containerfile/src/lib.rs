@@ -1,7 +1,8 @@
 //! Containerfile text to syntax tree with byte spans: everything that can be known about a build before anything is looked up.
 //!
 //! [`parse`] takes a [`Source`] and returns the tree and all diagnostics; [`expand`] gives words their values, [`mount`] gives mount
-//! options their meaning, [`mode`] the values of `--chmod`, [`ignore`] and [`glob`] decide about paths. Semantics are BuildKit's.
+//! options their meaning, [`mode`] the values of `--chmod`, [`ports`] those of `EXPOSE`, [`user`] those of `USER`; [`ignore`] and [`glob`]
+//! decide about paths; [`lint`] examines a whole file. Semantics are BuildKit's.
 //! Invariant: this crate touches no file, no network, no environment and no clock.
 #![forbid(unsafe_code)]
 
@@ -16,14 +17,17 @@ mod heredoc;
 pub mod ignore;
 mod instructions;
 mod lines;
+pub mod lint;
 pub mod mode;
 pub mod mount;
 pub mod outline;
 mod parse;
 mod path;
+pub mod ports;
 pub mod source;
 mod statement;
 pub mod suggest;
+pub mod user;
 mod words;
 
 pub use ast::*;

@@ -47,6 +47,11 @@ impl<'s> Lines<'s> {
         Self { source, at }
     }
 
+    /// The lines from an offset on, which is the start of one of them or of what stands on it.
+    pub(crate) fn starting_at(source: &'s Source, at: usize) -> Self {
+        Self { source, at }
+    }
+
     pub(crate) fn physical(&mut self) -> Option<PhysicalLine<'s>> {
         let rest = &self.source.text()[self.at..];
         if rest.is_empty() {

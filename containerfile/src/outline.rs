@@ -258,7 +258,7 @@ fn sources(kind: &InstructionKind) -> Vec<&str> {
 }
 
 /// The comment lines right above a place, first one first, without their `#`.
-fn comments(source: &Source, span: Span) -> Vec<&str> {
+pub(crate) fn comments(source: &Source, span: Span) -> Vec<&str> {
     let before = source.text().get(..span.start).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let above = before[..start].lines().rev();

@@ -21,9 +21,31 @@ pub(crate) fn clean(path: &str) -> String {
     }
 }
 
+/// A path as seen from an absolute directory.
+pub(crate) fn join(directory: &str, path: &str) -> String {
+    if path.starts_with('/') {
+        clean(path)
+    } else {
+        clean(&format!("{directory}/{path}"))
+    }
+}
+
+/// What is left of a path below a directory, both absolute and clean; `None` where it is not below.
+pub(crate) fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(directory.trim_end_matches('/'))?;
+    rest.strip_prefix('/').filter(|rest| !rest.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::{below, clean, join};
+
+    #[test]
+    fn a_path_is_joined_and_cut() {
+        assert_eq!((join("/a", "../b"), join("/a", "/c/")), ("/b".into(), "/c".into()));
+        assert_eq!((below("/a/b", "/a"), below("/a/b", "/")), (Some("b"), Some("a/b")));
+        assert_eq!((below("/ab", "/a"), below("/a", "/a")), (None, None));
+    }
 
     #[test]
     fn cleaning_follows_go() {

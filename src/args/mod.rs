@@ -11,6 +11,7 @@ mod csv;
 pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
+pub(crate) mod lint;
 pub(crate) mod outline;
 pub(crate) mod output;
 pub(crate) mod registry;
@@ -110,6 +111,8 @@ pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
     /// List the targets, arguments, secrets and sources of a Containerfile
     Outline(outline::OutlineArgs),
+    /// Examine Containerfiles for what fails, or is unsafe, without root
+    Lint(lint::LintArgs),
     /// Run a container of an image
     Run(Box<run::RunArgs>),
     /// List the images of the store

@@ -28,7 +28,7 @@ pub(super) struct Inputs {
 }
 
 /// A Containerfile larger than this is a mistake: `-f` on an archive, or a device.
-const LARGEST: u64 = 16 << 20;
+pub(super) const LARGEST: u64 = 16 << 20;
 
 /// Name and content of a text file.
 type Named = (PathBuf, Vec<u8>);
@@ -54,7 +54,7 @@ pub(super) fn read(
     let remote = |source: &RemoteSource| match open_remote(reach, source, events) {
         Ok(Opened::Text(file)) => Ok((
             PathBuf::from(source.to_string()),
-            read_some(&source.to_string(), file)?,
+            read_small(&source.to_string(), file)?,
         )),
         Ok(Opened::Files(_)) => Err(Failure::failed(format!(
             "read {source}: it is an archive, not a Containerfile"
@@ -81,14 +81,14 @@ pub(super) fn read(
                 name.display()
             )));
         }
-        (ContainerfileSource::File(path), _) => (path.clone(), read_file(path)?),
+        (ContainerfileSource::File(path), _) => (path.clone(), read_small_file(path)?),
     };
     let beside = match sources.containerfile {
         ContainerfileSource::InContext | ContainerfileSource::File(_) => Some(&name),
         ContainerfileSource::Stdin | ContainerfileSource::Remote(_) => None,
     };
     let ignore = match (&sources.ignore_file, &files) {
-        (Some(path), _) => Some((path.display().to_string(), text_of(path, read_file(path)?)?)),
+        (Some(path), _) => Some((path.display().to_string(), text_of(path, read_small_file(path)?)?)),
         (None, Files::Own(context)) => ignore_file(context, beside)?,
         (None, Files::Private(_, root)) => packed_ignore_file(root, beside)?,
         (None, Files::None | Files::Lone(_)) => None,
@@ -113,7 +113,7 @@ pub(super) fn read(
 /// A Containerfile without a build.
 pub(super) fn alone(containerfile: &ContainerfileSource) -> Result<Source, Failure> {
     let (name, bytes) = match containerfile {
-        ContainerfileSource::File(path) => (path.clone(), read_file(path)?),
+        ContainerfileSource::File(path) => (path.clone(), read_small_file(path)?),
         _ => stdin()?,
     };
     source_of(&name, bytes)
@@ -123,15 +123,28 @@ pub(super) fn alone(containerfile: &ContainerfileSource) -> Result<Source, Failu
 pub(super) fn local(context: &Path, file: Option<&Path>) -> Result<Source, Failure> {
     let (name, bytes) = match file.unwrap_or(context) {
         path if path.as_os_str() == "-" => stdin()?,
-        path if file.is_some() => (path.to_owned(), read_file(path)?),
+        path if file.is_some() => (path.to_owned(), read_small_file(path)?),
         context => find(context)?,
     };
     source_of(&name, bytes)
 }
 
 fn stdin() -> Result<Named, Failure> {
-    let bytes = read_some("standard input", io::stdin().lock())?;
-    Ok((PathBuf::from("-"), bytes))
+    let name = "standard input";
+    Ok((PathBuf::from("-"), small(name, read_stdin()?)?))
+}
+
+/// Standard input; `None` when it is larger than [`LARGEST`].
+pub(super) fn read_stdin() -> Result<Option<Vec<u8>>, Failure> {
+    read_some("standard input", io::stdin().lock())
+}
+
+/// The ignore file that belongs to a Containerfile when the build context is its directory.
+pub(super) fn ignore_beside(
+    containerfile: &PathBuf,
+) -> Result<Option<(String, String)>, Failure> {
+    let context = containerfile.parent().unwrap_or(Path::new(""));
+    ignore_file(context, Some(containerfile))
 }
 
 fn source_of(name: &Path, bytes: Vec<u8>) -> Result<Source, Failure> {
@@ -179,7 +192,7 @@ fn open(
             format!("read the build context {name}: it is neither a directory nor an archive"),
         )
         .hint(format!("name a Containerfile with -f {name}"))),
-        Opened::Text(file) => Ok(Files::Lone(((&name).into(), read_some(&name, file)?))),
+        Opened::Text(file) => Ok(Files::Lone(((&name).into(), read_small(&name, file)?))),
     }
 }
 
@@ -203,7 +216,7 @@ fn packed_stdin(reach: &Reach<'_>) -> Result<Result<Opened, ContextError>, Failu
 fn packed(root: &Root, name: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let shown = name.to_string_lossy();
     match file_of(root, &shown).map_err(|error| Failure::new(Kind::Failed, error))? {
-        Some(file) => read_some(&shown, file).map(Some),
+        Some(file) => read_small(&shown, file).map(Some),
         None => Ok(None),
     }
 }
@@ -305,7 +318,7 @@ fn find(context: &Path) -> Result<(PathBuf, Vec<u8>), Failure> {
                 ))
                 .hint("name one with -f FILE"));
             }
-            let bytes = read_file(&path)?;
+            let bytes = read_small_file(&path)?;
             return Ok((path, bytes));
         }
     }
@@ -316,25 +329,35 @@ fn find(context: &Path) -> Result<(PathBuf, Vec<u8>), Failure> {
     .hint("name one with -f FILE"))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A file; `None` when it is larger than [`LARGEST`].
+pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let name = path.display().to_string();
     let file = fs::File::open(path).map_err(|error| failed(&format!("read {name}"), error))?;
     read_some(&name, file)
 }
 
-fn read_some(name: &str, input: impl io::Read) -> Result<Vec<u8>, Failure> {
+fn read_small_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    small(&path.display().to_string(), read_file(path)?)
+}
+
+fn read_small(name: &str, input: impl io::Read) -> Result<Vec<u8>, Failure> {
+    small(name, read_some(name, input)?)
+}
+
+fn read_some(name: &str, input: impl io::Read) -> Result<Option<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
     input
         .take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| failed(&format!("read {name}"), error))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Failure::failed(format!(
-            "read {name}: it is larger than {} MiB",
-            LARGEST >> 20
-        )));
-    }
-    Ok(bytes)
+    Ok((bytes.len() as u64 <= LARGEST).then_some(bytes))
+}
+
+fn small(name: &str, bytes: Option<Vec<u8>>) -> Result<Vec<u8>, Failure> {
+    bytes.ok_or_else(|| {
+        let limit = LARGEST >> 20;
+        Failure::failed(format!("read {name}: it is larger than {limit} MiB"))
+    })
 }
 
 /// Beside the Containerfile under its own name, else in the context; `.containerignore` wins over `.dockerignore`.
@@ -375,7 +398,7 @@ fn read_ignore(path: &Path, context: &Path) -> Result<Option<String>, Failure> {
         }
         Ok(_) => {}
     }
-    let text = String::from_utf8(read_file(path)?);
+    let text = String::from_utf8(read_small_file(path)?);
     text.map(Some)
         .map_err(|_| Failure::failed(format!("read {}: it is not UTF-8", path.display())))
 }
@@ -526,7 +549,7 @@ mod tests {
         .unwrap();
         let failure = read(&sources(directory.path(), None)).unwrap_err();
         assert!(failure.text().contains("line 2"), "{}", failure.text());
-        let failure = read_some("it", io::repeat(b'x')).unwrap_err();
+        let failure = read_small("it", io::repeat(b'x')).unwrap_err();
         assert!(failure.text().contains("larger"), "{}", failure.text());
     }
 }

@@ -8,6 +8,7 @@ mod debug;
 mod doctor;
 mod images;
 mod inspect;
+mod lint;
 mod man;
 mod metadata;
 mod named_registry;
@@ -97,6 +98,7 @@ fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode,
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
         Command::Outline(args) => outline::outline(&args)?,
+        Command::Lint(args) => lint::lint(&args, here)?,
         Command::Run(args) => return run::run(args.settings(here)?, &place()?, here, ahead),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => inspect::inspect(&args, &place()?)?,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use containerfile::{Command, HealthProbe, Healthcheck, Spanned, Word};
+use containerfile::{Command, HealthProbe, Healthcheck, Spanned, Word, ports};
 
 use super::evaluate::StageEvaluator;
 use super::findings::{Checked, Site};
-use super::{history, ports, signals};
+use super::{history, signals};
 
 /// What shell-form instructions are run by where nothing says otherwise.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];

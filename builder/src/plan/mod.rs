@@ -17,7 +17,6 @@ mod images;
 mod mounts;
 mod path;
 mod pins;
-mod ports;
 mod refusal;
 mod run;
 mod scope;

@@ -1,16 +1,13 @@
-//! Whether an image would run as a numeric user that is not root. Invariant: only digits without any decoration count as a number
-//! (S43: runtimes have taken `+0`, ` 0`, `4294967296` or `-1` for root), and nothing counts as non-root that some runtime takes
-//! for root.
+//! Whether an image would run as a numeric user that is not root. Invariant: nothing counts as non-root that some runtime takes for
+//! root.
 
+use containerfile::user::{ID_MAX, Id};
 use containerfile::{Diagnostic, Span};
 
 use crate::graph::PlannedStage;
 
 /// The line that mends most findings: distroless images' `nonroot`.
 const NONROOT: &str = "USER 65532:65532";
-
-/// Runtimes keep ids in an `int`: what does not fit has become root before (CVE-2024-40635).
-const ID_MAX: u32 = i32::MAX as u32;
 
 /// What can be said about the user before the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,38 +135,6 @@ pub fn check(stage: &PlannedStage) -> UserVerdict {
     }
 }
 
-/// One side of `USER`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Id {
-    Number(u32),
-    Name,
-    Malformed,
-}
-
-impl Id {
-    fn parse(text: &str) -> Self {
-        if text.bytes().all(|byte| byte == b'0') && !text.is_empty() {
-            return Self::Number(0);
-        }
-        let digit = |byte: u8| byte.is_ascii_digit();
-        if text.starts_with(|first: char| ('1'..='9').contains(&first)) && text.bytes().all(digit) {
-            let number = text.parse().ok().filter(|&number: &u32| number <= ID_MAX);
-            return number.map_or(Self::Malformed, Self::Number);
-        }
-        // useradd(8): what starts with a digit, a sign or a blank is no name.
-        let first = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-        let stem = text.strip_suffix('$').unwrap_or(text);
-        let rest = stem
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-        if first && rest && text.len() <= 256 {
-            Self::Name
-        } else {
-            Self::Malformed
-        }
-    }
-}
-
 impl NamedUser {
     /// The user, a name or digits.
     #[must_use]
@@ -224,40 +189,6 @@ impl NamedUser {
                     numbers: Some(numbers),
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s43_only_plain_digits_are_numbers() {
-        for (text, id) in [
-            ("0", Id::Number(0)),
-            ("000", Id::Number(0)),
-            ("65532", Id::Number(65532)),
-            ("2147483647", Id::Number(ID_MAX)),
-            ("2147483648", Id::Malformed),
-            ("4294967296", Id::Malformed),
-            ("4294967295", Id::Malformed),
-            ("01000", Id::Malformed),
-            ("0x0", Id::Malformed),
-            ("+0", Id::Malformed),
-            ("-1", Id::Malformed),
-            (" 0", Id::Malformed),
-            ("0 ", Id::Malformed),
-            ("", Id::Malformed),
-            ("٠", Id::Malformed),
-            ("1a", Id::Malformed),
-            ("a\nb", Id::Malformed),
-            ("a:b", Id::Malformed),
-            ("nobody", Id::Name),
-            ("_apt", Id::Name),
-            ("host$", Id::Name),
-        ] {
-            assert_eq!(Id::parse(text), id, "{text:?}");
         }
     }
 }

@@ -2,21 +2,29 @@
 
 /// Why a text names no ports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PortError {
+pub enum PortError {
+    /// `8080:80`.
     #[error(
         "{0:?} maps a port of the host: EXPOSE takes only the container's, PORT[-PORT][/PROTOCOL]"
     )]
     HostPort(String),
+    /// Not a number, or too large.
     #[error("{0:?} is not a port of 0 to 65535")]
     Number(String),
+    /// `9-8`.
     #[error("the range {0:?} ends before it starts")]
     Range(String),
+    /// Another protocol.
     #[error("{0:?} is not a protocol: tcp, udp or sctp")]
     Protocol(String),
 }
 
 /// `8080`, `8080-8082/udp`: each port with its protocol, in lower case.
-pub(super) fn parse(text: &str) -> Result<Vec<String>, PortError> {
+///
+/// # Errors
+///
+/// When the text is not `PORT[-PORT][/PROTOCOL]`.
+pub fn parse(text: &str) -> Result<Vec<String>, PortError> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     if range.contains(':') {
         return Err(PortError::HostPort(text.to_owned()));

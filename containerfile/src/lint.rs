@@ -1,0 +1,128 @@
+//! The linter: a text to everything that can be said about it before anything is looked up.
+//!
+//! [`lint`] parses, resolves ([`view`]) and asks every [`Rule`] of the table; [`suppress`] takes away what the file itself excuses. The
+//! invariant: a rule never guesses. What depends on a base image or on a build argument without a default is no finding, or a note
+//! that says so.
+
+mod image_name;
+mod page;
+mod rule;
+mod rules;
+mod shell;
+mod suppress;
+mod view;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostics::{self, Diagnostic, Fix, Severity};
+use crate::ignore::IgnoreFile;
+use crate::parse::parse;
+use crate::source::Source;
+
+pub use page::{catalogue, page};
+pub use rule::Rule;
+
+use rule::Findings;
+use view::View;
+
+/// What a project decides about its findings.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Rules, by their ids, that have another severity here; `None` turns one off.
+    pub severities: BTreeMap<&'static str, Option<Severity>>,
+    /// The registries that images may come from; empty for any.
+    pub trusted_registries: Vec<String>,
+    /// The patterns that keep files out of the build context.
+    pub ignore: Option<IgnoreFile>,
+}
+
+/// What is found in one file.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The findings, in the order of their places.
+    pub findings: Vec<Diagnostic>,
+    /// Whether the file asks, with `# check=error=true`, that warnings fail.
+    pub warnings_fail: bool,
+}
+
+/// All rules, in the order of their documentation.
+#[must_use]
+pub fn rules() -> &'static [&'static Rule] {
+    rules::ALL
+}
+
+/// The rule of an id, or of a name that another linter gives it; case does not matter.
+#[must_use]
+pub fn rule(name: &str) -> Option<&'static Rule> {
+    rules().iter().copied().find(|rule| rule.is_called(name))
+}
+
+/// Examines a text.
+#[must_use]
+pub fn lint(source: &Source, options: &Options) -> Report {
+    let parsed = parse(source);
+    let view = View::of(source, &parsed.file, options);
+    let broken = parsed.has_errors();
+    let mut found = Findings::new(parsed.diagnostics);
+    for rule in rules() {
+        found.ask(rule, &view);
+    }
+    let mut findings = found.into_list();
+    findings.retain_mut(|finding| wanted(finding, &parsed.file.directives.check, options));
+    suppress::apply(&view, broken, options, &mut findings);
+    Report {
+        findings: diagnostics::bounded(findings),
+        warnings_fail: (parsed.file.directives.check).is_some_and(|check| check.value.error),
+    }
+}
+
+/// Gives the finding the severity that the project wants; whether it is wanted at all. What cannot be read stays an error.
+fn wanted(
+    finding: &mut Diagnostic,
+    check: &Option<crate::ast::Spanned<crate::ast::Check>>,
+    options: &Options,
+) -> bool {
+    let Some(rule) = finding.rule.and_then(rule) else {
+        return true;
+    };
+    if check.as_ref().is_some_and(|check| rule.is_skipped(&check.value)) {
+        return false;
+    }
+    match options.severities.get(rule.id) {
+        Some(None) => return rule.id == rules::UNREADABLE,
+        Some(Some(severity)) if rule.id != rules::UNREADABLE => finding.severity = *severity,
+        _ => {}
+    }
+    true
+}
+
+/// The fixes that can be made at once, in the order of their places. Of two that overlap it is the first one; the next run has the
+/// other.
+#[must_use]
+pub fn fixes<'f>(text: &str, findings: &'f [Diagnostic]) -> Vec<&'f Fix> {
+    let mut all: Vec<&Fix> = findings.iter().filter_map(|found| found.fix.as_ref()).collect();
+    all.sort_by_key(|fix| fix.span);
+    let mut at = 0;
+    all.retain(|fix| {
+        let fits = at <= fix.span.start && text.get(fix.span.start..fix.span.end).is_some();
+        if fits {
+            at = fix.span.end;
+        }
+        fits
+    });
+    all
+}
+
+/// The text after [`fixes`].
+#[must_use]
+pub fn fixed(text: &str, fixes: &[&Fix]) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut at = 0;
+    for fix in fixes {
+        result.push_str(&text[at..fix.span.start]);
+        result.push_str(&fix.replacement);
+        at = fix.span.end;
+    }
+    result.push_str(&text[at..]);
+    result
+}

@@ -1,0 +1,44 @@
+//! A rule as a page of documentation. Invariant: pages are made from the rules alone, so they say what the program does.
+
+use super::rule::Rule;
+
+const INTRODUCTION: &str = "\
+# Rules of `rbuild lint`
+
+This file is made from the rules themselves; `rbuild lint --explain RULE` prints the same. Rules with an `RB` number are rbuild's own. A
+rule that another linter alone has keeps the name it has there (BuildKit's names, hadolint's `DL` codes); where the meaning is the same,
+the other name is an alias, and `# hadolint ignore=` and `# check=skip=` are heeded for it.
+
+Leave a finding out with a comment above the instruction: `# rbuild ignore=RB103 why that is right here`.
+
+";
+
+/// The page of one rule, in Markdown.
+#[must_use]
+pub fn page(rule: &Rule) -> String {
+    let aliases = match rule.aliases {
+        [] => String::new(),
+        aliases => format!(" Also known as {}.", aliases.join(", ")),
+    };
+    let severity = format!("{:?}", rule.severity).to_lowercase();
+    format!(
+        "## {}: {}\n\nSeverity: {severity}.{aliases}\n\n{}\n\nNot so:\n\n```dockerfile\n{}```\n\nBut so:\n\n```dockerfile\n{}```\n",
+        rule.id, rule.title, rule.why, rule.bad, rule.good
+    )
+}
+
+/// The pages of all rules below a list of them: `docs/lint.md`.
+#[must_use]
+pub fn catalogue() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    text.push_str("| rule | severity | reports |\n|---|---|---|\n");
+    for rule in super::rules() {
+        let severity = format!("{:?}", rule.severity).to_lowercase();
+        text.push_str(&format!("| {} | {severity} | {} |\n", rule.id, rule.title));
+    }
+    for rule in super::rules() {
+        text.push('\n');
+        text.push_str(&page(rule));
+    }
+    text
+}

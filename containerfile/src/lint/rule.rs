@@ -1,0 +1,121 @@
+//! What a rule is, and how it tells what it finds.
+//!
+//! Invariant: a rule is data and one pure function; its page, its examples and its name come from the same place.
+
+use crate::ast::{Check, Span};
+use crate::diagnostics::{Diagnostic, Severity};
+
+use super::rules::UNREADABLE;
+use super::view::View;
+
+/// One rule of the linter.
+#[derive(Debug)]
+pub struct Rule {
+    /// `RB103`; for a rule that is another linter's alone, the name that it has there.
+    pub id: &'static str,
+    /// What other linters call the same thing: BuildKit's name, hadolint's code.
+    pub aliases: &'static [&'static str],
+    /// How bad it is, where the project says nothing else.
+    pub severity: Severity,
+    /// What is reported, in a few words.
+    pub title: &'static str,
+    /// Why it matters, without root in particular.
+    pub why: &'static str,
+    /// A Containerfile in which this rule finds something, and no other does.
+    pub bad: &'static str,
+    /// The same without any finding.
+    pub good: &'static str,
+    /// Looks for it; `None` where the parser finds it on its way.
+    pub(super) check: Option<fn(&View<'_>, &mut Findings)>,
+}
+
+impl Rule {
+    /// Whether the rule has this id or alias.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id.eq_ignore_ascii_case(name)
+            || self.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether `# check=skip=` leaves it out. `all` stands for BuildKit's own rules.
+    pub(super) fn is_skipped(&self, check: &Check) -> bool {
+        let name = |name: &&str| name.starts_with(|first: char| first.is_ascii_uppercase());
+        let buildkit = std::iter::once(&self.id)
+            .chain(self.aliases)
+            .filter(|id| name(id) && !id.bytes().any(|byte| byte.is_ascii_digit()));
+        buildkit.into_iter().any(|name| check.skips(name))
+            || check.skip.iter().any(|skipped| skipped != "all" && self.is_called(skipped))
+    }
+}
+
+/// What the rules found so far.
+#[derive(Debug)]
+pub(super) struct Findings {
+    list: Vec<Diagnostic>,
+    /// The rule that is being asked.
+    rule: Option<&'static Rule>,
+}
+
+impl Findings {
+    /// Begins with what the parser says; its errors are one rule.
+    pub(super) fn new(mut parser: Vec<Diagnostic>) -> Self {
+        for found in &mut parser {
+            found.rule = found.rule.or(Some(UNREADABLE));
+        }
+        Self {
+            list: parser,
+            rule: None,
+        }
+    }
+
+    pub(super) fn ask(&mut self, rule: &'static Rule, view: &View<'_>) {
+        self.rule = Some(rule);
+        if let Some(check) = rule.check {
+            check(view, self);
+        }
+    }
+
+    /// A finding of the rule that is being asked.
+    pub(super) fn add(&mut self, span: Span, message: impl Into<String>) -> Found<'_> {
+        let mut finding = Diagnostic::error(span, message);
+        if let Some(rule) = self.rule {
+            (finding.rule, finding.severity) = (Some(rule.id), rule.severity);
+        }
+        self.list.push(finding);
+        Found(self.list.last_mut())
+    }
+
+    pub(super) fn into_list(self) -> Vec<Diagnostic> {
+        self.list
+    }
+}
+
+/// A finding that was just added.
+pub(super) struct Found<'f>(Option<&'f mut Diagnostic>);
+
+impl Found<'_> {
+    fn change(mut self, change: impl FnOnce(Diagnostic) -> Diagnostic) -> Self {
+        if let Some(finding) = self.0.as_deref_mut() {
+            *finding = change(finding.clone());
+        }
+        self
+    }
+
+    /// Says what to do.
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        self.change(|finding| finding.with_help(help))
+    }
+
+    /// Says which text to put where; a fix changes nothing of the image but what the rule is about.
+    pub(super) fn fix(self, span: Span, replacement: impl Into<String>) -> Self {
+        self.change(|finding| finding.with_fix(span, replacement))
+    }
+
+    /// Only worth knowing, here.
+    pub(super) fn note(self) -> Self {
+        self.change(|mut finding| {
+            finding.severity = finding.severity.min(Severity::Info);
+            finding
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! The rules, one file for each. A new one is a file here, its name in the list below, its cases in `tests/lint/`, and
+//! `RBUILD_BLESS=1 cargo test -p rbuild-containerfile --test lint` for its page.
+//!
+//! Invariant: the list is the only table of rules; ids are unique, and no alias is two rules'.
+
+use super::rule::Rule;
+
+/// An image by name and digest, for examples.
+macro_rules! pinned {
+    () => {
+        "docker.io/library/debian:13@sha256:01a723bf5bfb21b9dda0c9a33e0538106e4d02cce8f557e118dd61259553d598"
+    };
+}
+
+/// An example about a stage that only builds.
+macro_rules! in_build {
+    ($lines:expr) => {
+        concat!("FROM ", pinned!(), " AS build\n", $lines, "\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n")
+    };
+}
+
+/// An example about a distribution as the final image.
+macro_rules! on_debian {
+    ($lines:expr) => {
+        concat!("# rbuild ignore=RB201 the example is about something else\nFROM ", pinned!(), "\n", $lines, "\n")
+    };
+}
+
+/// An example about an image that is started.
+macro_rules! service {
+    ($lines:expr) => {
+        concat!(
+            "FROM scratch\nCOPY --chmod=555 app /app\nCOPY passwd /etc/passwd\nCOPY tmp /tmp\nUSER 65532:65532\n",
+            $lines,
+            "\n"
+        )
+    };
+}
+
+/// What nearly every rule needs.
+mod prelude {
+    pub(super) use super::super::rule::{Findings, Rule};
+    pub(super) use super::super::shell::ShellWord;
+    pub(super) use super::super::view::{Certainty, Root, Step, View};
+    pub(super) use super::{UNREADABLE, UNREASONED, UNUSED};
+    pub(super) use crate::ast::InstructionKind;
+    pub(super) use crate::diagnostics::Severity;
+}
+
+macro_rules! rules {
+    ($($rule:ident)*) => {
+        $(mod $rule;)*
+
+        /// Every rule.
+        pub(super) const ALL: &[&Rule] = &[$(&$rule::RULE),*];
+    };
+}
+
+/// What the parser cannot read.
+pub(super) const UNREADABLE: &str = "RB000";
+
+/// A comment that ignores nothing because of how it is written.
+pub(super) const UNREASONED: &str = "RB001";
+
+/// A comment that ignores nothing because there is nothing to ignore.
+pub(super) const UNUSED: &str = "RB002";
+
+rules! {
+    rb000 rb001 rb002
+    rb101 rb102 rb103 rb104 rb105 rb106 rb107 rb109 rb110 rb111 rb112 rb113
+    rb201 rb204 rb205 rb206 rb207 rb210 rb211 rb212
+    rb401 rb402
+    rb501 rb502
+    rb601 rb602 rb603 rb604 rb606 rb610
+    rb701 rb702 rb703 rb704 rb705 rb706 rb707 rb708
+    rb801 rb802
+    stage_name_casing from_as_casing no_empty_continuation consistent_instruction_casing duplicate_stage_name reserved_stage_name
+    json_args_recommended maintainer_deprecated undefined_arg_in_from workdir_relative_path undefined_var
+    multiple_instructions_disallowed legacy_key_value_format redundant_target_platform invalid_default_arg_in_from
+    from_platform_flag_const_disallowed copy_ignored_file invalid_definition_description expose_proto_casing
+    expose_invalid_format malformed_json_args empty_command
+    dl3009 dl3014 dl3015 dl3019 dl3020 dl3021 dl3023 dl3026 dl3027 dl3042 dl3044 dl3045 dl4006
+}

@@ -1,0 +1,505 @@
+//! Shell text to programs (POSIX Shell Command Language, sections 2.2 to 2.10, as far as the names of programs need it).
+//!
+//! Invariant: every text has an answer, in time that is linear in it; nesting is bounded.
+
+use super::{Kind, Program, ShellWord, is_shell};
+use crate::source::Span;
+
+/// Substitutions inside substitutions: deeper ones are not looked into.
+const MAX_DEPTH: usize = 8;
+
+/// Where a part of the text is in the source.
+type Place<'p> = &'p dyn Fn(usize, usize) -> Span;
+
+/// The programs of a script.
+pub(super) fn of_text(text: &str, place: Place<'_>) -> Vec<Program> {
+    let mut lexer = Lexer::new(text, 0, text.len(), place, 0);
+    lexer.run();
+    lexer.programs
+}
+
+/// The program of an exec form.
+pub(super) fn of_words(words: Vec<ShellWord>) -> Vec<Program> {
+    let mut lexer = Lexer::new("", 0, 0, &|_, _| Span::default(), 0);
+    lexer.current = words;
+    lexer.exec = true;
+    lexer.end(false);
+    lexer.programs
+}
+
+struct Lexer<'t> {
+    text: &'t str,
+    at: usize,
+    end: usize,
+    place: Place<'t>,
+    depth: usize,
+    programs: Vec<Program>,
+    current: Vec<ShellWord>,
+    piped: bool,
+    redirected: bool,
+    /// The delimiters of heredocs whose bodies begin at the next line.
+    heredocs: Vec<String>,
+    /// The words that the open `case`s compare, and whether patterns come next.
+    cases: Vec<(ShellWord, bool)>,
+    /// Whether the words are no shell text: nothing in them is reserved.
+    exec: bool,
+}
+
+impl<'t> Lexer<'t> {
+    fn new(text: &'t str, at: usize, end: usize, place: Place<'t>, depth: usize) -> Self {
+        Self {
+            text,
+            at,
+            end,
+            place,
+            depth,
+            programs: Vec::new(),
+            current: Vec::new(),
+            piped: false,
+            redirected: false,
+            heredocs: Vec::new(),
+            cases: Vec::new(),
+            exec: false,
+        }
+    }
+
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..self.end]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn take(&mut self, wanted: &str) -> bool {
+        let found = self.rest().starts_with(wanted);
+        if found {
+            self.at += wanted.len();
+        }
+        found
+    }
+
+    fn in_patterns(&self) -> bool {
+        self.cases.last().is_some_and(|(_, patterns)| *patterns)
+    }
+
+    fn run(&mut self) {
+        while let Some(next) = self.peek() {
+            match next {
+                ' ' | '\t' | '\r' => self.at += 1,
+                '\\' if self.rest().starts_with("\\\n") => self.at += 2,
+                '#' => {
+                    let rest = self.rest();
+                    self.at += rest.find('\n').unwrap_or(rest.len());
+                }
+                '\n' => self.newline(),
+                ';' => self.semicolon(),
+                '&' if self.rest().starts_with("&>") => {
+                    self.at += 1;
+                    self.redirect();
+                }
+                '&' => {
+                    self.at += if self.rest().starts_with("&&") { 2 } else { 1 };
+                    self.end(false);
+                }
+                '|' if self.in_patterns() => self.at += 1,
+                '|' => {
+                    let or = self.rest().starts_with("||");
+                    self.at += if or { 2 } else { 1 };
+                    self.end(!or);
+                }
+                '(' => {
+                    self.at += 1;
+                    if !self.in_patterns() {
+                        self.end(false);
+                    }
+                }
+                ')' => {
+                    self.at += 1;
+                    self.end_pattern_or_group();
+                }
+                '<' | '>' => self.redirect(),
+                _ => self.push_word(),
+            }
+        }
+        self.end(false);
+    }
+
+    fn newline(&mut self) {
+        self.at += 1;
+        if !self.in_patterns() {
+            self.end(false);
+        }
+        for delimiter in std::mem::take(&mut self.heredocs) {
+            while self.at < self.end {
+                let rest = self.rest();
+                let length = rest.find('\n').map_or(rest.len(), |at| at + 1);
+                self.at += length;
+                if rest[..length].trim() == delimiter {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn semicolon(&mut self) {
+        let branch_ends = self.take(";;");
+        if branch_ends {
+            self.end(false);
+            if let Some((_, patterns)) = self.cases.last_mut() {
+                *patterns = true;
+            }
+        } else {
+            self.at += 1;
+            self.end(false);
+        }
+    }
+
+    fn end_pattern_or_group(&mut self) {
+        let Some((subject, patterns)) = self.cases.last_mut().filter(|(_, patterns)| *patterns) else {
+            return self.end(false);
+        };
+        *patterns = false;
+        let mut words = vec![subject.clone()];
+        words.append(&mut self.current);
+        self.programs.push(Program {
+            kind: Kind::Branch,
+            words,
+            piped: false,
+            redirected: false,
+        });
+    }
+
+    /// `>x`, `2>&1`, `<<EOF`, `<(…)`: not an argument.
+    fn redirect(&mut self) {
+        let start = self.at;
+        // `2>`: the word right in front is a descriptor.
+        if let Some(last) = self.current.last()
+            && last.text.bytes().all(|byte| byte.is_ascii_digit())
+            && last.span.end == (self.place)(start, start + 1).start
+        {
+            self.current.pop();
+        }
+        let operator: String = self.rest().chars().take_while(|c| matches!(c, '<' | '>' | '&' | '|')).collect();
+        self.at += operator.len();
+        if self.peek() == Some('(') {
+            self.at += 1;
+            return self.end(false);
+        }
+        if operator == "<<" {
+            self.take("-");
+        }
+        while self.take(" ") || self.take("\t") {}
+        if self.peek().is_none_or(|next| is_meta(next)) {
+            return;
+        }
+        let target = self.word();
+        match operator.as_str() {
+            "<<" => self.heredocs.push(target.text),
+            ">" | ">>" | ">|" if !target.text.starts_with("/dev/") => self.redirected = true,
+            _ => {}
+        }
+    }
+
+    fn push_word(&mut self) {
+        let word = self.word();
+        if self.in_patterns() && self.current.is_empty() && word.text == "esac" {
+            self.cases.pop();
+            return;
+        }
+        let begins_case = self.current.len() == 2
+            && self.current[0].text == "case"
+            && word.text == "in"
+            && !self.in_patterns();
+        if begins_case {
+            let subject = self.current.pop().unwrap_or(word);
+            self.current.clear();
+            self.cases.push((subject, true));
+            return;
+        }
+        let first = self.current.is_empty() && !self.in_patterns();
+        match word.text.as_str() {
+            "if" | "then" | "elif" | "else" | "while" | "until" | "do" | "!" | "{" | "}" | "fi" | "done" | "time"
+                if first => {}
+            "esac" if first => drop(self.cases.pop()),
+            _ => self.current.push(word),
+        }
+    }
+
+    /// A program is complete.
+    fn end(&mut self, pipe: bool) {
+        let words = std::mem::take(&mut self.current);
+        let piped = std::mem::replace(&mut self.piped, pipe);
+        let redirected = std::mem::take(&mut self.redirected);
+        let reserved = ["for", "select", "function", "case"];
+        let skip = !self.exec && words.first().is_some_and(|word| reserved.contains(&word.text.as_str()));
+        if skip {
+            return;
+        }
+        let mut words = words.as_slice();
+        if !self.exec {
+            while words.first().is_some_and(is_assignment) {
+                words = &words[1..];
+            }
+        }
+        self.wrapped(words, piped, redirected);
+    }
+
+    /// The program behind `exec`, `env`, `xargs` and the like, and the script behind `sh -c`.
+    fn wrapped(&mut self, mut words: &[ShellWord], piped: bool, redirected: bool) {
+        loop {
+            let Some(first) = words.first() else {
+                return;
+            };
+            let program = Program {
+                kind: Kind::Command,
+                words: words.to_vec(),
+                piped,
+                redirected,
+            };
+            let takes: &[&str] = match program.name() {
+                "exec" => &["-a"],
+                "command" | "builtin" | "nohup" => &[],
+                "env" => &["-u", "-C"],
+                "nice" => &["-n"],
+                "xargs" => &["-I", "-n", "-P", "-L", "-d", "-s", "-E", "-a"],
+                "sudo" | "doas" => {
+                    self.programs.push(program);
+                    &["-u", "-g", "-C", "-D", "-h", "-p", "-r", "-t"]
+                }
+                name if is_shell(name) => {
+                    self.programs.push(program);
+                    return self.script(words);
+                }
+                _ => return self.programs.push(program),
+            };
+            if first.dynamic {
+                return;
+            }
+            words = behind(&words[1..], takes);
+        }
+    }
+
+    /// `sh -c SCRIPT`: its programs are where the script is.
+    fn script(&mut self, words: &[ShellWord]) {
+        let flag = |word: &ShellWord| word.text.starts_with('-') && word.text.ends_with('c');
+        let Some(at) = words.iter().position(flag) else {
+            return;
+        };
+        if let Some(script) = words.get(at + 1).filter(|_| self.depth < MAX_DEPTH) {
+            let span = script.span;
+            let place = |_, _| span;
+            let text = script.text.as_str();
+            let mut inner = Lexer::new(text, 0, text.len(), &place, self.depth + 1);
+            inner.run();
+            self.programs.append(&mut inner.programs);
+        }
+    }
+
+    /// One word, up to a blank or an operator.
+    fn word(&mut self) -> ShellWord {
+        let start = self.at;
+        let mut text = String::new();
+        let mut dynamic = false;
+        while let Some(next) = self.peek() {
+            match next {
+                _ if is_meta(next) => break,
+                '\\' => {
+                    self.at += 1;
+                    if let Some(escaped) = self.peek() {
+                        self.at += escaped.len_utf8();
+                        if escaped != '\n' {
+                            text.push(escaped);
+                        }
+                    }
+                }
+                '\'' => {
+                    self.at += 1;
+                    let rest = self.rest();
+                    let length = rest.find('\'').unwrap_or(rest.len());
+                    text.push_str(&rest[..length]);
+                    self.at = (self.at + length + 1).min(self.end);
+                }
+                '"' => dynamic |= self.double_quoted(&mut text),
+                '$' | '`' => dynamic |= self.substitution(&mut text),
+                _ => {
+                    text.push(next);
+                    self.at += next.len_utf8();
+                }
+            }
+        }
+        if self.at == start {
+            // Whatever it is, it must not stop the scan.
+            self.at += self.peek().map_or(1, char::len_utf8);
+        }
+        ShellWord {
+            text,
+            span: (self.place)(start, self.at.min(self.end)),
+            dynamic,
+        }
+    }
+
+    fn double_quoted(&mut self, text: &mut String) -> bool {
+        self.at += 1;
+        let mut dynamic = false;
+        while let Some(next) = self.peek() {
+            match next {
+                '"' => {
+                    self.at += 1;
+                    break;
+                }
+                '\\' => {
+                    self.at += 1;
+                    if let Some(escaped) = self.peek() {
+                        self.at += escaped.len_utf8();
+                        if !matches!(escaped, '"' | '$' | '`' | '\\' | '\n') {
+                            text.push('\\');
+                        }
+                        if escaped != '\n' {
+                            text.push(escaped);
+                        }
+                    }
+                }
+                '$' | '`' => dynamic |= self.substitution(text),
+                _ => {
+                    text.push(next);
+                    self.at += next.len_utf8();
+                }
+            }
+        }
+        dynamic
+    }
+
+    /// `$x`, `${x}`, `$(…)`, `` `…` ``: kept as written; the programs in it are programs too.
+    fn substitution(&mut self, text: &mut String) -> bool {
+        let start = self.at;
+        let (inner_start, close) = match self.rest() {
+            rest if rest.starts_with("$((") => (3, "))"),
+            rest if rest.starts_with("$(") => (2, ")"),
+            rest if rest.starts_with("${") => (2, "}"),
+            rest if rest.starts_with('`') => (1, "`"),
+            _ => {
+                self.at += 1;
+                let rest = self.rest();
+                let special = rest.starts_with(['@', '*', '#', '?', '-', '$', '!']);
+                let name = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                let length = if special { 1 } else { name.unwrap_or(rest.len()) };
+                self.at += length;
+                text.push_str(&self.text[start..self.at]);
+                return length > 0;
+            }
+        };
+        let from = start + inner_start;
+        let to = closing(&self.text[from..self.end], close).map_or(self.end, |at| from + at);
+        if matches!(close, ")" | "`") && self.depth < MAX_DEPTH {
+            let mut inner = Lexer::new(self.text, from, to, self.place, self.depth + 1);
+            inner.run();
+            self.programs.append(&mut inner.programs);
+        }
+        self.at = (to + close.len()).min(self.end);
+        text.push_str(&self.text[start..self.at]);
+        true
+    }
+}
+
+/// Where a substitution ends: its closing mark outside of quotes and of inner ones.
+fn closing(text: &str, close: &str) -> Option<usize> {
+    let last = close.chars().next_back()?;
+    let open = match last {
+        ')' => Some('('),
+        '}' => Some('{'),
+        _ => None,
+    };
+    let (mut depth, mut quote) = (0_usize, None);
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match (quote, c) {
+            (_, '\\') => drop(characters.next()),
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') if last != '}' => quote = Some(c),
+            (None, _) if Some(c) == open => depth += 1,
+            (None, _) if c == last && depth == 0 => {
+                return text[at..].starts_with(close).then_some(at);
+            }
+            (None, _) if c == last => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The words behind a wrapper's options and assignments; `takes` are the options with a value of their own.
+fn behind<'w>(mut words: &'w [ShellWord], takes: &[&str]) -> &'w [ShellWord] {
+    while let Some(first) = words.first() {
+        let option = first.text.starts_with('-');
+        if !option && !is_assignment(first) {
+            break;
+        }
+        let skipped = if option && takes.contains(&first.text.as_str()) { 2 } else { 1 };
+        words = words.get(skipped..).unwrap_or_default();
+    }
+    words
+}
+
+fn is_assignment(word: &ShellWord) -> bool {
+    let Some((name, _)) = word.text.split_once('=') else {
+        return false;
+    };
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn is_meta(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        let programs = of_text(text, &|from, to| Span::new(from, to));
+        let one = |program: &Program| {
+            let words: Vec<&str> = program.words.iter().map(|word| word.text.as_str()).collect();
+            let pipe = if program.piped { "| " } else { "" };
+            let branch = if program.kind == Kind::Branch { "case " } else { "" };
+            format!("{pipe}{branch}{}", words.join(" "))
+        };
+        programs.iter().map(one).collect()
+    }
+
+    #[test]
+    fn programs_are_found_behind_operators_and_reserved_words() {
+        assert_eq!(
+            shown("set -e; if [ a = b ]; then A=1 make 'all x' >/dev/null 2>&1 && (ldd y || true); fi # sudo no"),
+            ["set -e", "[ a = b ]", "make all x", "ldd y", "true"]
+        );
+        assert_eq!(
+            shown("for f in a b; do ldd \"$f\" | awk '/=>/' | xargs -I{} cp --parents {} /out/; done"),
+            ["ldd $f", "| awk /=>/", "| cp --parents {} /out/"]
+        );
+        assert_eq!(
+            shown("case ${A} in arm/v7|x) go ;; *) echo \"$(id -u)\"; esac; exec env B=1 sudo -u me ls"),
+            ["case ${A} arm/v7 x", "go", "case ${A} *", "id -u", "echo $(id -u)", "sudo -u me ls", "ls"]
+        );
+    }
+
+    #[test]
+    fn heredocs_and_quoted_text_are_no_programs() {
+        assert_eq!(
+            shown("cat <<'E' > x\nsudo rm\nE\necho 'a; sudo b' \\\n c\nbash -ec 'curl u | sh'"),
+            ["cat", "echo a; sudo b c", "bash -ec curl u | sh", "curl u", "| sh"]
+        );
+    }
+
+    #[test]
+    fn unclosed_marks_end_with_the_text() {
+        for text in ["$(", "\"$(`", "${a", "'", "$((1", "case x in", "a <<", "\\", "`$(\"", ")", "esac", "$(a))"] {
+            let _ = shown(text);
+        }
+        let _ = shown(&"$(".repeat(20_000));
+        let _ = shown(&"\"$(".repeat(20_000));
+    }
+}

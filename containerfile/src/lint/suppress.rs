@@ -1,0 +1,190 @@
+//! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`.
+//!
+//! Invariant: a comment counts for the instruction that it stands in or right above, never for what cannot be read at all; rbuild's
+//! own ones need a reason, and say when they are of no use.
+
+use crate::ast::{CopySource, Heredoc, Instruction, InstructionKind, RunCommand, Span};
+use crate::diagnostics::Diagnostic;
+use crate::source::Source;
+
+use super::rule::Rule;
+use super::rules::{UNREADABLE, UNREASONED, UNUSED};
+use super::view::View;
+use super::Options;
+
+/// A comment that excuses something.
+struct Ignore {
+    rules: Vec<&'static Rule>,
+    /// The instruction that it is for; `None` for the whole file.
+    target: Option<Span>,
+    place: Span,
+    /// Whether it is rbuild's own, which must be of use.
+    own: bool,
+    used: bool,
+}
+
+/// Takes excused findings away, and adds what is wrong with the comments.
+pub(super) fn apply(view: &View<'_>, broken: bool, options: &Options, findings: &mut Vec<Diagnostic>) {
+    if !view.source.text().contains("ignore") {
+        return;
+    }
+    let mut about = Vec::new();
+    let mut ignores = read(view, &mut about);
+    findings.retain(|found| found.rule == Some(UNREADABLE) || !excused(found, &mut ignores));
+    if !broken {
+        let unused = ignores.iter().filter(|ignore| ignore.own && !ignore.used);
+        about.extend(unused.map(|ignore| {
+            let message = "nothing is found here that this comment ignores";
+            Diagnostic::warning(UNUSED, ignore.place, message).with_help("remove it")
+        }));
+    }
+    findings.extend(about.into_iter().filter_map(|mut found| {
+        match found.rule.and_then(|rule| options.severities.get(rule)) {
+            Some(None) => return None,
+            Some(Some(severity)) => found.severity = *severity,
+            None => {}
+        }
+        Some(found)
+    }));
+}
+
+fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
+    let mut any = false;
+    for ignore in ignores {
+        let here = ignore
+            .target
+            .is_none_or(|span| span.start <= found.span.start && found.span.start <= span.end);
+        let named = found.rule.is_some_and(|id| ignore.rules.iter().any(|rule| rule.id == id));
+        if here && named {
+            ignore.used = true;
+            any = true;
+        }
+    }
+    any
+}
+
+/// Goes through the comment lines, beside the instructions that they are for.
+fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
+    let targets = targets(view);
+    let mut ignores = Vec::new();
+    let mut next = 0;
+    for line in 1..=view.source.line(view.source.text().len()) {
+        let span = view.source.line_span(line);
+        let text = view.source.slice(span).trim();
+        let Some(comment) = text.strip_prefix('#') else {
+            continue;
+        };
+        while targets.get(next).is_some_and(|target| target.span.end < span.start) {
+            next += 1;
+        }
+        let target = targets.get(next);
+        let data = |body: &Span| body.start <= span.start && span.start < body.end;
+        if target.is_some_and(|target| target.bodies.iter().any(data)) {
+            continue;
+        }
+        let target = target.filter(|target| directly_above(view.source, span, target.span));
+        let place = Span::new(span.start + view.source.slice(span).find('#').unwrap_or(0), span.end);
+        ignores.extend(comment_of(comment.trim(), target.map(|target| target.span), place, about));
+    }
+    ignores
+}
+
+/// Whether only comments are between a line and an instruction, or the line is in it.
+fn directly_above(source: &Source, line: Span, target: Span) -> bool {
+    let between = source.text().get(line.end..target.start).unwrap_or_default();
+    let mut lines = between.lines().skip(1);
+    lines.all(|line| line.trim_start().starts_with('#') || line.trim().is_empty() && between.ends_with(line))
+}
+
+fn comment_of(comment: &str, target: Option<Span>, place: Span, about: &mut Vec<Diagnostic>) -> Option<Ignore> {
+    let ignore = |rules, own, target| Ignore {
+        rules,
+        target,
+        place,
+        own,
+        used: false,
+    };
+    if let Some(rest) = comment.strip_prefix("hadolint ") {
+        let rest = rest.trim_start();
+        let (list, global) = match rest.strip_prefix("global ") {
+            Some(rest) => (value(rest)?, true),
+            None => (value(rest)?, false),
+        };
+        let rules = list.split(',').filter_map(|name| super::rule(name.split_whitespace().next()?)).collect();
+        return (global || target.is_some()).then(|| ignore(rules, false, target.filter(|_| !global)));
+    }
+    let rest = value(comment.strip_prefix("rbuild ")?)?;
+    let (list, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let mut rules = Vec::new();
+    for name in list.split(',') {
+        match super::rule(name) {
+            Some(rule) => rules.push(rule),
+            None => {
+                let message = format!("there is no rule {name:?} to ignore");
+                about.push(Diagnostic::warning(UNREASONED, place, message).with_help("`rbuild lint --list` lists the rules"));
+                return None;
+            }
+        }
+    }
+    let problem = if reason.trim().is_empty() {
+        Some(("this comment gives no reason, so it ignores nothing", "write: # rbuild ignore=RULE why that is right here"))
+    } else if target.is_none() {
+        Some(("no instruction follows this comment, so it ignores nothing", "write it right above the instruction"))
+    } else {
+        None
+    };
+    if let Some((message, help)) = problem {
+        about.push(Diagnostic::warning(UNREASONED, place, message).with_help(help));
+        return None;
+    }
+    Some(ignore(rules, true, target))
+}
+
+/// What stands behind `ignore=`.
+fn value(text: &str) -> Option<&str> {
+    let rest = text.trim_start().strip_prefix("ignore")?.trim_start();
+    Some(rest.strip_prefix('=')?.trim_start())
+}
+
+/// An instruction, and the bodies of its heredocs, in which nothing is a comment.
+struct Target {
+    span: Span,
+    bodies: Vec<Span>,
+}
+
+fn targets(view: &View<'_>) -> Vec<Target> {
+    let plain = |span| Target {
+        span,
+        bodies: Vec::new(),
+    };
+    let globals = view.file.global_args.iter().map(|arg| plain(arg.span));
+    let stages = view.file.stages.iter().flat_map(|stage| {
+        let instructions = stage.instructions.iter().map(|instruction| Target {
+            span: instruction.span,
+            bodies: bodies(instruction),
+        });
+        std::iter::once(plain(stage.from.span)).chain(instructions)
+    });
+    globals.chain(stages).collect()
+}
+
+fn bodies(instruction: &Instruction) -> Vec<Span> {
+    let copied = |sources: &[CopySource]| {
+        let heredocs = sources.iter().filter_map(|source| match source {
+            CopySource::Heredoc(heredoc) => Some(heredoc.body),
+            CopySource::Path(_) => None,
+        });
+        heredocs.collect()
+    };
+    match &instruction.kind {
+        InstructionKind::Run(run) => match &run.command {
+            RunCommand::Script(heredoc) => vec![heredoc.body],
+            RunCommand::Shell { heredocs, .. } => heredocs.iter().map(|one: &Heredoc| one.body).collect(),
+            RunCommand::Exec(_) => Vec::new(),
+        },
+        InstructionKind::Copy(copy) => copied(&copy.transfer.sources),
+        InstructionKind::Add(add) => copied(&add.transfer.sources),
+        InstructionKind::Onbuild(onbuild) => bodies(&onbuild.inner),
+        _ => Vec::new(),
+    }
+}

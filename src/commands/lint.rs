@@ -1,0 +1,150 @@
+//! `rbuild lint`. The invariant: nothing but the named files, and what stands beside them, is read; only `--fix` writes.
+
+mod diff;
+mod files;
+mod formats;
+
+use containerfile::ignore::IgnoreFile;
+use containerfile::lint::{self, Options, Report};
+use containerfile::{Diagnostic, Severity, Source};
+
+use super::containerfile::ignore_beside;
+use crate::args::lint::{FailOn, LintArgs, LintFormat};
+use crate::failure::{Failure, Kind};
+use crate::show;
+use crate::stdout::{print, table};
+use crate::surroundings::Surroundings;
+use files::{Input, Text};
+
+/// One file, and what is found in it.
+struct Examined {
+    source: Source,
+    report: Report,
+}
+
+/// Examines Containerfiles, or says what rules there are.
+pub(super) fn lint(args: &LintArgs, here: &Surroundings) -> Result<(), Failure> {
+    if let Some(name) = &args.explain {
+        return explain(name);
+    }
+    if args.list {
+        return list();
+    }
+    let inputs = files::find(&args.paths, args.stdin)?;
+    if args.fix && inputs.contains(&Input::Stdin) {
+        return Err(Failure::usage("--fix changes files, and standard input is none").hint("rbuild lint --diff - prints what it would change"));
+    }
+    let mut examined = Vec::with_capacity(inputs.len());
+    for input in &inputs {
+        let mut one = examine(input)?;
+        if args.fix {
+            one = mend(input, one)?;
+        }
+        examined.push(one);
+    }
+    let text = match args.diff {
+        true => examined.iter().map(|one| diff::unified(&one.source, &one.report.findings)).collect(),
+        false => formats::render(args.format, &examined, here.stdout_is_terminal && here.colour()),
+    };
+    print(&text)?;
+    if args.format == LintFormat::Tty && !args.diff {
+        show::eprint(&summary(&examined));
+    }
+    match examined.iter().any(|one| fails(one, args.fail_on)) {
+        true => Err(Failure::silent(Kind::Failed.code())),
+        false => Ok(()),
+    }
+}
+
+fn explain(name: &str) -> Result<(), Failure> {
+    let Some(rule) = lint::rule(name) else {
+        return Err(Failure::usage(format!("find a rule called {name:?}")).hint("`rbuild lint --list` lists them"));
+    };
+    print(&lint::page(rule))
+}
+
+fn list() -> Result<(), Failure> {
+    let head = ["RULE", "SEVERITY", "ALSO", "REPORTS"].map(str::to_owned).to_vec();
+    let rows = lint::rules().iter().map(|rule| {
+        vec![
+            rule.id.to_owned(),
+            formats::word(rule.severity).to_owned(),
+            rule.aliases.join(","),
+            rule.title.to_owned(),
+        ]
+    });
+    print(&table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))
+}
+
+fn examine(input: &Input) -> Result<Examined, Failure> {
+    let text = input.read()?;
+    let name = input.name();
+    let (text, problem) = match text {
+        Text::Good(text) => (text, None),
+        Text::Bad(text, problem) => (text, Some(*problem)),
+    };
+    let source = Source::new(name, text);
+    if let Some(problem) = problem {
+        let findings = vec![problem];
+        let report = Report {
+            findings,
+            warnings_fail: false,
+        };
+        return Ok(Examined { source, report });
+    }
+    let ignore = match input {
+        Input::File(path) => ignore_beside(path)?,
+        Input::Stdin => None,
+    };
+    let options = Options {
+        // A malformed one is what the build says something about.
+        ignore: ignore.and_then(|(_, text)| IgnoreFile::parse(&text).ok()),
+        ..Options::default()
+    };
+    let report = lint::lint(&source, &options);
+    Ok(Examined { source, report })
+}
+
+/// Makes the fixes and looks again.
+fn mend(input: &Input, before: Examined) -> Result<Examined, Failure> {
+    let text = before.source.text();
+    let fixes = lint::fixes(text, &before.report.findings);
+    let Input::File(path) = input else {
+        return Ok(before);
+    };
+    if fixes.is_empty() {
+        return Ok(before);
+    }
+    files::replace(path, &lint::fixed(text, &fixes))?;
+    show::note(&format!("{}: {}", input.name(), count(fixes.len(), "fix", "fixes")));
+    examine(input)
+}
+
+/// `# check=error=true` is as good as `--fail-on warning`, where that is less strict.
+fn fails(one: &Examined, fail_on: FailOn) -> bool {
+    let own = |found: &Diagnostic| one.report.warnings_fail && found.severity >= Severity::Warning;
+    let fails = |found: &Diagnostic| fail_on.fails(found.severity) || (own(found) && fail_on != FailOn::None);
+    one.report.findings.iter().any(fails)
+}
+
+fn summary(examined: &[Examined]) -> String {
+    let of = |severity| {
+        let all = examined.iter().flat_map(|one| &one.report.findings);
+        all.filter(|found| found.severity == severity).count()
+    };
+    let parts = [
+        (of(Severity::Error), "error", "errors"),
+        (of(Severity::Warning), "warning", "warnings"),
+        (of(Severity::Info), "note", "notes"),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|(number, ..)| *number > 0).map(|(number, one, many)| count(number, one, many)).collect();
+    let found = match parts.is_empty() {
+        true => "no findings".to_owned(),
+        false => parts.join(", "),
+    };
+    format!("{found} in {}\n", count(examined.len(), "file", "files"))
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
