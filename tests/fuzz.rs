@@ -218,6 +218,11 @@ fn s30_containerfiles_from_anywhere_end_in_findings() {
 }
 
 #[test]
+fn whatever_the_linter_reads() {
+    fuzz("lint", language::linter);
+}
+
+#[test]
 fn s30_words_from_anywhere_have_a_value_or_an_error() {
     fuzz("expand", language::expand);
 }

@@ -126,7 +126,9 @@ impl<'c, 'l> Context<'c, 'l> {
 
 /// Whether it is the shell's `[ -f x ]` rather than an array that went wrong.
 fn is_test(text: &str) -> bool {
-    (text.starts_with("[ ") || text.starts_with("[[ ")) && !text.contains("\",") && !text.contains("',")
+    (text.starts_with("[ ") || text.starts_with("[[ "))
+        && !text.contains("\",")
+        && !text.contains("',")
 }
 
 /// Parses any instruction but `FROM`.

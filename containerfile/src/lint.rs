@@ -85,7 +85,10 @@ fn wanted(
     let Some(rule) = finding.rule.and_then(rule) else {
         return true;
     };
-    if check.as_ref().is_some_and(|check| rule.is_skipped(&check.value)) {
+    if check
+        .as_ref()
+        .is_some_and(|check| rule.is_skipped(&check.value))
+    {
         return false;
     }
     match options.severities.get(rule.id) {
@@ -100,7 +103,10 @@ fn wanted(
 /// other.
 #[must_use]
 pub fn fixes<'f>(text: &str, findings: &'f [Diagnostic]) -> Vec<&'f Fix> {
-    let mut all: Vec<&Fix> = findings.iter().filter_map(|found| found.fix.as_ref()).collect();
+    let mut all: Vec<&Fix> = findings
+        .iter()
+        .filter_map(|found| found.fix.as_ref())
+        .collect();
     all.sort_by_key(|fix| fix.span);
     let mut at = 0;
     all.retain(|fix| {

@@ -42,8 +42,14 @@ mod tests {
 
     #[test]
     fn a_path_is_joined_and_cut() {
-        assert_eq!((join("/a", "../b"), join("/a", "/c/")), ("/b".into(), "/c".into()));
-        assert_eq!((below("/a/b", "/a"), below("/a/b", "/")), (Some("b"), Some("a/b")));
+        assert_eq!(
+            (join("/a", "../b"), join("/a", "/c/")),
+            ("/b".into(), "/c".into())
+        );
+        assert_eq!(
+            (below("/a/b", "/a"), below("/a/b", "/")),
+            (Some("b"), Some("a/b"))
+        );
         assert_eq!((below("/ab", "/a"), below("/a", "/a")), (None, None));
     }
 

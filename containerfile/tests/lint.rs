@@ -21,10 +21,13 @@ fn source(text: &str) -> Source {
 
 /// What the rules of these names need to say anything.
 fn options(rule: &str) -> Options {
-    let ignore = (rule == "CopyIgnoredFile").then(|| {
-        IgnoreFile::parse("secret.txt\nbuild\nsrc\n!src/keep\n").expect("patterns")
-    });
-    let trusted = if rule == "DL3026" { vec!["quay.io".to_owned()] } else { Vec::new() };
+    let ignore = (rule == "CopyIgnoredFile")
+        .then(|| IgnoreFile::parse("secret.txt\nbuild\nsrc\n!src/keep\n").expect("patterns"));
+    let trusted = if rule == "DL3026" {
+        vec!["quay.io".to_owned()]
+    } else {
+        Vec::new()
+    };
     Options {
         ignore,
         trusted_registries: trusted,
@@ -40,7 +43,14 @@ fn shown(text: &str, findings: &[Diagnostic]) -> String {
     let source = source(text);
     findings.iter().fold(String::new(), |mut all, found| {
         let place = source.line_col(found.span.start);
-        let _ = writeln!(all, "{}:{} {} {}", place.line, place.column, found.rule.unwrap_or("-"), found.message);
+        let _ = writeln!(
+            all,
+            "{}:{} {} {}",
+            place.line,
+            place.column,
+            found.rule.unwrap_or("-"),
+            found.message
+        );
         all
     })
 }
@@ -52,7 +62,11 @@ fn ids_and_aliases_name_one_rule_each() {
         for name in std::iter::once(&rule.id).chain(rule.aliases) {
             assert!(names.insert(name.to_ascii_lowercase()), "{name} twice");
         }
-        assert!(!rule.title.ends_with('.') && rule.why.ends_with('.'), "{}", rule.id);
+        assert!(
+            !rule.title.ends_with('.') && rule.why.ends_with('.'),
+            "{}",
+            rule.id
+        );
         assert!(std::ptr::eq(lint::rule(rule.id).expect("found"), *rule));
     }
 }
@@ -64,18 +78,32 @@ fn a_bad_example_hits_its_rule_alone_and_a_good_one_none() {
         let bad = lint(rule.bad, rule.id).findings;
         let hit: BTreeSet<_> = bad.iter().filter_map(|found| found.rule).collect();
         if hit != BTreeSet::from([rule.id]) {
-            let _ = writeln!(wrong, "bad example of {}:\n{}\n{}", rule.id, rule.bad, shown(rule.bad, &bad));
+            let _ = writeln!(
+                wrong,
+                "bad example of {}:\n{}\n{}",
+                rule.id,
+                rule.bad,
+                shown(rule.bad, &bad)
+            );
         }
         let good = lint(rule.good, rule.id).findings;
         if !good.is_empty() {
-            let _ = writeln!(wrong, "good example of {}:\n{}\n{}", rule.id, rule.good, shown(rule.good, &good));
+            let _ = writeln!(
+                wrong,
+                "good example of {}:\n{}\n{}",
+                rule.id,
+                rule.good,
+                shown(rule.good, &good)
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
 fn cases(rule: &Rule) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint").join(rule.id)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/lint")
+        .join(rule.id)
 }
 
 #[test]
@@ -83,23 +111,45 @@ fn every_rule_hits_the_lines_of_its_cases_and_no_others() {
     let mut wrong = String::new();
     for rule in lint::rules() {
         let path = cases(rule);
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (mut hits, mut misses) = (0, 0);
         for case in text.split("--- ").skip(1) {
             let (head, body) = case.split_once('\n').expect("a file below");
             let expected: Vec<usize> = match head.trim().strip_prefix("hits") {
-                Some(lines) => lines.split(',').map(|line| line.trim().parse().expect("a line")).collect(),
+                Some(lines) => lines
+                    .split(',')
+                    .map(|line| line.trim().parse().expect("a line"))
+                    .collect(),
                 None => Vec::new(),
             };
             let report = lint(body, rule.id);
-            let own = report.findings.iter().filter(|found| found.rule == Some(rule.id));
-            let found: Vec<usize> = own.map(|found| source(body).line(found.span.start)).collect();
+            let own = report
+                .findings
+                .iter()
+                .filter(|found| found.rule == Some(rule.id));
+            let found: Vec<usize> = own
+                .map(|found| source(body).line(found.span.start))
+                .collect();
             if found != expected {
-                let _ = writeln!(wrong, "{}, --- {head}\n{body}\n{}", rule.id, shown(body, &report.findings));
+                let _ = writeln!(
+                    wrong,
+                    "{}, --- {head}\n{body}\n{}",
+                    rule.id,
+                    shown(body, &report.findings)
+                );
             }
-            if expected.is_empty() { misses += 1 } else { hits += 1 }
+            if expected.is_empty() {
+                misses += 1
+            } else {
+                hits += 1
+            }
         }
-        assert!(hits > 0 && misses > 0, "{} needs cases of both kinds", rule.id);
+        assert!(
+            hits > 0 && misses > 0,
+            "{} needs cases of both kinds",
+            rule.id
+        );
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
@@ -127,8 +177,16 @@ fn a_fixed_file_has_none_of_the_findings_that_had_a_fix() {
         fixes.insert(rule.id);
         let after_text = lint::fixed(rule.bad, &lint::fixes(rule.bad, &before));
         let after = lint(&after_text, rule.id).findings;
-        assert!(after.iter().all(|found| found.fix.is_none()), "{after_text}\n{}", shown(&after_text, &after));
-        assert!(after.iter().all(|found| found.severity != Severity::Error), "{after_text}\n{}", shown(&after_text, &after));
+        assert!(
+            after.iter().all(|found| found.fix.is_none()),
+            "{after_text}\n{}",
+            shown(&after_text, &after)
+        );
+        assert!(
+            after.iter().all(|found| found.severity != Severity::Error),
+            "{after_text}\n{}",
+            shown(&after_text, &after)
+        );
     }
     assert!(fixes.len() > 12, "{fixes:?}");
 }
@@ -148,7 +206,10 @@ fn overlapping_fixes_are_made_one_after_the_other() {
 fn comments_excuse_what_they_name_for_one_instruction() {
     let count = |text: &str, rule: &str| {
         let findings = lint(text, rule).findings;
-        findings.iter().filter(|found| found.rule == Some(rule)).count()
+        findings
+            .iter()
+            .filter(|found| found.rule == Some(rule))
+            .count()
     };
     let file = |comment: &str| format!("FROM scratch\n{comment}\nUSER app:app\n");
     for (comment, left) in [
@@ -179,13 +240,20 @@ fn comments_excuse_what_they_name_for_one_instruction() {
 fn the_check_directive_leaves_buildkits_rules_out() {
     let rules = |text: &str| -> Vec<&'static str> {
         let report = lint(text, "");
-        report.findings.iter().filter_map(|found| found.rule).collect()
+        report
+            .findings
+            .iter()
+            .filter_map(|found| found.rule)
+            .collect()
     };
     let body = "FROM scratch\nARG API_TOKEN\nWORKDIR x\nUSER app:app\n";
     assert_eq!(rules(body), ["RB801", "WorkdirRelativePath", "RB103"]);
     let skip = |names: &str| rules(&format!("# check=skip={names}\n{body}"));
     assert_eq!(skip("WorkdirRelativePath"), ["RB801", "RB103"]);
-    assert_eq!(skip("SecretsUsedInArgOrEnv"), ["WorkdirRelativePath", "RB103"]);
+    assert_eq!(
+        skip("SecretsUsedInArgOrEnv"),
+        ["WorkdirRelativePath", "RB103"]
+    );
     assert_eq!(skip("all"), ["RB103"]);
     assert!(lint(&format!("# check=error=true\n{body}"), "").warnings_fail);
 }
@@ -193,19 +261,47 @@ fn the_check_directive_leaves_buildkits_rules_out() {
 #[test]
 fn a_project_decides_about_severities_but_not_about_what_cannot_be_read() {
     let options = Options {
-        severities: [("RB103", None), ("WorkdirRelativePath", Some(Severity::Error)), ("RB000", None)].into(),
+        severities: [
+            ("RB103", None),
+            ("WorkdirRelativePath", Some(Severity::Error)),
+            ("RB000", None),
+        ]
+        .into(),
         ..Options::default()
     };
-    let report = lint::lint(&source("FROM scratch\nWORKDIR x\nUSER app:app\nNOTHING\n"), &options);
-    let found: Vec<_> = report.findings.iter().map(|found| (found.rule.unwrap_or_default(), found.severity)).collect();
-    assert_eq!(found, [("WorkdirRelativePath", Severity::Error), ("RB000", Severity::Error)]);
+    let report = lint::lint(
+        &source("FROM scratch\nWORKDIR x\nUSER app:app\nNOTHING\n"),
+        &options,
+    );
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|found| (found.rule.unwrap_or_default(), found.severity))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("WorkdirRelativePath", Severity::Error),
+            ("RB000", Severity::Error)
+        ]
+    );
 }
 
 #[test]
 fn everything_is_found_in_one_run_also_after_errors() {
-    let report = lint("FROM scratch\nNOTHING\nRUN --nothing x\nUSER app:app\nEXPOSE 80/TCP\n", "");
-    let rules: Vec<_> = report.findings.iter().filter_map(|found| found.rule).collect();
-    assert_eq!(rules, ["RB000", "RB000", "RB103", "RB401", "ExposeProtoCasing"]);
+    let report = lint(
+        "FROM scratch\nNOTHING\nRUN --nothing x\nUSER app:app\nEXPOSE 80/TCP\n",
+        "",
+    );
+    let rules: Vec<_> = report
+        .findings
+        .iter()
+        .filter_map(|found| found.rule)
+        .collect();
+    assert_eq!(
+        rules,
+        ["RB000", "RB000", "RB103", "RB401", "ExposeProtoCasing"]
+    );
 }
 
 /// What the rows of the fixtures say and the rule does not: `COPY --from=web / /` does take the passwd file along.
@@ -213,7 +309,8 @@ const DISAGREED: [(&str, &str); 1] = [("09-nginx-dynamic", "RB110")];
 
 #[test]
 fn the_ten_realistic_files_have_the_findings_that_they_must_have() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/containerfiles");
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/containerfiles");
     let Ok(entries) = fs::read_dir(&directory) else {
         eprintln!("SKIP fixtures: {} does not exist", directory.display());
         return;
@@ -222,16 +319,24 @@ fn the_ten_realistic_files_have_the_findings_that_they_must_have() {
     let mut wrong = String::new();
     for entry in entries {
         let case = entry.expect("an entry").path();
-        let name = case.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = case
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let text = fs::read_to_string(case.join("Containerfile")).expect("a Containerfile");
         let findings = lint(&text, "").findings;
         let hits = |rule: &str, line: &str| {
             findings.iter().any(|found| {
-                found.rule == Some(rule) && (line == "-" || source(&text).line(found.span.start).to_string() == line)
+                found.rule == Some(rule)
+                    && (line == "-" || source(&text).line(found.span.start).to_string() == line)
             })
         };
         let table = fs::read_to_string(case.join("expect.tsv")).expect("rows");
-        for row in table.lines().filter(|row| row.starts_with("Containerfile\t")) {
+        for row in table
+            .lines()
+            .filter(|row| row.starts_with("Containerfile\t"))
+        {
             let [_, kind, rule, line, ..] = row.split('\t').collect::<Vec<_>>()[..] else {
                 panic!("{row}");
             };
@@ -261,5 +366,8 @@ fn the_documentation_is_that_of_the_rules() {
         fs::write(&path, &current).expect("docs/lint.md");
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == current, "run RBUILD_BLESS=1 cargo test -p rbuild-containerfile --test lint");
+    assert!(
+        written == current,
+        "run RBUILD_BLESS=1 cargo test -p rbuild-containerfile --test lint"
+    );
 }

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 /// All targets on one text.
 fn check(text: &str) {
     language::containerfile(text.as_bytes());
+    language::linter(text.as_bytes());
     language::expand(text.as_bytes());
     language::ignore(text.as_bytes());
 }
@@ -50,6 +51,12 @@ const TOKENS: &[&str] = &[
     "COPY ",
     "ONBUILD ",
     "HEALTHCHECK CMD ",
+    "USER ",
+    "# rbuild ignore=RB103 x\n",
+    "case $a in ",
+    "$(",
+    " | ",
+    ";;",
     "\\u12",
     "\\ud800",
     ":-",

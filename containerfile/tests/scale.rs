@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rbuild_containerfile as containerfile;
 
-use containerfile::{Parsed, Severity, Source, parse};
+use containerfile::{Parsed, Severity, Source, lint, parse};
 
 /// Enough that a time in the square of it is far beyond the limit.
 const LINES: usize = 20_000;
@@ -21,6 +21,16 @@ fn computed() -> Duration {
     let ticks = fields.split_whitespace().skip(11).take(2);
     let ticks = ticks.map(|field| field.parse::<u64>().expect("a number"));
     Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// A rule that looks at all instructions for each of them would take minutes.
+#[track_caller]
+fn linted(what: &str, source: &Source) {
+    let start = computed();
+    let report = lint::lint(source, &lint::Options::default());
+    let time = computed() - start;
+    assert!(time < LIMIT, "linting {what}: {time:?}");
+    assert!(report.findings.len() <= 1001, "{what}");
 }
 
 #[track_caller]
@@ -94,18 +104,43 @@ fn many_lines_of_any_shape_take_linear_time() {
             lines("FROM a\nRUN [\\\n", same("\"y\", \\\n")) + "\"x\"]\n",
         ),
         ("triggers", lines("FROM a\n", same("ONBUILD RUN x\n"))),
+        (
+            "a chain of stages",
+            lines("FROM scratch AS s0\n", |n| {
+                format!("FROM s{n} AS s{}\nENV a=$a\n", n + 1)
+            }),
+        ),
+        (
+            "volumes and copies",
+            lines("FROM debian AS b\nFROM scratch\n", |n| {
+                format!("COPY --from=b /out/{n} /d/\nVOLUME /v{n}\n")
+            }) + "USER 7:7\n",
+        ),
+        (
+            "accounts",
+            lines("FROM debian AS b\n", same("RUN useradd -m x\n")) + "FROM scratch\n",
+        ),
+        (
+            "owners",
+            lines("FROM debian\n", same("COPY x /x\nRUN chown -R 7:7 /y\n")),
+        ),
+        (
+            "comments that ignore",
+            lines("FROM a\n", same("# rbuild ignore=RB101 x\nRUN x\n")),
+        ),
     ] {
-        let (_, parsed) = timed(what, text);
+        let (source, parsed) = timed(what, text);
         assert!(
             !parsed.has_errors(),
             "{what}: {:?}",
             parsed.diagnostics.first()
         );
+        linted(what, &source);
     }
 }
 
 #[test]
-fn a_file_of_100_000_lines_is_parsed_in_seconds_even_without_optimisation() {
+fn a_file_of_100_000_lines_is_parsed_and_linted_in_seconds_even_without_optimisation() {
     let part = "FROM a AS s\nARG v=1\nENV a=$v b=\"two words\"\nCOPY --chown=1:2 x y /d/\nRUN --mount=type=cache,target=/c a && \\\n  # note\n    b\nCOPY <<E /f\n$v\nE\n";
     let text = part
         .replace(" AS s", "")
@@ -114,6 +149,7 @@ fn a_file_of_100_000_lines_is_parsed_in_seconds_even_without_optimisation() {
     assert!(!parsed.has_errors());
     let last = parsed.file.stages.last().expect("stages");
     assert_eq!(*source.line_range(last.span).end(), 100_000);
+    linted("a file", &source);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! The Containerfile's language: the parser, the expander, the ignore patterns.
+//! The Containerfile's language: the parser, the linter, the expander, the ignore patterns.
 //!
 //! Invariant: what is asserted here is what the crate promises, so a panic is a finding whoever caused it.
 
 use containerfile::expand::{self, Mode};
 use containerfile::ignore::IgnoreFile;
+use containerfile::lint::{self, Options};
 use containerfile::{
     EscapeChar, Parsed, Source, Span, dump, glob, mode, parse, parse_onbuild_trigger,
 };
@@ -125,4 +126,30 @@ pub fn ignore(data: &[u8]) {
     if !names.is_empty() {
         assert_eq!(file.matches(&names.join("/")), answer);
     }
+}
+
+/// A Containerfile for the linter: every finding lies in the text, and what its fixes make of it can be examined again.
+pub fn linter(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let options = Options {
+        ignore: IgnoreFile::parse("a\n!a/b\n").ok(),
+        trusted_registries: vec!["docker.io".to_owned()],
+        ..Options::default()
+    };
+    let source = Source::new("Containerfile", text.as_ref());
+    let report = lint::lint(&source, &options);
+    let findings = &report.findings;
+    assert!(findings.is_sorted_by_key(|found| found.span.start));
+    assert!(findings.len() <= 1001, "{} findings", findings.len());
+    for found in findings {
+        let span = found.span;
+        assert!(
+            text.get(span.start..span.end).is_some(),
+            "{found:?} is not of the text"
+        );
+        assert!(found.message.len() <= 2048, "{}", found.message);
+        assert!(found.rule.is_none_or(|rule| lint::rule(rule).is_some()));
+    }
+    let fixed = lint::fixed(&text, &lint::fixes(&text, findings));
+    let _ = lint::lint(&Source::new("Containerfile", fixed), &options);
 }

@@ -112,7 +112,12 @@ mod tests {
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
-        for line in ["lint", "lint --diff -", "lint a b --fix --fail-on none --format sarif", "lint --explain DL3006"] {
+        for line in [
+            "lint",
+            "lint --diff -",
+            "lint a b --fix --fail-on none --format sarif",
+            "lint --explain DL3006",
+        ] {
             assert!(parse(line).is_ok(), "{line}");
         }
     }

@@ -88,7 +88,10 @@ pub(super) fn read(
         ContainerfileSource::Stdin | ContainerfileSource::Remote(_) => None,
     };
     let ignore = match (&sources.ignore_file, &files) {
-        (Some(path), _) => Some((path.display().to_string(), text_of(path, read_small_file(path)?)?)),
+        (Some(path), _) => Some((
+            path.display().to_string(),
+            text_of(path, read_small_file(path)?)?,
+        )),
         (None, Files::Own(context)) => ignore_file(context, beside)?,
         (None, Files::Private(_, root)) => packed_ignore_file(root, beside)?,
         (None, Files::None | Files::Lone(_)) => None,
@@ -140,9 +143,7 @@ pub(super) fn read_stdin() -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// The ignore file that belongs to a Containerfile when the build context is its directory.
-pub(super) fn ignore_beside(
-    containerfile: &PathBuf,
-) -> Result<Option<(String, String)>, Failure> {
+pub(super) fn ignore_beside(containerfile: &PathBuf) -> Result<Option<(String, String)>, Failure> {
     let context = containerfile.parent().unwrap_or(Path::new(""));
     ignore_file(context, Some(containerfile))
 }

@@ -32,7 +32,10 @@ pub(super) fn lint(args: &LintArgs, here: &Surroundings) -> Result<(), Failure> 
     }
     let inputs = files::find(&args.paths, args.stdin)?;
     if args.fix && inputs.contains(&Input::Stdin) {
-        return Err(Failure::usage("--fix changes files, and standard input is none").hint("rbuild lint --diff - prints what it would change"));
+        return Err(
+            Failure::usage("--fix changes files, and standard input is none")
+                .hint("rbuild lint --diff - prints what it would change"),
+        );
     }
     let mut examined = Vec::with_capacity(inputs.len());
     for input in &inputs {
@@ -43,8 +46,15 @@ pub(super) fn lint(args: &LintArgs, here: &Surroundings) -> Result<(), Failure> 
         examined.push(one);
     }
     let text = match args.diff {
-        true => examined.iter().map(|one| diff::unified(&one.source, &one.report.findings)).collect(),
-        false => formats::render(args.format, &examined, here.stdout_is_terminal && here.colour()),
+        true => examined
+            .iter()
+            .map(|one| diff::unified(&one.source, &one.report.findings))
+            .collect(),
+        false => formats::render(
+            args.format,
+            &examined,
+            here.stdout_is_terminal && here.colour(),
+        ),
     };
     print(&text)?;
     if args.format == LintFormat::Tty && !args.diff {
@@ -58,13 +68,16 @@ pub(super) fn lint(args: &LintArgs, here: &Surroundings) -> Result<(), Failure> 
 
 fn explain(name: &str) -> Result<(), Failure> {
     let Some(rule) = lint::rule(name) else {
-        return Err(Failure::usage(format!("find a rule called {name:?}")).hint("`rbuild lint --list` lists them"));
+        return Err(Failure::usage(format!("find a rule called {name:?}"))
+            .hint("`rbuild lint --list` lists them"));
     };
     print(&lint::page(rule))
 }
 
 fn list() -> Result<(), Failure> {
-    let head = ["RULE", "SEVERITY", "ALSO", "REPORTS"].map(str::to_owned).to_vec();
+    let head = ["RULE", "SEVERITY", "ALSO", "REPORTS"]
+        .map(str::to_owned)
+        .to_vec();
     let rows = lint::rules().iter().map(|rule| {
         vec![
             rule.id.to_owned(),
@@ -73,7 +86,9 @@ fn list() -> Result<(), Failure> {
             rule.title.to_owned(),
         ]
     });
-    print(&table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))
+    print(&table(
+        &std::iter::once(head).chain(rows).collect::<Vec<_>>(),
+    ))
 }
 
 fn examine(input: &Input) -> Result<Examined, Failure> {
@@ -116,14 +131,20 @@ fn mend(input: &Input, before: Examined) -> Result<Examined, Failure> {
         return Ok(before);
     }
     files::replace(path, &lint::fixed(text, &fixes))?;
-    show::note(&format!("{}: {}", input.name(), count(fixes.len(), "fix", "fixes")));
+    show::note(&format!(
+        "{}: {}",
+        input.name(),
+        count(fixes.len(), "fix", "fixes")
+    ));
     examine(input)
 }
 
 /// `# check=error=true` is as good as `--fail-on warning`, where that is less strict.
 fn fails(one: &Examined, fail_on: FailOn) -> bool {
     let own = |found: &Diagnostic| one.report.warnings_fail && found.severity >= Severity::Warning;
-    let fails = |found: &Diagnostic| fail_on.fails(found.severity) || (own(found) && fail_on != FailOn::None);
+    let fails = |found: &Diagnostic| {
+        fail_on.fails(found.severity) || (own(found) && fail_on != FailOn::None)
+    };
     one.report.findings.iter().any(fails)
 }
 
@@ -137,7 +158,11 @@ fn summary(examined: &[Examined]) -> String {
         (of(Severity::Warning), "warning", "warnings"),
         (of(Severity::Info), "note", "notes"),
     ];
-    let parts: Vec<String> = parts.into_iter().filter(|(number, ..)| *number > 0).map(|(number, one, many)| count(number, one, many)).collect();
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, many)| count(number, one, many))
+        .collect();
     let found = match parts.is_empty() {
         true => "no findings".to_owned(),
         false => parts.join(", "),

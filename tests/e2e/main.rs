@@ -40,6 +40,7 @@ mod cli_exit_codes;
 mod cli_flags;
 mod cli_help;
 mod cli_host;
+mod cli_lint;
 mod cli_names;
 mod cli_outline;
 mod cli_run;

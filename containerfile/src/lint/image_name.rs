@@ -13,14 +13,40 @@ pub(super) struct ImageName<'n> {
 
 /// Distributions: a shell, a package manager and no USER in their images.
 const DISTRIBUTIONS: [&str; 21] = [
-    "debian", "ubuntu", "alpine", "fedora", "centos", "rockylinux", "almalinux", "archlinux", "amazonlinux", "oraclelinux",
-    "opensuse/leap", "opensuse/tumbleweed", "opensuse", "photon", "clearlinux", "mageia", "sl", "alt", "kalilinux/kali-rolling",
-    "gentoo/stage3", "buildpack-deps",
+    "debian",
+    "ubuntu",
+    "alpine",
+    "fedora",
+    "centos",
+    "rockylinux",
+    "almalinux",
+    "archlinux",
+    "amazonlinux",
+    "oraclelinux",
+    "opensuse/leap",
+    "opensuse/tumbleweed",
+    "opensuse",
+    "photon",
+    "clearlinux",
+    "mageia",
+    "sl",
+    "alt",
+    "kalilinux/kali-rolling",
+    "gentoo/stage3",
+    "buildpack-deps",
 ];
 
 /// Red Hat's base images.
 const UBI: [&str; 9] = [
-    "ubi7", "ubi8", "ubi9", "ubi10", "ubi7/ubi", "ubi8/ubi", "ubi9/ubi", "ubi10/ubi", "ubi9/ubi-minimal",
+    "ubi7",
+    "ubi8",
+    "ubi9",
+    "ubi10",
+    "ubi7/ubi",
+    "ubi8/ubi",
+    "ubi9/ubi",
+    "ubi10/ubi",
+    "ubi9/ubi-minimal",
 ];
 
 impl<'n> ImageName<'n> {
@@ -50,16 +76,30 @@ impl<'n> ImageName<'n> {
 
     /// The path on Docker's registry, where the image is there.
     fn on_docker(&self) -> Option<&'n str> {
-        let docker = ["docker.io", "index.docker.io", "public.ecr.aws", "mirror.gcr.io"];
-        let there = self.registry.is_none_or(|registry| docker.contains(&registry));
-        let path = self.path.strip_prefix("docker/library/").unwrap_or(self.path);
+        let docker = [
+            "docker.io",
+            "index.docker.io",
+            "public.ecr.aws",
+            "mirror.gcr.io",
+        ];
+        let there = self
+            .registry
+            .is_none_or(|registry| docker.contains(&registry));
+        let path = self
+            .path
+            .strip_prefix("docker/library/")
+            .unwrap_or(self.path);
         there.then(|| path.strip_prefix("library/").unwrap_or(path))
     }
 
     /// Whether it is an image of a whole distribution.
     pub(super) fn is_distribution(&self) -> bool {
-        let docker = self.on_docker().is_some_and(|path| DISTRIBUTIONS.contains(&path));
-        let red_hat = self.registry.is_some_and(|registry| registry.ends_with("redhat.com"))
+        let docker = self
+            .on_docker()
+            .is_some_and(|path| DISTRIBUTIONS.contains(&path));
+        let red_hat = self
+            .registry
+            .is_some_and(|registry| registry.ends_with("redhat.com"))
             && UBI.contains(&self.path);
         let fedora = self.registry == Some("registry.fedoraproject.org") && self.path == "fedora";
         docker || red_hat || fedora

@@ -34,7 +34,10 @@ impl Rule {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.id.eq_ignore_ascii_case(name)
-            || self.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+            || self
+                .aliases
+                .iter()
+                .any(|alias| alias.eq_ignore_ascii_case(name))
     }
 
     /// Whether `# check=skip=` leaves it out. `all` stands for BuildKit's own rules.
@@ -44,7 +47,10 @@ impl Rule {
             .chain(self.aliases)
             .filter(|id| name(id) && !id.bytes().any(|byte| byte.is_ascii_digit()));
         buildkit.into_iter().any(|name| check.skips(name))
-            || check.skip.iter().any(|skipped| skipped != "all" && self.is_called(skipped))
+            || check
+                .skip
+                .iter()
+                .any(|skipped| skipped != "all" && self.is_called(skipped))
     }
 }
 

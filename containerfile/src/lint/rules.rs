@@ -15,14 +15,26 @@ macro_rules! pinned {
 /// An example about a stage that only builds.
 macro_rules! in_build {
     ($lines:expr) => {
-        concat!("FROM ", pinned!(), " AS build\n", $lines, "\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n")
+        concat!(
+            "FROM ",
+            pinned!(),
+            " AS build\n",
+            $lines,
+            "\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n"
+        )
     };
 }
 
 /// An example about a distribution as the final image.
 macro_rules! on_debian {
     ($lines:expr) => {
-        concat!("# rbuild ignore=RB201 the example is about something else\nFROM ", pinned!(), "\n", $lines, "\n")
+        concat!(
+            "# rbuild ignore=RB201 the example is about something else\nFROM ",
+            pinned!(),
+            "\n",
+            $lines,
+            "\n"
+        )
     };
 }
 

@@ -3,7 +3,9 @@
 
 mod lexer;
 
-use crate::ast::{Command, EscapeChar, Heredoc, Instruction, InstructionKind, Run, RunCommand, Span, Spanned};
+use crate::ast::{
+    Command, EscapeChar, Heredoc, Instruction, InstructionKind, Run, RunCommand, Span, Spanned,
+};
 use crate::lines::Lines;
 use crate::source::Source;
 use crate::statement::{Keyword, Statement};
@@ -61,7 +63,10 @@ impl Program {
 
     /// The first argument that is no option.
     pub(super) fn verb(&self) -> &str {
-        let mut plain = self.arguments().iter().filter(|word| !word.text.starts_with('-'));
+        let mut plain = self
+            .arguments()
+            .iter()
+            .filter(|word| !word.text.starts_with('-'));
         plain.next().map_or("", |word| word.text.as_str())
     }
 

@@ -7,10 +7,10 @@ use crate::ast::{CopySource, Heredoc, Instruction, InstructionKind, RunCommand, 
 use crate::diagnostics::Diagnostic;
 use crate::source::Source;
 
+use super::Options;
 use super::rule::Rule;
 use super::rules::{UNREADABLE, UNREASONED, UNUSED};
 use super::view::View;
-use super::Options;
 
 /// A comment that excuses something.
 struct Ignore {
@@ -24,7 +24,12 @@ struct Ignore {
 }
 
 /// Takes excused findings away, and adds what is wrong with the comments.
-pub(super) fn apply(view: &View<'_>, broken: bool, options: &Options, findings: &mut Vec<Diagnostic>) {
+pub(super) fn apply(
+    view: &View<'_>,
+    broken: bool,
+    options: &Options,
+    findings: &mut Vec<Diagnostic>,
+) {
     if !view.source.text().contains("ignore") {
         return;
     }
@@ -54,7 +59,9 @@ fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
         let here = ignore
             .target
             .is_none_or(|span| span.start <= found.span.start && found.span.start <= span.end);
-        let named = found.rule.is_some_and(|id| ignore.rules.iter().any(|rule| rule.id == id));
+        let named = found
+            .rule
+            .is_some_and(|id| ignore.rules.iter().any(|rule| rule.id == id));
         if here && named {
             ignore.used = true;
             any = true;
@@ -74,7 +81,10 @@ fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
         let Some(comment) = text.strip_prefix('#') else {
             continue;
         };
-        while targets.get(next).is_some_and(|target| target.span.end < span.start) {
+        while targets
+            .get(next)
+            .is_some_and(|target| target.span.end < span.start)
+        {
             next += 1;
         }
         let target = targets.get(next);
@@ -83,20 +93,38 @@ fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
             continue;
         }
         let target = target.filter(|target| directly_above(view.source, span, target.span));
-        let place = Span::new(span.start + view.source.slice(span).find('#').unwrap_or(0), span.end);
-        ignores.extend(comment_of(comment.trim(), target.map(|target| target.span), place, about));
+        let place = Span::new(
+            span.start + view.source.slice(span).find('#').unwrap_or(0),
+            span.end,
+        );
+        ignores.extend(comment_of(
+            comment.trim(),
+            target.map(|target| target.span),
+            place,
+            about,
+        ));
     }
     ignores
 }
 
 /// Whether only comments are between a line and an instruction, or the line is in it.
 fn directly_above(source: &Source, line: Span, target: Span) -> bool {
-    let between = source.text().get(line.end..target.start).unwrap_or_default();
+    let between = source
+        .text()
+        .get(line.end..target.start)
+        .unwrap_or_default();
     let mut lines = between.lines().skip(1);
-    lines.all(|line| line.trim_start().starts_with('#') || line.trim().is_empty() && between.ends_with(line))
+    lines.all(|line| {
+        line.trim_start().starts_with('#') || line.trim().is_empty() && between.ends_with(line)
+    })
 }
 
-fn comment_of(comment: &str, target: Option<Span>, place: Span, about: &mut Vec<Diagnostic>) -> Option<Ignore> {
+fn comment_of(
+    comment: &str,
+    target: Option<Span>,
+    place: Span,
+    about: &mut Vec<Diagnostic>,
+) -> Option<Ignore> {
     let ignore = |rules, own, target| Ignore {
         rules,
         target,
@@ -110,8 +138,12 @@ fn comment_of(comment: &str, target: Option<Span>, place: Span, about: &mut Vec<
             Some(rest) => (value(rest)?, true),
             None => (value(rest)?, false),
         };
-        let rules = list.split(',').filter_map(|name| super::rule(name.split_whitespace().next()?)).collect();
-        return (global || target.is_some()).then(|| ignore(rules, false, target.filter(|_| !global)));
+        let rules = list
+            .split(',')
+            .filter_map(|name| super::rule(name.split_whitespace().next()?))
+            .collect();
+        return (global || target.is_some())
+            .then(|| ignore(rules, false, target.filter(|_| !global)));
     }
     let rest = value(comment.strip_prefix("rbuild ")?)?;
     let (list, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -121,15 +153,24 @@ fn comment_of(comment: &str, target: Option<Span>, place: Span, about: &mut Vec<
             Some(rule) => rules.push(rule),
             None => {
                 let message = format!("there is no rule {name:?} to ignore");
-                about.push(Diagnostic::warning(UNREASONED, place, message).with_help("`rbuild lint --list` lists the rules"));
+                about.push(
+                    Diagnostic::warning(UNREASONED, place, message)
+                        .with_help("`rbuild lint --list` lists the rules"),
+                );
                 return None;
             }
         }
     }
     let problem = if reason.trim().is_empty() {
-        Some(("this comment gives no reason, so it ignores nothing", "write: # rbuild ignore=RULE why that is right here"))
+        Some((
+            "this comment gives no reason, so it ignores nothing",
+            "write: # rbuild ignore=RULE why that is right here",
+        ))
     } else if target.is_none() {
-        Some(("no instruction follows this comment, so it ignores nothing", "write it right above the instruction"))
+        Some((
+            "no instruction follows this comment, so it ignores nothing",
+            "write it right above the instruction",
+        ))
     } else {
         None
     };
@@ -179,7 +220,9 @@ fn bodies(instruction: &Instruction) -> Vec<Span> {
     match &instruction.kind {
         InstructionKind::Run(run) => match &run.command {
             RunCommand::Script(heredoc) => vec![heredoc.body],
-            RunCommand::Shell { heredocs, .. } => heredocs.iter().map(|one: &Heredoc| one.body).collect(),
+            RunCommand::Shell { heredocs, .. } => {
+                heredocs.iter().map(|one: &Heredoc| one.body).collect()
+            }
             RunCommand::Exec(_) => Vec::new(),
         },
         InstructionKind::Copy(copy) => copied(&copy.transfer.sources),

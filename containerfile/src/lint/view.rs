@@ -9,7 +9,9 @@ mod values;
 
 use std::rc::Rc;
 
-use crate::ast::{Command, Containerfile, InstructionKind, Instruction, Span, Spanned, Stage, Word};
+use crate::ast::{
+    Command, Containerfile, Instruction, InstructionKind, Span, Spanned, Stage, Word,
+};
 use crate::source::Source;
 
 use super::Options;
@@ -88,8 +90,13 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     /// What a word of this instruction is.
     pub(super) fn value(&self, word: &Word) -> Value {
-        let place = self.values.binary_search_by_key(&word.span, |(span, _)| *span);
-        place.map_or_else(|_| Value::literal(&word.raw), |at| self.values[at].1.clone())
+        let place = self
+            .values
+            .binary_search_by_key(&word.span, |(span, _)| *span);
+        place.map_or_else(
+            |_| Value::literal(&word.raw),
+            |at| self.values[at].1.clone(),
+        )
     }
 
     /// The values that are not what was written, and where the words are.
@@ -141,7 +148,10 @@ impl<'a> View<'a> {
 
     /// The number of that stage and of those below it, its own first.
     pub(super) fn shipped(&self) -> Vec<usize> {
-        self.stages.len().checked_sub(1).map_or_else(Vec::new, |last| self.chain(last))
+        self.stages
+            .len()
+            .checked_sub(1)
+            .map_or_else(Vec::new, |last| self.chain(last))
     }
 
     /// A stage and those below it.
@@ -164,13 +174,19 @@ impl<'a> View<'a> {
     /// The instructions that end up in the final image, stages below first.
     pub(super) fn shipped_steps(&self) -> impl Iterator<Item = &Step<'a>> {
         let chain = self.shipped();
-        chain.into_iter().rev().flat_map(|index| self.stages[index].steps.iter())
+        chain
+            .into_iter()
+            .rev()
+            .flat_map(|index| self.stages[index].steps.iter())
     }
 
     /// Every program of a RUN, with the stage and the instruction that run it.
     pub(super) fn programs(&self) -> impl Iterator<Item = (usize, &Step<'a>, &Program)> {
-        self.steps()
-            .flat_map(|(index, step)| step.programs.iter().map(move |program| (index, step, program)))
+        self.steps().flat_map(|(index, step)| {
+            step.programs
+                .iter()
+                .map(move |program| (index, step, program))
+        })
     }
 
     /// What a USER in effect says.

@@ -25,7 +25,9 @@ pub(super) fn unified(source: &Source, findings: &[Diagnostic]) -> String {
     let mut moved: isize = 0;
     let mut rest = changes.as_slice();
     while !rest.is_empty() {
-        let near = rest.windows(2).take_while(|pair| pair[1].lines.start <= pair[0].lines.end + 2 * CONTEXT);
+        let near = rest
+            .windows(2)
+            .take_while(|pair| pair[1].lines.start <= pair[0].lines.end + 2 * CONTEXT);
         let (hunk, after) = rest.split_at(near.count() + 1);
         moved += self::hunk(&lines, source, hunk, moved, &mut text);
         rest = after;
@@ -34,7 +36,13 @@ pub(super) fn unified(source: &Source, findings: &[Diagnostic]) -> String {
 }
 
 /// Writes one hunk; returns by how many lines the new text is longer.
-fn hunk(lines: &[&str], source: &Source, changes: &[Change<'_>], moved: isize, text: &mut String) -> isize {
+fn hunk(
+    lines: &[&str],
+    source: &Source,
+    changes: &[Change<'_>],
+    moved: isize,
+    text: &mut String,
+) -> isize {
     let start = changes[0].lines.start.saturating_sub(CONTEXT);
     let end = (changes[changes.len() - 1].lines.end + CONTEXT).min(lines.len());
     let (mut body, mut old, mut new, mut at) = (String::new(), 0_usize, 0_usize, start);
@@ -49,15 +57,26 @@ fn hunk(lines: &[&str], source: &Source, changes: &[Change<'_>], moved: isize, t
         new += usize::from(sign != '-');
     };
     for change in changes {
-        lines[at..change.lines.start].iter().for_each(|same| line(' ', same));
-        lines[change.lines.clone()].iter().for_each(|gone| line('-', gone));
-        replaced(source, change).split_inclusive('\n').for_each(|added| line('+', added));
+        lines[at..change.lines.start]
+            .iter()
+            .for_each(|same| line(' ', same));
+        lines[change.lines.clone()]
+            .iter()
+            .for_each(|gone| line('-', gone));
+        replaced(source, change)
+            .split_inclusive('\n')
+            .for_each(|added| line('+', added));
         at = change.lines.end;
     }
     lines[at..end].iter().for_each(|same| line(' ', same));
     let first = |count: usize, at: isize| if count == 0 { at } else { at + 1 };
     let from = isize::try_from(start).unwrap_or_default();
-    let _ = writeln!(text, "@@ -{},{old} +{},{new} @@", first(old, from), first(new, from + moved));
+    let _ = writeln!(
+        text,
+        "@@ -{},{old} +{},{new} @@",
+        first(old, from),
+        first(new, from + moved)
+    );
     text.push_str(&body);
     isize::try_from(new).unwrap_or_default() - isize::try_from(old).unwrap_or_default()
 }
@@ -69,7 +88,9 @@ fn changes<'f>(source: &Source, fixes: &[&'f Fix]) -> Vec<Change<'f>> {
         let touched = source.line_range(Span::new(fix.span.start, fix.span.end));
         let start = touched.start() - 1;
         // What removes a line end joins the next line to this one.
-        let joins = source.slice(fix.span).ends_with('\n') && !fix.replacement.ends_with('\n') && source.line_span(*touched.start()).start != fix.span.start;
+        let joins = source.slice(fix.span).ends_with('\n')
+            && !fix.replacement.ends_with('\n')
+            && source.line_span(*touched.start()).start != fix.span.start;
         let end = touched.end() + usize::from(joins);
         match changes.last_mut().filter(|last| start < last.lines.end) {
             Some(last) => {
@@ -124,9 +145,9 @@ mod tests {
          # 7
          # 8
         -EXPOSE 8080/TCP
+        +EXPOSE 8080/tcp
         -USER 7
         \ No newline at end of file
-        +EXPOSE 8080/tcp
         +USER 7:7
         \ No newline at end of file
         ");

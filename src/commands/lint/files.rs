@@ -40,7 +40,11 @@ pub(super) fn find(paths: &[PathBuf], stdin: bool) -> Result<Vec<Input>, Failure
             let before = found.len();
             walk(path, &mut found)?;
             if found.len() == before && paths.len() == 1 {
-                return Err(Failure::failed(format!("find a Containerfile or a Dockerfile in or below {}", path.display())).hint("name one"));
+                return Err(Failure::failed(format!(
+                    "find a Containerfile or a Dockerfile in or below {}",
+                    path.display()
+                ))
+                .hint("name one"));
             }
         } else {
             found.insert(Input::File(path.clone()));
@@ -76,11 +80,18 @@ fn walk(directory: &Path, found: &mut BTreeSet<Input>) -> Result<(), Failure> {
 fn is_containerfile(name: &str) -> bool {
     let ignore = name.ends_with(".containerignore") || name.ends_with(".dockerignore");
     let is = |kind: &str| {
-        let before = name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1);
-        let after = name.strip_suffix(kind).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
+        let before = name
+            .strip_prefix(kind)
+            .is_some_and(|rest| rest.starts_with('.') && rest.len() > 1);
+        let after = name
+            .strip_suffix(kind)
+            .is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
         name == kind || before || after
     };
-    !ignore && (is("Containerfile") || is("Dockerfile") || (name.len() > 11 && name.ends_with(".dockerfile")))
+    !ignore
+        && (is("Containerfile")
+            || is("Dockerfile")
+            || (name.len() > 11 && name.ends_with(".dockerfile")))
 }
 
 impl Input {
@@ -100,7 +111,10 @@ impl Input {
         };
         let Some(bytes) = bytes else {
             let message = format!("the file is larger than {} MiB", LARGEST >> 20);
-            return Ok(Text::Bad(String::new(), Box::new(unreadable(Span::default(), message))));
+            return Ok(Text::Bad(
+                String::new(),
+                Box::new(unreadable(Span::default(), message)),
+            ));
         };
         Ok(match String::from_utf8(bytes) {
             Ok(text) => Text::Good(text),
@@ -144,7 +158,10 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn failed(what: &str, error: std::io::Error) -> Failure {
-    Failure::new(Kind::Failed, anyhow::Error::new(error).context(what.to_owned()))
+    Failure::new(
+        Kind::Failed,
+        anyhow::Error::new(error).context(what.to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -153,10 +170,25 @@ mod tests {
 
     #[test]
     fn containerfiles_are_known_by_their_names() {
-        for name in ["Containerfile", "Dockerfile", "app.Containerfile", "Containerfile.dev", "Dockerfile.alpine", "x.dockerfile"] {
+        for name in [
+            "Containerfile",
+            "Dockerfile",
+            "app.Containerfile",
+            "Containerfile.dev",
+            "Dockerfile.alpine",
+            "x.dockerfile",
+        ] {
             assert!(is_containerfile(name), "{name}");
         }
-        for name in ["Containerfiles", "containerfile", ".dockerfile", "Containerfile.containerignore", "Dockerfile.dockerignore", "Containerfile.", "a.md"] {
+        for name in [
+            "Containerfiles",
+            "containerfile",
+            ".dockerfile",
+            "Containerfile.containerignore",
+            "Dockerfile.dockerignore",
+            "Containerfile.",
+            "a.md",
+        ] {
             assert!(!is_containerfile(name), "{name}");
         }
     }

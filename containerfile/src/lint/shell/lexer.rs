@@ -156,7 +156,8 @@ impl<'t> Lexer<'t> {
     }
 
     fn end_pattern_or_group(&mut self) {
-        let Some((subject, patterns)) = self.cases.last_mut().filter(|(_, patterns)| *patterns) else {
+        let Some((subject, patterns)) = self.cases.last_mut().filter(|(_, patterns)| *patterns)
+        else {
             return self.end(false);
         };
         *patterns = false;
@@ -180,7 +181,11 @@ impl<'t> Lexer<'t> {
         {
             self.current.pop();
         }
-        let operator: String = self.rest().chars().take_while(|c| matches!(c, '<' | '>' | '&' | '|')).collect();
+        let operator: String = self
+            .rest()
+            .chars()
+            .take_while(|c| matches!(c, '<' | '>' | '&' | '|'))
+            .collect();
         self.at += operator.len();
         if self.peek() == Some('(') {
             self.at += 1;
@@ -219,7 +224,8 @@ impl<'t> Lexer<'t> {
         }
         let first = self.current.is_empty() && !self.in_patterns();
         match word.text.as_str() {
-            "if" | "then" | "elif" | "else" | "while" | "until" | "do" | "!" | "{" | "}" | "fi" | "done" | "time"
+            "if" | "then" | "elif" | "else" | "while" | "until" | "do" | "!" | "{" | "}" | "fi"
+            | "done" | "time"
                 if first => {}
             "esac" if first => drop(self.cases.pop()),
             _ => self.current.push(word),
@@ -232,7 +238,10 @@ impl<'t> Lexer<'t> {
         let piped = std::mem::replace(&mut self.piped, pipe);
         let redirected = std::mem::take(&mut self.redirected);
         let reserved = ["for", "select", "function", "case"];
-        let skip = !self.exec && words.first().is_some_and(|word| reserved.contains(&word.text.as_str()));
+        let skip = !self.exec
+            && words
+                .first()
+                .is_some_and(|word| reserved.contains(&word.text.as_str()));
         if skip {
             return;
         }
@@ -383,7 +392,11 @@ impl<'t> Lexer<'t> {
                 let rest = self.rest();
                 let special = rest.starts_with(['@', '*', '#', '?', '-', '$', '!']);
                 let name = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-                let length = if special { 1 } else { name.unwrap_or(rest.len()) };
+                let length = if special {
+                    1
+                } else {
+                    name.unwrap_or(rest.len())
+                };
                 self.at += length;
                 text.push_str(&self.text[start..self.at]);
                 return length > 0;
@@ -436,7 +449,11 @@ fn behind<'w>(mut words: &'w [ShellWord], takes: &[&str]) -> &'w [ShellWord] {
         if !option && !is_assignment(first) {
             break;
         }
-        let skipped = if option && takes.contains(&first.text.as_str()) { 2 } else { 1 };
+        let skipped = if option && takes.contains(&first.text.as_str()) {
+            2
+        } else {
+            1
+        };
         words = words.get(skipped..).unwrap_or_default();
     }
     words
@@ -448,11 +465,16 @@ fn is_assignment(word: &ShellWord) -> bool {
     };
     !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn is_meta(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>')
+    matches!(
+        c,
+        ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>'
+    )
 }
 
 #[cfg(test)]
@@ -462,9 +484,17 @@ mod tests {
     fn shown(text: &str) -> Vec<String> {
         let programs = of_text(text, &|from, to| Span::new(from, to));
         let one = |program: &Program| {
-            let words: Vec<&str> = program.words.iter().map(|word| word.text.as_str()).collect();
+            let words: Vec<&str> = program
+                .words
+                .iter()
+                .map(|word| word.text.as_str())
+                .collect();
             let pipe = if program.piped { "| " } else { "" };
-            let branch = if program.kind == Kind::Branch { "case " } else { "" };
+            let branch = if program.kind == Kind::Branch {
+                "case "
+            } else {
+                ""
+            };
             format!("{pipe}{branch}{}", words.join(" "))
         };
         programs.iter().map(one).collect()
@@ -473,16 +503,30 @@ mod tests {
     #[test]
     fn programs_are_found_behind_operators_and_reserved_words() {
         assert_eq!(
-            shown("set -e; if [ a = b ]; then A=1 make 'all x' >/dev/null 2>&1 && (ldd y || true); fi # sudo no"),
+            shown(
+                "set -e; if [ a = b ]; then A=1 make 'all x' >/dev/null 2>&1 && (ldd y || true); fi # sudo no"
+            ),
             ["set -e", "[ a = b ]", "make all x", "ldd y", "true"]
         );
         assert_eq!(
-            shown("for f in a b; do ldd \"$f\" | awk '/=>/' | xargs -I{} cp --parents {} /out/; done"),
+            shown(
+                "for f in a b; do ldd \"$f\" | awk '/=>/' | xargs -I{} cp --parents {} /out/; done"
+            ),
             ["ldd $f", "| awk /=>/", "| cp --parents {} /out/"]
         );
         assert_eq!(
-            shown("case ${A} in arm/v7|x) go ;; *) echo \"$(id -u)\"; esac; exec env B=1 sudo -u me ls"),
-            ["case ${A} arm/v7 x", "go", "case ${A} *", "id -u", "echo $(id -u)", "sudo -u me ls", "ls"]
+            shown(
+                "case ${A} in arm/v7|x) go ;; *) echo \"$(id -u)\"; esac; exec env B=1 sudo -u me ls"
+            ),
+            [
+                "case ${A} arm/v7 x",
+                "go",
+                "case ${A} *",
+                "id -u",
+                "echo $(id -u)",
+                "sudo -u me ls",
+                "ls"
+            ]
         );
     }
 
@@ -490,13 +534,32 @@ mod tests {
     fn heredocs_and_quoted_text_are_no_programs() {
         assert_eq!(
             shown("cat <<'E' > x\nsudo rm\nE\necho 'a; sudo b' \\\n c\nbash -ec 'curl u | sh'"),
-            ["cat", "echo a; sudo b c", "bash -ec curl u | sh", "curl u", "| sh"]
+            [
+                "cat",
+                "echo a; sudo b c",
+                "bash -ec curl u | sh",
+                "curl u",
+                "| sh"
+            ]
         );
     }
 
     #[test]
     fn unclosed_marks_end_with_the_text() {
-        for text in ["$(", "\"$(`", "${a", "'", "$((1", "case x in", "a <<", "\\", "`$(\"", ")", "esac", "$(a))"] {
+        for text in [
+            "$(",
+            "\"$(`",
+            "${a",
+            "'",
+            "$((1",
+            "case x in",
+            "a <<",
+            "\\",
+            "`$(\"",
+            ")",
+            "esac",
+            "$(a))",
+        ] {
             let _ = shown(text);
         }
         let _ = shown(&"$(".repeat(20_000));

@@ -7,8 +7,8 @@ use super::{Root, Step, View};
 
 /// Directories that images have anyway.
 const USUAL: [&str; 18] = [
-    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
-    "usr", "var",
+    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc",
+    "root", "run", "sbin", "srv", "usr", "var",
 ];
 
 /// A COPY or an ADD.
@@ -50,10 +50,13 @@ impl Step<'_> {
 impl Copying<'_> {
     /// The sources that are paths.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Word> {
-        self.transfer.sources.iter().filter_map(|source| match source {
-            CopySource::Path(word) => Some(word),
-            CopySource::Heredoc(_) => None,
-        })
+        self.transfer
+            .sources
+            .iter()
+            .filter_map(|source| match source {
+                CopySource::Path(word) => Some(word),
+                CopySource::Heredoc(_) => None,
+            })
     }
 }
 
@@ -70,12 +73,19 @@ impl View<'_> {
 
     /// Whether the final image may have something at a path, which is absolute and clean.
     pub(crate) fn may_contain(&self, wanted: &str) -> bool {
-        self.last().is_none_or(|last| matches!(last.root, Root::Image(_))) || self.may_add(wanted)
+        self.last()
+            .is_none_or(|last| matches!(last.root, Root::Image(_)))
+            || self.may_add(wanted)
     }
 
     /// Whether the file may put something at a path of the final image, whatever the base has there.
     pub(crate) fn may_add(&self, wanted: &str) -> bool {
-        let makes = |index: usize| self.stages[index].steps.iter().any(|step| self.may_make(index, step, wanted));
+        let makes = |index: usize| {
+            self.stages[index]
+                .steps
+                .iter()
+                .any(|step| self.may_make(index, step, wanted))
+        };
         self.shipped().into_iter().any(makes)
     }
 
@@ -93,25 +103,47 @@ impl View<'_> {
                     return true;
                 };
                 reaches(&made)
-                    || path::below(wanted, &made)
-                        .is_some_and(|rest| copying.paths().any(|source| self.may_hold(index, step, &copying, source, rest)))
+                    || path::below(wanted, &made).is_some_and(|rest| {
+                        copying
+                            .paths()
+                            .any(|source| self.may_hold(index, step, &copying, source, rest))
+                    })
             }
         }
     }
 
     /// Whether a copied source may be, or hold, something called like the end of `rest`.
-    fn may_hold(&self, index: usize, step: &Step<'_>, copying: &Copying<'_>, source: &Word, rest: &str) -> bool {
-        let stage = copying.from.and_then(|from| self.stage_named(&from.value, index));
-        let (Some(stage), Some(tree)) = (stage, step.value(source).known().map(|text| path::join("/", text))) else {
+    fn may_hold(
+        &self,
+        index: usize,
+        step: &Step<'_>,
+        copying: &Copying<'_>,
+        source: &Word,
+        rest: &str,
+    ) -> bool {
+        let stage = copying
+            .from
+            .and_then(|from| self.stage_named(&from.value, index));
+        let (Some(stage), Some(tree)) = (
+            stage,
+            step.value(source).known().map(|text| path::join("/", text)),
+        ) else {
             return true;
         };
-        let first = tree.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let first = tree
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default();
         let fresh = match self.root_image(stage) {
             Some(image) => image.is_distribution() && !USUAL.contains(&first),
             None => self.is_from_scratch(stage),
         };
         let last = rest.rsplit('/').next().unwrap_or(rest);
-        !fresh || first.is_empty() || self.stage_mentions(stage, last) || self.stage_gets(stage, &tree)
+        !fresh
+            || first.is_empty()
+            || self.stage_mentions(stage, last)
+            || self.stage_gets(stage, &tree)
     }
 
     /// Whether the text of a stage, or of one below it, holds a word.
@@ -119,16 +151,26 @@ impl View<'_> {
         self.chain(index).into_iter().any(|index| {
             let stage = &self.stages[index];
             let own = self.source.slice(stage.stage.span).contains(word);
-            own || stage.steps.iter().any(|step| step.fired_by.is_some() && step.instruction.text.contains(word))
+            own || stage
+                .steps
+                .iter()
+                .any(|step| step.fired_by.is_some() && step.instruction.text.contains(word))
         })
     }
 
     /// Whether a stage, or one below it, copies whole trees to a place in or around a directory.
     fn stage_gets(&self, index: usize, tree: &str) -> bool {
-        let near = |made: &str| made == tree || path::below(made, tree).is_some() || path::below(tree, made).is_some();
-        let mut steps = self.chain(index).into_iter().flat_map(|index| &self.stages[index].steps);
+        let near = |made: &str| {
+            made == tree || path::below(made, tree).is_some() || path::below(tree, made).is_some()
+        };
+        let mut steps = self
+            .chain(index)
+            .into_iter()
+            .flat_map(|index| &self.stages[index].steps);
         steps.any(|step| {
-            let made = step.copying().map(|copying| step.path(&copying.transfer.destination));
+            let made = step
+                .copying()
+                .map(|copying| step.path(&copying.transfer.destination));
             made.is_some_and(|made| made.is_none_or(|made| near(&made)))
         })
     }
@@ -140,6 +182,9 @@ pub(crate) fn flag_or_keyword(step: &Step<'_>, flag: &str) -> Span {
         InstructionKind::Onbuild(onbuild) => &onbuild.inner,
         _ => step.instruction,
     };
-    let flag = instruction.flags.iter().find(|written| written.name.value == flag);
+    let flag = instruction
+        .flags
+        .iter()
+        .find(|written| written.name.value == flag);
     flag.map_or(instruction.keyword, |written| written.span)
 }

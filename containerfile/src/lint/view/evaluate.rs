@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::ast::{
-    Arg, Containerfile, CopySource, EscapeChar, Instruction, InstructionKind, Pairs, Span, Spanned, Stage, Transfer, Word,
+    Arg, Containerfile, CopySource, EscapeChar, Instruction, InstructionKind, Pairs, Span, Spanned,
+    Stage, Transfer, Word,
 };
 use crate::path;
 use crate::source::Source;
@@ -225,7 +226,10 @@ impl<'a> Evaluation<'a, '_> {
 
 fn is_proxy(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    matches!(name.as_str(), "HTTP_PROXY" | "HTTPS_PROXY" | "FTP_PROXY" | "NO_PROXY" | "ALL_PROXY")
+    matches!(
+        name.as_str(),
+        "HTTP_PROXY" | "HTTPS_PROXY" | "FTP_PROXY" | "NO_PROXY" | "ALL_PROXY"
+    )
 }
 
 /// The words that are expanded.

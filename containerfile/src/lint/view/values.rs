@@ -67,8 +67,17 @@ pub(super) struct Variables {
 
 /// What describes the platform of the build: set by whoever builds.
 pub(super) const AUTOMATIC: [&str; 11] = [
-    "BUILDPLATFORM", "BUILDOS", "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT", "TARGETPLATFORM", "TARGETOS", "TARGETOSVERSION",
-    "TARGETARCH", "TARGETVARIANT", "TARGETSTAGE",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDOSVERSION",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETOSVERSION",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "TARGETSTAGE",
 ];
 
 impl Variables {
@@ -127,11 +136,15 @@ impl Variables {
 fn mentions_plainly(raw: &str, name: &str) -> bool {
     raw.match_indices('$').any(|(at, _)| {
         let rest = &raw[at + 1..];
-        let braced = rest.strip_prefix('{').and_then(|rest| rest.strip_prefix(name));
+        let braced = rest
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_prefix(name));
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         match braced {
             Some(rest) => rest.starts_with('}'),
-            None => rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_name)),
+            None => rest
+                .strip_prefix(name)
+                .is_some_and(|rest| !rest.starts_with(is_name)),
         }
     })
 }

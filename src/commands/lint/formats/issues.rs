@@ -24,7 +24,9 @@ pub(super) fn gitlab(examined: &[Examined]) -> String {
 
 fn issues(examined: &[Examined]) -> Vec<Value> {
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let all = examined.iter().flat_map(|one| one.report.findings.iter().map(|found| (&one.source, found)));
+    let all = examined
+        .iter()
+        .flat_map(|one| one.report.findings.iter().map(|found| (&one.source, found)));
     all.map(|(source, found)| {
         let first = fingerprint(source, found, 0);
         let number = seen.entry(first).or_default();
@@ -66,8 +68,15 @@ fn issue(source: &Source, found: &Diagnostic, fingerprint: &str) -> Value {
 /// FNV-1a, whose result is the same everywhere.
 pub(super) fn fingerprint(source: &Source, found: &Diagnostic, number: usize) -> String {
     let number = number.to_string();
-    let parts = [source.name(), super::rule(found), source.slice(found.span).trim_end(), &number];
+    let parts = [
+        source.name(),
+        super::rule(found),
+        source.slice(found.span).trim_end(),
+        &number,
+    ];
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:016x}")
 }

@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 use super::super::Examined;
 
 pub(super) fn log(examined: &[Examined]) -> String {
-    let results = examined.iter().flat_map(|one| one.report.findings.iter().map(|found| result(&one.source, found)));
+    let results = examined.iter().flat_map(|one| {
+        one.report
+            .findings
+            .iter()
+            .map(|found| result(&one.source, found))
+    });
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -89,7 +94,9 @@ fn region(source: &Source, span: Span) -> Value {
 fn uri(path: &str) -> String {
     path.bytes().fold(String::new(), |mut uri, byte| {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => uri.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte))
+            }
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
         uri

@@ -6,7 +6,8 @@ use super::super::Examined;
 
 /// Checkstyle 8's report.
 pub(super) fn checkstyle(examined: &[Examined]) -> String {
-    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<checkstyle version=\"8.0\">\n".to_owned();
+    let mut xml =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<checkstyle version=\"8.0\">\n".to_owned();
     for one in examined {
         let _ = writeln!(xml, "  <file name=\"{}\">", attribute(one.source.name()));
         for found in &one.report.findings {
@@ -35,7 +36,11 @@ pub(super) fn junit(examined: &[Examined]) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"rbuild lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n"
     );
     for one in examined {
-        let _ = writeln!(xml, "    <testcase classname=\"rbuild lint\" name=\"{}\">", attribute(one.source.name()));
+        let _ = writeln!(
+            xml,
+            "    <testcase classname=\"rbuild lint\" name=\"{}\">",
+            attribute(one.source.name())
+        );
         for found in &one.report.findings {
             let (from, _) = super::range(&one.source, found.span);
             let _ = writeln!(
@@ -65,7 +70,9 @@ fn attribute(text: &str) -> String {
             '"' => xml.push_str("&quot;"),
             '\n' => xml.push_str("&#10;"),
             '\t' => xml.push_str("&#9;"),
-            _ if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => xml.extend(c.escape_default()),
+            _ if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+                xml.extend(c.escape_default())
+            }
             _ => xml.push(c),
         }
     }

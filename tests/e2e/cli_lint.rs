@@ -1,0 +1,191 @@
+//! `rbuild lint`: findings of files, directories and standard input, read without a store.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::Place;
+
+const BAD: &str = "FROM scratch\nEXPOSE 8080/TCP\nCOPY app /app\nUSER 7\n";
+const GOOD: &str = "FROM scratch\nCOPY app /app\nUSER 7:7\n";
+
+#[test]
+fn findings_are_shown_at_their_place_and_decide_about_the_exit_code() {
+    let place = Place::new();
+    place.write("Containerfile", BAD);
+    let (text, said) = place.expect(1, &["lint", "Containerfile"]);
+    insta::assert_snapshot!(text);
+    assert_eq!(said, "2 warnings in 1 file\n");
+    assert!(!place.store().exists(), "it needs no store");
+    for (fail_on, code) in [("error", 0), ("warning", 1), ("info", 1), ("none", 0)] {
+        place.expect(code, &["lint", "--fail-on", fail_on]);
+    }
+    place.write("Containerfile", format!("# check=error=true\n{BAD}"));
+    place.expect(1, &["lint", "--fail-on", "error"]);
+    place.write("Containerfile", GOOD);
+    assert_eq!(
+        place.expect(0, &["lint", "--fail-on", "info"]),
+        (String::new(), "no findings in 1 file\n".to_owned())
+    );
+}
+
+#[test]
+fn directories_are_searched_and_every_file_is_examined() {
+    let place = Place::new();
+    place
+        .write("a/Containerfile", BAD)
+        .write("b/c/Dockerfile.dev", GOOD)
+        .write("b/x.dockerfile", "FROM scratch\nUSER 0:0\n");
+    place
+        .write("b/Dockerfile.dockerignore", "not a Containerfile")
+        .write("b/notes.md", "nor this");
+    let (text, _) = place.expect(1, &["lint", "--format", "plain"]);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.split(' ').next().expect("a place"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "a/Containerfile:2:13",
+            "a/Containerfile:4:6",
+            "b/x.dockerfile:2:6"
+        ]
+    );
+    let (text, _) = place.expect(1, &["lint", "--format", "gnu", "b", "a/Containerfile"]);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let (_, said) = place.expect(1, &["lint", "b/c/nothing"]);
+    assert!(said.contains("b/c/nothing"), "{said}");
+    fs::create_dir(place.context().join("empty")).expect("a directory");
+    let (_, said) = place.expect(1, &["lint", "empty"]);
+    assert!(said.contains("find a Containerfile"), "{said}");
+}
+
+#[test]
+fn fixes_are_printed_or_made_and_the_rest_is_reported() {
+    let place = Place::new();
+    place.write("Containerfile", format!("{BAD}CMD [\"/app\"]\n"));
+    let path = place.context().join("Containerfile");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("its mode");
+    let (diff, _) = place.expect(1, &["lint", "--diff"]);
+    assert!(
+        diff.contains("-USER 7\n") && diff.contains("+USER 7:7\n"),
+        "{diff}"
+    );
+    assert_eq!(
+        fs::read_to_string(&path).expect("unchanged"),
+        format!("{BAD}CMD [\"/app\"]\n")
+    );
+    let (text, said) = place.expect(0, &["lint", "--fix", "--format", "plain"]);
+    assert!(said.contains("Containerfile: 2 fixes"), "{said}");
+    assert!(text.contains("RB501") && !text.contains("RB105"), "{text}");
+    let fixed = fs::read_to_string(&path).expect("the file");
+    assert_eq!(
+        fixed,
+        "FROM scratch\nEXPOSE 8080/tcp\nCOPY app /app\nUSER 7:7\nCMD [\"/app\"]\n"
+    );
+    assert_eq!(
+        fs::metadata(&path).expect("the file").permissions().mode() & 0o7777,
+        0o640
+    );
+    let names = fs::read_dir(place.context()).expect("the context").count();
+    assert_eq!(names, 1, "nothing is left beside it");
+}
+
+#[test]
+fn whatever_is_read_ends_with_a_finding_or_an_error() {
+    let place = Place::new();
+    place.write("utf8/Containerfile", b"FROM scratch\nUSER \xff\xfe\n");
+    place.write("binary/Containerfile", b"\x7fELF\0\0\x01");
+    place.write(
+        "long/Containerfile",
+        format!("FROM scratch\nRUN {}\n", "x".repeat(1 << 20)),
+    );
+    place.write("huge/Containerfile", vec![b'x'; (16 << 20) + 1]);
+    for (directory, what) in [
+        ("utf8", "2:6 error RB000 this is not UTF-8"),
+        ("binary", "RB000"),
+        ("long", "longer than"),
+        ("huge", "larger than 16 MiB"),
+    ] {
+        let (text, _) = place.expect(1, &["lint", "--format", "plain", directory]);
+        assert!(text.contains(what), "{directory}: {text}");
+    }
+    let output = |stdin: &[u8], args: &[&str]| {
+        let output = place
+            .rbuild()
+            .arg("lint")
+            .args(args)
+            .write_stdin(stdin)
+            .output()
+            .expect("it starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (code, text) = output(BAD.as_bytes(), &["--stdin", "--format", "plain"]);
+    assert!(
+        code == Some(1) && text.starts_with("-:2:13 warning ExposeProtoCasing"),
+        "{code:?} {text}"
+    );
+    assert_eq!(
+        output(GOOD.as_bytes(), &["-", "--format", "plain"]),
+        (Some(0), String::new())
+    );
+    assert_eq!(output(b"", &["-", "--fix"]).0, Some(2));
+    let (code, _) = output(&vec![b'\n'; 17 << 20], &["-"]);
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn the_ignore_file_beside_a_containerfile_is_heeded() {
+    let place = Place::new();
+    place
+        .write("Containerfile", GOOD)
+        .write(".dockerignore", "app\n");
+    let (text, _) = place.expect(1, &["lint", "--format", "plain"]);
+    assert!(text.contains("CopyIgnoredFile"), "{text}");
+}
+
+#[test]
+fn rules_are_listed_and_explained_by_any_of_their_names() {
+    let place = Place::new();
+    let (list, _) = place.expect(0, &["lint", "--list"]);
+    assert!(
+        list.lines().count() > 60 && list.contains("RB103"),
+        "{list}"
+    );
+    let (page, _) = place.expect(0, &["lint", "--explain", "dl3066"]);
+    assert!(
+        page.starts_with("## RB103: ") && page.contains("```dockerfile"),
+        "{page}"
+    );
+    let (_, said) = place.expect(2, &["lint", "--explain", "RB999"]);
+    assert!(said.contains("RB999"), "{said}");
+}
+
+#[test]
+fn every_format_has_every_finding() {
+    let place = Place::new();
+    place.write("Containerfile", BAD);
+    for format in [
+        "tty",
+        "plain",
+        "json",
+        "sarif",
+        "checkstyle",
+        "codeclimate",
+        "gitlab",
+        "junit",
+        "gnu",
+        "github",
+    ] {
+        let (text, _) = place.expect(1, &["lint", "--format", format]);
+        for what in ["RB105", "ExposeProtoCasing"] {
+            assert!(text.contains(what), "{format}: {text}");
+        }
+        if matches!(format, "json" | "sarif" | "gitlab") {
+            serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+        }
+    }
+}
