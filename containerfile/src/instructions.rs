@@ -95,7 +95,7 @@ impl<'c, 'l> Context<'c, 'l> {
                     .push(Diagnostic::error(fragment.span(), message).with_help(help));
                 None
             }
-            Json::Malformed if is_test(fragment.text()) => None,
+            Json::Malformed if self.keyword == Keyword::Run && is_test(fragment.text()) => None,
             Json::Malformed => {
                 let message = "this looks like an array in JSON form but is not well-formed, so it is read as plain text";
                 let help =

@@ -323,13 +323,17 @@ fn json_of_other_values_is_an_error_and_broken_json_is_shell_form() {
         "CMD ['a']",
         "RUN [\"a\" \"b\"]",
         "CMD [\"a\"] x",
-        "RUN [ -f x ] && y",
+        "CMD [ 'a' ]",
     ] {
         assert_eq!(
             rules(&format!("FROM a\n{line}\n")),
             ["MalformedJSONArgs"],
             "{line}"
         );
+    }
+    // The shell's own brackets are no array.
+    for line in ["[ -f x ] && y", "[ \"$a\" = \"b\" ]", "[[ a == b ]]"] {
+        assert!(rules(&format!("FROM a\nRUN {line}\n")).is_empty(), "{line}");
     }
 }
 

@@ -1,11 +1,10 @@
 //! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`.
 //!
-//! Invariant: a comment counts for the instruction that it stands in or right above, never for what cannot be read at all; rbuild's
+//! Invariant: a comment counts for the instruction that it stands in or that comes next, never for what cannot be read at all; rbuild's
 //! own ones need a reason, and say when they are of no use.
 
 use crate::ast::{CopySource, Heredoc, Instruction, InstructionKind, RunCommand, Span};
 use crate::diagnostics::Diagnostic;
-use crate::source::Source;
 
 use super::Options;
 use super::rule::Rule;
@@ -54,15 +53,23 @@ pub(super) fn apply(
 }
 
 fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
+    // Comments come in the order of what they are for, those for the whole file first.
+    let at = found.span.start;
+    let globals = ignores.partition_point(|ignore| ignore.target.is_none());
+    let end = ignores.partition_point(|ignore| ignore.target.is_none_or(|span| span.start <= at));
     let mut any = false;
-    for ignore in ignores {
-        let here = ignore
-            .target
-            .is_none_or(|span| span.start <= found.span.start && found.span.start <= span.end);
-        let named = found
+    let (global, own) = ignores[..end].split_at_mut(globals);
+    let nearest = own.last().and_then(|ignore| ignore.target);
+    let here = own
+        .iter_mut()
+        .rev()
+        .take_while(|ignore| ignore.target == nearest);
+    let here = here.filter(|ignore| ignore.target.is_some_and(|span| at <= span.end));
+    for ignore in here.chain(global) {
+        if found
             .rule
-            .is_some_and(|id| ignore.rules.iter().any(|rule| rule.id == id));
-        if here && named {
+            .is_some_and(|id| ignore.rules.iter().any(|rule| rule.id == id))
+        {
             ignore.used = true;
             any = true;
         }
@@ -92,7 +99,6 @@ fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
         if target.is_some_and(|target| target.bodies.iter().any(data)) {
             continue;
         }
-        let target = target.filter(|target| directly_above(view.source, span, target.span));
         let place = Span::new(
             span.start + view.source.slice(span).find('#').unwrap_or(0),
             span.end,
@@ -104,19 +110,8 @@ fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
             about,
         ));
     }
+    ignores.sort_by_key(|ignore| ignore.target);
     ignores
-}
-
-/// Whether only comments are between a line and an instruction, or the line is in it.
-fn directly_above(source: &Source, line: Span, target: Span) -> bool {
-    let between = source
-        .text()
-        .get(line.end..target.start)
-        .unwrap_or_default();
-    let mut lines = between.lines().skip(1);
-    lines.all(|line| {
-        line.trim_start().starts_with('#') || line.trim().is_empty() && between.ends_with(line)
-    })
 }
 
 fn comment_of(

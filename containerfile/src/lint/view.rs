@@ -21,6 +21,9 @@ use super::shell::Program;
 pub(super) use content::{Copying, flag_or_keyword};
 pub(super) use values::{Certainty, Value};
 
+/// Files with more instructions are not compared with themselves.
+const HUGE: usize = 2000;
+
 /// The file, resolved.
 #[derive(Debug)]
 pub(super) struct View<'a> {
@@ -28,6 +31,8 @@ pub(super) struct View<'a> {
     pub(super) file: &'a Containerfile,
     pub(super) options: &'a Options,
     pub(super) stages: Vec<StageView<'a>>,
+    /// More instructions than anybody writes: what would compare all of them with all others is not asked.
+    pub(super) huge: bool,
 }
 
 /// One stage.
@@ -133,11 +138,14 @@ impl UserSet<'_> {
 impl<'a> View<'a> {
     /// Resolves a file.
     pub(super) fn of(source: &'a Source, file: &'a Containerfile, options: &'a Options) -> Self {
+        let stages = evaluate::stages(source, file);
+        let steps: usize = stages.iter().map(|stage| stage.steps.len()).sum();
         Self {
             source,
             file,
             options,
-            stages: evaluate::stages(source, file),
+            stages,
+            huge: steps > HUGE,
         }
     }
 

@@ -1,5 +1,7 @@
 //! DL3044: a variable used in the ENV that sets it.
 
+use std::collections::HashSet;
+
 use super::prelude::*;
 
 pub(super) const RULE: Rule = Rule {
@@ -14,22 +16,25 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    for (stage, step) in view.steps() {
+    // Something earlier, in whatever stage, may have given a value that is meant.
+    let mut seen: HashSet<&str> = HashSet::from(["PATH"]);
+    for (_, step) in view.steps() {
+        if let InstructionKind::Arg(arg) = step.inner() {
+            seen.extend(arg.entries.iter().map(|entry| entry.name.raw.as_str()));
+        }
         let InstructionKind::Env(pairs) = step.inner() else {
             continue;
         };
         for (at, pair) in pairs.pairs.iter().enumerate().skip(1).filter(|(_, pair)| pair.value.mentions_variable()) {
-            let earlier = pairs.pairs[..at].iter().rev().take(100).find(|earlier| {
-                let name = &earlier.name.raw;
-                let mentioned = pair.value.raw.contains(&format!("${{{name}}}")) || ends_with_name(&pair.value.raw, name);
-                mentioned && *name != pair.name.raw && !was_set(view, stage, step, name)
-            });
-            if let Some(earlier) = earlier {
-                let name = &earlier.name.raw;
+            let mentioned = |name: &str| pair.value.raw.contains(&format!("${{{name}}}")) || ends_with_name(&pair.value.raw, name);
+            let mut earlier = pairs.pairs[..at].iter().rev().take(20).map(|earlier| earlier.name.raw.as_str());
+            let new = earlier.find(|name| *name != pair.name.raw && !seen.contains(name) && mentioned(name));
+            if let Some(name) = new {
                 let message = format!("${name} has its new value only after this instruction");
                 found.add(pair.value.span, message).help("write a second ENV");
             }
         }
+        seen.extend(pairs.pairs.iter().map(|pair| pair.name.raw.as_str()));
     }
 }
 
@@ -40,16 +45,4 @@ fn ends_with_name(text: &str, name: &str) -> bool {
         let escaped = text[..at].ends_with('\\');
         !escaped && rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
     })
-}
-
-/// Whether something earlier may have given it a value that is meant here.
-fn was_set(view: &View<'_>, stage: usize, step: &Step<'_>, name: &str) -> bool {
-    let before = |other: &&Step<'_>| other.instruction.span.start < step.instruction.span.start;
-    let sets = |other: &Step<'_>| match other.inner() {
-        InstructionKind::Arg(arg) => arg.entries.iter().any(|entry| entry.name.raw == name),
-        InstructionKind::Env(pairs) => pairs.pairs.iter().any(|pair| pair.name.raw == name),
-        _ => false,
-    };
-    let chain = view.chain(stage);
-    name == "PATH" || chain.into_iter().flat_map(|index| &view.stages[index].steps).filter(before).any(sets)
 }

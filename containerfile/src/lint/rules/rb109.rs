@@ -1,6 +1,7 @@
 //! RB109: RUN as an ordinary user of what only root can do.
 
 use super::prelude::*;
+use crate::lint::shell::Program;
 use crate::user::Id;
 
 /// Programs that change system files, and the words that make them do it; none for always.
@@ -46,14 +47,18 @@ fn check(view: &View<'_>, found: &mut Findings) {
             *name == program.name()
                 && (verbs.is_empty() || program.arguments().iter().any(|word| verbs.contains(&word.text.as_str())))
         });
-        // `sudo apt-get` is RB111, and may work.
-        let raised = step.programs.iter().any(|other| {
-            matches!(other.name(), "sudo" | "doas") && other.span().end == program.span().end
-        });
-        if ordinary && needs && !raised && !program.arguments().iter().any(|word| word.text == "--help") {
+        let asked = program.arguments().iter().any(|word| word.text == "--help");
+        if ordinary && needs && !asked && !is_raised(step, program) {
             let user = user.map(|user| user.value.text).unwrap_or_default();
             let message = format!("{} needs root, and the step runs as USER {user}", program.name());
             found.add(program.words[0].span, message).help("do it before USER, or in a stage of its own");
         }
     }
+}
+
+/// `sudo apt-get` is RB111, and may work.
+fn is_raised(step: &Step<'_>, program: &Program) -> bool {
+    let end = program.span().end;
+    let raises = |other: &Program| matches!(other.name(), "sudo" | "doas") && other.span().end == end;
+    step.programs.iter().any(raises)
 }

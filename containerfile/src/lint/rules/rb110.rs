@@ -1,5 +1,7 @@
 //! RB110: an account that is made in a stage of which the passwd file goes nowhere.
 
+use std::collections::BTreeMap;
+
 use super::prelude::*;
 
 pub(super) const RULE: Rule = Rule {
@@ -16,13 +18,15 @@ final stage.",
 
 fn check(view: &View<'_>, found: &mut Findings) {
     let shipped = view.shipped();
-    for (index, _, program) in view.programs() {
+    let mut lost: BTreeMap<usize, bool> = BTreeMap::new();
+    for (index, _, program) in view.programs().filter(|_| !view.huge) {
         let makes = matches!(program.name(), "useradd" | "adduser") && program.arguments().len() > 1;
-        if makes && !shipped.contains(&index) && !is_used(view, index) {
+        let mut is_lost = || !shipped.contains(&index) && !is_used(view, index);
+        if makes && *lost.entry(index).or_insert_with(&mut is_lost) {
             let message = "this account is lost: the passwd file of this stage is not copied";
-            found
-                .add(program.words[0].span, message)
-                .help("leave it out, since USER needs numbers only, or COPY --from this stage /etc/passwd and /etc/group");
+            found.add(program.words[0].span, message).help(
+                "leave it out, since USER needs numbers only, or COPY --from this stage /etc/passwd and /etc/group",
+            );
         }
     }
 }

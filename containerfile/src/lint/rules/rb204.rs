@@ -31,7 +31,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
     for (_, step) in view.steps() {
         for (at, program) in step.programs.iter().enumerate() {
             if program.name() == "ldd" {
-                let rest = step.programs[at + 1..].iter().take_while(|next| next.piped);
+                let rest = step.programs[at + 1..].iter().take(16).take_while(|next| next.piped);
                 if rest.into_iter().any(|next| COPIES.contains(&next.name())) {
                     let message = "libraries are copied as ldd lists them: what is loaded later, and the loader's links, are missing";
                     found.add(program.words[0].span, message).help(help);

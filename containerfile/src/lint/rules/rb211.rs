@@ -17,7 +17,7 @@ the loader is not found any more. A whole root brings the shell and the package 
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(last) = view.stages.len().checked_sub(1) else {
+    let Some(last) = view.stages.len().checked_sub(1).filter(|_| !view.huge) else {
         return;
     };
     for step in &view.stages[last].steps {

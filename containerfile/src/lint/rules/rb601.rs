@@ -23,6 +23,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
     let (Id::Number(1..), Some(_)) = (Id::parse(user.parts().0), user.parts().1) else {
         return;
     };
+    if view.huge {
+        return;
+    }
     let volumes = volumes(view);
     let steps: Vec<_> = view.shipped_steps().collect();
     // What a program does to owners is not known.
@@ -48,7 +51,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
 }
 
 /// The VOLUMEs of the final image whose paths are known.
-pub(super) fn volumes(view: &View<'_>) -> Vec<String> {
+fn volumes(view: &View<'_>) -> Vec<String> {
     let words = view.shipped_steps().flat_map(|step| {
         let words = match &step.instruction.kind {
             InstructionKind::Volume(words) => words.as_slice(),

@@ -1,6 +1,9 @@
 //! RB610: a change of owner that copies the files once more.
 
+use std::collections::BTreeSet;
+
 use super::prelude::*;
+use crate::lint::shell::Program;
 use crate::path;
 
 pub(super) const RULE: Rule = Rule {
@@ -17,41 +20,35 @@ and needs no subordinate id.",
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for index in view.shipped() {
-        let steps = &view.stages[index].steps;
-        for (at, step) in steps.iter().enumerate() {
-            for program in &step.programs {
-                let recursive = program.has("-R") || program.has("--recursive") || program.has("-Rf") || program.has("-hR");
-                if program.name() != "chown" || !recursive {
-                    continue;
-                }
-                let plain: Vec<&ShellWord> = program.arguments().iter().filter(|word| !word.text.starts_with('-')).collect();
-                let Some((owner, trees)) = plain.split_first() else {
-                    continue;
-                };
-                let copied = steps[..at].iter().rev().take(1000).any(|before| was_copied(step, before, trees));
-                if copied {
-                    let message = "this layer holds the copied files a second time";
-                    found.add(program.span(), message).help(format!("write COPY --chown={} instead", owner.text));
-                }
+        let mut copied = BTreeSet::new();
+        for step in &view.stages[index].steps {
+            if let Some(copying) = step.copying().filter(|copying| copying.transfer.chown.is_none()) {
+                copied.extend(step.path(&copying.transfer.destination).filter(|made| made != "/"));
+            }
+            for program in step.programs.iter().filter(|program| program.name() == "chown") {
+                owners(step, program, &copied, found);
             }
         }
     }
 }
 
-/// Whether an earlier COPY without an owner wrote one of the trees.
-fn was_copied(step: &Step<'_>, before: &Step<'_>, trees: &[&ShellWord]) -> bool {
-    let Some(copying) = before.copying().filter(|copying| copying.transfer.chown.is_none()) else {
-        return false;
+fn owners(step: &Step<'_>, program: &Program, copied: &BTreeSet<String>, found: &mut Findings) {
+    let recursive = ["-R", "--recursive", "-Rf", "-hR", "-Rh"].iter().any(|flag| program.has(flag));
+    let mut plain = program.arguments().iter().filter(|word| !word.text.starts_with('-'));
+    let Some(owner) = plain.next().filter(|_| recursive) else {
+        return;
     };
-    let Some(made) = before.path(&copying.transfer.destination) else {
-        return false;
-    };
-    trees.iter().filter(|tree| !tree.dynamic).any(|tree| {
+    let twice = plain.filter(|tree| !tree.dynamic).any(|tree| {
         let tree = match &step.workdir {
             _ if tree.text.starts_with('/') => path::clean(&tree.text),
             Some(workdir) => path::join(workdir, &tree.text),
             None => return false,
         };
-        made != "/" && (made == tree || path::below(&made, &tree).is_some())
-    })
+        let below = format!("{}/", tree.trim_end_matches('/'));
+        copied.contains(&tree) || copied.range(below.clone()..).next().is_some_and(|made| made.starts_with(&below))
+    });
+    if twice {
+        let message = "this layer holds the copied files a second time";
+        found.add(program.span(), message).help(format!("write COPY --chown={} instead", owner.text));
+    }
 }

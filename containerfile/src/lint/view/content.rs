@@ -80,6 +80,9 @@ impl View<'_> {
 
     /// Whether the file may put something at a path of the final image, whatever the base has there.
     pub(crate) fn may_add(&self, wanted: &str) -> bool {
+        if self.huge {
+            return true;
+        }
         let makes = |index: usize| {
             self.stages[index]
                 .steps
