@@ -37,11 +37,20 @@ pub(crate) struct LintArgs {
     /// Print what --fix would change instead of the findings
     #[arg(long)]
     pub diff: bool,
+    /// Take this configuration instead of the nearest .rbuild.toml above each file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Leave out the findings that this file has
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Write all findings to a file for --baseline, and report none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "diff", "fix", "format", "fail_on"])]
+    pub write_baseline: Option<PathBuf>,
     /// Print the page of a rule; other linters' names will do
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["paths", "stdin", "fix", "diff", "list"])]
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["paths", "stdin", "fix", "diff", "list", "config", "baseline", "write_baseline", "fail_on"])]
     pub explain: Option<String>,
     /// List the rules
-    #[arg(long, conflicts_with_all = ["paths", "stdin", "fix", "diff"])]
+    #[arg(long, conflicts_with_all = ["paths", "stdin", "fix", "diff", "config", "baseline", "write_baseline", "fail_on"])]
     pub list: bool,
 }
 
@@ -109,6 +118,9 @@ mod tests {
             "lint --list --fix",
             "lint --list --format json",
             "lint --diff --format json",
+            "lint --list --config x",
+            "lint --write-baseline x --fix",
+            "lint --write-baseline x --fail-on none",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

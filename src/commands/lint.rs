@@ -1,5 +1,7 @@
 //! `rbuild lint`. The invariant: nothing but the named files, and what stands beside them, is read; only `--fix` writes.
 
+mod baseline;
+mod config;
 mod diff;
 mod files;
 mod formats;
@@ -14,6 +16,8 @@ use crate::failure::{Failure, Kind};
 use crate::show;
 use crate::stdout::{print, table};
 use crate::surroundings::Surroundings;
+use baseline::Baseline;
+use config::{Config, Configs};
 use files::{Input, Text};
 
 /// One file, and what is found in it.
@@ -37,13 +41,28 @@ pub(super) fn lint(args: &LintArgs, here: &Surroundings) -> Result<(), Failure> 
                 .hint("rbuild lint --diff - prints what it would change"),
         );
     }
+    let mut configs = Configs::new(args.config.as_deref())?;
+    let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
     let mut examined = Vec::with_capacity(inputs.len());
     for input in &inputs {
-        let mut one = examine(input)?;
+        let config = configs.of(input)?;
+        let mut one = examine(input, &config)?;
         if args.fix {
-            one = mend(input, one)?;
+            one = mend(input, one, &config)?;
         }
         examined.push(one);
+    }
+    if let Some(path) = &args.write_baseline {
+        Baseline::write(path, &examined)?;
+        show::note(&format!(
+            "{}: {}",
+            path.display(),
+            summary(&examined).trim_end()
+        ));
+        return Ok(());
+    }
+    if let Some(baseline) = baseline {
+        baseline.apply(&mut examined);
     }
     let text = match args.diff {
         true => examined
@@ -91,7 +110,7 @@ fn list() -> Result<(), Failure> {
     ))
 }
 
-fn examine(input: &Input) -> Result<Examined, Failure> {
+fn examine(input: &Input, config: &Config) -> Result<Examined, Failure> {
     let text = input.read()?;
     let name = input.name();
     let (text, problem) = match text {
@@ -114,14 +133,15 @@ fn examine(input: &Input) -> Result<Examined, Failure> {
     let options = Options {
         // A malformed one is what the build says something about.
         ignore: ignore.and_then(|(_, text)| IgnoreFile::parse(&text).ok()),
-        ..Options::default()
+        severities: config.severities.clone(),
+        trusted_registries: config.trusted_registries.clone(),
     };
     let report = lint::lint(&source, &options);
     Ok(Examined { source, report })
 }
 
 /// Makes the fixes and looks again.
-fn mend(input: &Input, before: Examined) -> Result<Examined, Failure> {
+fn mend(input: &Input, before: Examined, config: &Config) -> Result<Examined, Failure> {
     let text = before.source.text();
     let fixes = lint::fixes(text, &before.report.findings);
     let Input::File(path) = input else {
@@ -136,7 +156,7 @@ fn mend(input: &Input, before: Examined) -> Result<Examined, Failure> {
         input.name(),
         count(fixes.len(), "fix", "fixes")
     ));
-    examine(input)
+    examine(input, config)
 }
 
 /// `# check=error=true` is as good as `--fail-on warning`, where that is less strict.

@@ -189,3 +189,60 @@ fn every_format_has_every_finding() {
         }
     }
 }
+
+#[test]
+fn the_nearest_configuration_decides_about_severities_and_registries() {
+    let place = Place::new();
+    place
+        .write("a/b/Containerfile", BAD)
+        .write("c/Containerfile", "FROM docker.io/x/y:1\nUSER 7:7\n");
+    place.write(
+        ".rbuild.toml",
+        "[lint]\ntrusted-registries = [\"quay.io\"]\n",
+    );
+    place.write(
+        "a/.rbuild.toml",
+        "[lint]\ndisabled = [\"RB105\"]\n[lint.severity]\nExposeProtoCasing = \"error\"\n",
+    );
+    let (text, _) = place.expect(1, &["lint", "--format", "plain"]);
+    let found: Vec<String> = text
+        .lines()
+        .map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "a/b/Containerfile:2:13 error ExposeProtoCasing",
+            "c/Containerfile:1:6 error DL3026",
+            "c/Containerfile:1:6 info RB701"
+        ]
+    );
+    place.expect(1, &["lint", "--fail-on", "error", "a"]);
+    place.write("other.toml", "");
+    place.expect(0, &["lint", "--fail-on", "error", "--config", "other.toml"]);
+    place.write("other.toml", "[lint]\ndisabled = [\"RB999\"]\n");
+    let (_, said) = place.expect(2, &["lint", "--config", "other.toml"]);
+    assert!(
+        said.contains("other.toml") && said.contains("RB999"),
+        "{said}"
+    );
+    place.expect(2, &["lint", "--config", "nothing.toml"]);
+}
+
+#[test]
+fn a_baseline_leaves_what_was_there_out_and_nothing_else() {
+    let place = Place::new();
+    place.write("Containerfile", BAD);
+    place.expect(0, &["lint", "--write-baseline", "known.json"]);
+    let lint = ["lint", "--baseline", "known.json", "--format", "plain"];
+    assert_eq!(place.expect(0, &lint).0, "");
+    place.write("Containerfile", format!("# moved\n{BAD}EXPOSE 8080/TCP\n"));
+    let (text, _) = place.expect(1, &lint);
+    assert!(
+        text.lines().count() == 1 && text.starts_with("Containerfile:6:13 "),
+        "{text}"
+    );
+    place.write("known.json", "{\"version\":9,\"findings\":{}}");
+    place.expect(2, &lint);
+    place.expect(1, &["lint", "--baseline", "nothing.json"]);
+}

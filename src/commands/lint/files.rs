@@ -137,23 +137,37 @@ fn unreadable(span: Span, message: impl Into<String>) -> Diagnostic {
 
 /// Puts a new text in the place of a file, links followed, its mode kept.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
-    let what = format!("write {}", path.display());
-    let failed = |error| failed(&what, error);
+    let failed = |error| failed(&format!("write {}", path.display()), error);
     let target = path.canonicalize().map_err(failed)?;
     let mode = fs::metadata(&target).map_err(failed)?.permissions();
+    put(&target, text, Some(mode)).map_err(failed)
+}
+
+/// The same for a file that need not be there.
+pub(super) fn replace_or_create(path: &Path, text: &str) -> Result<(), Failure> {
+    match path.exists() {
+        true => replace(path, text),
+        false => put(path, text, None)
+            .map_err(|error| failed(&format!("write {}", path.display()), error)),
+    }
+}
+
+/// Writes beside the target, and renames.
+fn put(target: &Path, text: &str, mode: Option<fs::Permissions>) -> std::io::Result<()> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = target.with_file_name(name);
-    let written = || -> std::io::Result<()> {
+    let written = || {
         let mut file = fs::File::create_new(&beside)?;
         file.write_all(text.as_bytes())?;
-        file.set_permissions(mode)?;
+        if let Some(mode) = mode {
+            file.set_permissions(mode)?;
+        }
         file.sync_all()?;
-        fs::rename(&beside, &target)
+        fs::rename(&beside, target)
     };
-    written().map_err(|error| {
+    written().inspect_err(|_| {
         let _ = fs::remove_file(&beside);
-        failed(error)
     })
 }
 

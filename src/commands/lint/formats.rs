@@ -89,7 +89,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The rule's id.
-fn rule(found: &Diagnostic) -> &'static str {
+pub(super) fn rule(found: &Diagnostic) -> &'static str {
     found.rule.unwrap_or("RB000")
 }
 
@@ -115,6 +115,7 @@ fn range(source: &Source, span: Span) -> (LineCol, LineCol) {
 mod tests {
     use containerfile::lint::{Options, lint};
 
+    use super::super::baseline::Fingerprints;
     use super::*;
 
     fn examined() -> Vec<Examined> {
@@ -347,7 +348,7 @@ mod tests {
             let text = format!("{before}FROM scratch\nUSER app:app\n");
             let source = Source::new("x", text);
             let report = lint(&source, &Options::default());
-            issues::fingerprint(&source, &report.findings[0], 0)
+            Fingerprints::default().next(&source, &report.findings[0])
         };
         assert_eq!(print(""), print("# one more line\n"));
     }
