@@ -213,8 +213,8 @@ fn the_nearest_configuration_decides_about_severities_and_registries() {
         found,
         [
             "a/b/Containerfile:2:13 error ExposeProtoCasing",
-            "c/Containerfile:1:6 error DL3026",
-            "c/Containerfile:1:6 info RB701"
+            "c/Containerfile:1:6 info RB701",
+            "c/Containerfile:1:6 error DL3026"
         ]
     );
     place.expect(1, &["lint", "--fail-on", "error", "a"]);
