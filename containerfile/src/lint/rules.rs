@@ -1,4 +1,4 @@
-//! The rules, one file for each. A new one is a file here, its name in the list below, its cases in `tests/lint/`, and
+//! The rules, one file for each. A new one is a file here, its name in the two lists below, its cases in `tests/lint/`, and
 //! `RBUILD_BLESS=1 cargo test -p rbuild-containerfile --test lint` for its page.
 //!
 //! Invariant: the list is the only table of rules; ids are unique, and no alias is two rules'.
@@ -59,11 +59,88 @@ mod prelude {
     pub(super) use crate::diagnostics::Severity;
 }
 
+mod consistent_instruction_casing;
+mod copy_ignored_file;
+mod dl3009;
+mod dl3014;
+mod dl3015;
+mod dl3019;
+mod dl3020;
+mod dl3021;
+mod dl3023;
+mod dl3026;
+mod dl3027;
+mod dl3042;
+mod dl3044;
+mod dl3045;
+mod dl4006;
+mod duplicate_stage_name;
+mod empty_command;
+mod expose_invalid_format;
+mod expose_proto_casing;
+mod from_as_casing;
+mod from_platform_flag_const_disallowed;
+mod invalid_default_arg_in_from;
+mod invalid_definition_description;
+mod json_args_recommended;
+mod legacy_key_value_format;
+mod maintainer_deprecated;
+mod malformed_json_args;
+mod multiple_instructions_disallowed;
+mod no_empty_continuation;
+mod rb000;
+mod rb001;
+mod rb002;
+mod rb101;
+mod rb102;
+mod rb103;
+mod rb104;
+mod rb105;
+mod rb106;
+mod rb107;
+mod rb109;
+mod rb110;
+mod rb111;
+mod rb112;
+mod rb113;
+mod rb201;
+mod rb204;
+mod rb205;
+mod rb206;
+mod rb207;
+mod rb210;
+mod rb211;
+mod rb212;
+mod rb401;
+mod rb402;
+mod rb501;
+mod rb502;
+mod rb601;
+mod rb602;
+mod rb603;
+mod rb604;
+mod rb606;
+mod rb610;
+mod rb701;
+mod rb702;
+mod rb703;
+mod rb704;
+mod rb705;
+mod rb706;
+mod rb707;
+mod rb708;
+mod rb801;
+mod rb802;
+mod redundant_target_platform;
+mod reserved_stage_name;
+mod stage_name_casing;
+mod undefined_arg_in_from;
+mod undefined_var;
+mod workdir_relative_path;
+
 macro_rules! rules {
     ($($rule:ident)*) => {
-        $(mod $rule;)*
-
-        /// Every rule.
+        /// Every rule; one that is missing here is dead code, which the compiler tells.
         pub(super) const ALL: &[&Rule] = &[$(&$rule::RULE),*];
     };
 }

@@ -16,9 +16,16 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Findings) {
     let places = keywords(view);
-    let is = |span: &Span, case: fn(&u8) -> bool| view.source.slice(*span).as_bytes().iter().all(case);
-    let lower = places.iter().filter(|span| is(span, u8::is_ascii_lowercase)).count();
-    let upper = places.iter().filter(|span| is(span, u8::is_ascii_uppercase)).count();
+    let is =
+        |span: &Span, case: fn(&u8) -> bool| view.source.slice(*span).as_bytes().iter().all(case);
+    let lower = places
+        .iter()
+        .filter(|span| is(span, u8::is_ascii_lowercase))
+        .count();
+    let upper = places
+        .iter()
+        .filter(|span| is(span, u8::is_ascii_uppercase))
+        .count();
     let mostly_lower = lower > upper;
     for span in places {
         let written = view.source.slice(span);
@@ -28,7 +35,10 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         if wanted != written {
             let message = format!("{written:?} is not in {case} case as most of the file is");
-            found.add(span, message).help(format!("write: {wanted}")).fix(span, wanted);
+            found
+                .add(span, message)
+                .help(format!("write: {wanted}"))
+                .fix(span, wanted);
         }
     }
 }
@@ -36,12 +46,17 @@ fn check(view: &View<'_>, found: &mut Findings) {
 fn keywords(view: &View<'_>) -> Vec<Span> {
     let first = |span: Span| {
         let text = view.source.slice(span);
-        let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(text.len());
         Span::new(span.start, span.start + end)
     };
     let globals = view.file.global_args.iter().map(|arg| first(arg.span));
     let stages = view.file.stages.iter().flat_map(|stage| {
-        let keywords = stage.instructions.iter().map(|instruction| instruction.keyword);
+        let keywords = stage
+            .instructions
+            .iter()
+            .map(|instruction| instruction.keyword);
         std::iter::once(stage.from.keyword).chain(keywords)
     });
     globals.chain(stages).collect()

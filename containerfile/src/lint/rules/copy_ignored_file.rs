@@ -17,7 +17,12 @@ context does.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(ignore) = view.options.ignore.as_ref().filter(|ignore| !ignore.is_empty()) else {
+    let Some(ignore) = view
+        .options
+        .ignore
+        .as_ref()
+        .filter(|ignore| !ignore.is_empty())
+    else {
         return;
     };
     for (_, step) in view.steps() {
@@ -26,14 +31,19 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         for source in copying.paths() {
             let value = step.value(source);
-            let Some(written) = value.known().filter(|text| !text.contains("://") && !glob::has_wildcards(text)) else {
+            let Some(written) = value
+                .known()
+                .filter(|text| !text.contains("://") && !glob::has_wildcards(text))
+            else {
                 continue;
             };
             let file = path::join("/", written);
             let file = file.trim_start_matches('/');
             if !file.is_empty() && is_kept_out(ignore, file) {
                 let message = format!("{file} is kept out of the build context by the ignore file");
-                found.add(source.span, message).help("take it out of the ignore file, or do not copy it");
+                found
+                    .add(source.span, message)
+                    .help("take it out of the ignore file, or do not copy it");
             }
         }
     }

@@ -9,8 +9,12 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Info,
     title: "the lists of apt-get update stay in the image",
     why: "They are tens of megabytes that nothing uses. Only stages that are part of the final image are examined.",
-    bad: on_debian!("RUN apt-get update && apt-get install --yes --no-install-recommends git\nUSER 65532:65532"),
-    good: on_debian!("RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*\nUSER 65532:65532"),
+    bad: on_debian!(
+        "RUN apt-get update && apt-get install --yes --no-install-recommends git\nUSER 65532:65532"
+    ),
+    good: on_debian!(
+        "RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*\nUSER 65532:65532"
+    ),
     check: Some(check),
 };
 
@@ -19,16 +23,27 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let InstructionKind::Run(run) = step.inner() else {
             continue;
         };
-        let update = step.programs.iter().find(|program| matches!(program.name(), "apt-get" | "apt") && program.has("update"));
+        let update = step
+            .programs
+            .iter()
+            .find(|program| matches!(program.name(), "apt-get" | "apt") && program.has("update"));
         let text = run.command.shell_text().unwrap_or_default();
-        if let Some(program) = update.filter(|_| !text.contains("/var/lib/apt") && !is_mounted(run)) {
+        if let Some(program) = update.filter(|_| !text.contains("/var/lib/apt") && !is_mounted(run))
+        {
             let message = "the package lists stay in this layer";
-            found.add(program.span(), message).help("end the same RUN with: && rm -rf /var/lib/apt/lists/*");
+            found
+                .add(program.span(), message)
+                .help("end the same RUN with: && rm -rf /var/lib/apt/lists/*");
         }
     }
 }
 
 fn is_mounted(run: &Run) -> bool {
-    let targets = run.mounts.iter().filter_map(|mount| mount.option(MountKey::Target));
-    targets.into_iter().any(|target| target.raw.starts_with("/var/lib") || target.raw.contains('$'))
+    let targets = run
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.option(MountKey::Target));
+    targets
+        .into_iter()
+        .any(|target| target.raw.starts_with("/var/lib") || target.raw.contains('$'))
 }

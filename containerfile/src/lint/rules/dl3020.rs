@@ -25,17 +25,51 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let flags = add.checksum.is_some() || add.keep_git_dir.is_some() || add.unpack.is_some();
         let plain = |text: &str| {
             // A file of any name may be an archive; those that say what they are, are not.
-            let ends = [".conf", ".cfg", ".ini", ".json", ".yaml", ".yml", ".toml", ".xml", ".txt", ".md", ".sh", ".py", ".js", ".ts", ".rb", ".php", ".html", ".css", ".sql", ".env", ".properties", ".c", ".h", ".go", ".rs", ".java"];
+            let ends = [
+                ".conf",
+                ".cfg",
+                ".ini",
+                ".json",
+                ".yaml",
+                ".yml",
+                ".toml",
+                ".xml",
+                ".txt",
+                ".md",
+                ".sh",
+                ".py",
+                ".js",
+                ".ts",
+                ".rb",
+                ".php",
+                ".html",
+                ".css",
+                ".sql",
+                ".env",
+                ".properties",
+                ".c",
+                ".h",
+                ".go",
+                ".rs",
+                ".java",
+            ];
             let directory = text == "." || text == "./" || text.ends_with('/');
-            (directory || ends.iter().any(|end| text.ends_with(end))) && !text.contains(':') && !glob::has_wildcards(text)
+            (directory || ends.iter().any(|end| text.ends_with(end)))
+                && !text.contains(':')
+                && !glob::has_wildcards(text)
         };
-        let all = copying.paths().all(|source| step.value(source).known().is_some_and(plain));
+        let all = copying
+            .paths()
+            .all(|source| step.value(source).known().is_some_and(plain));
         if all && !flags && copying.is_add && copying.paths().next().is_some() {
             let keyword = match &step.instruction.kind {
                 InstructionKind::Onbuild(onbuild) => onbuild.inner.keyword,
                 _ => step.instruction.keyword,
             };
-            found.add(keyword, "ADD is for URLs and archives").help("write COPY").fix(keyword, "COPY");
+            found
+                .add(keyword, "ADD is for URLs and archives")
+                .help("write COPY")
+                .fix(keyword, "COPY");
         }
     }
 }

@@ -20,14 +20,29 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let several = copying.transfer.sources.len() > 1;
-        let files = copying.transfer.sources.iter().all(|source| matches!(source, CopySource::Path(_) | CopySource::Heredoc(_)));
+        let files = copying
+            .transfer
+            .sources
+            .iter()
+            .all(|source| matches!(source, CopySource::Path(_) | CopySource::Heredoc(_)));
         let word = &copying.transfer.destination;
         let value = step.value(word);
-        let Some(text) = value.known().filter(|text| several && files && !text.is_empty()) else {
+        let Some(text) = value
+            .known()
+            .filter(|text| several && files && !text.is_empty())
+        else {
             continue;
         };
-        if !text.ends_with('/') && text != "." && !text.ends_with("/.") && text != ".." && !text.ends_with("/..") {
-            let finding = found.add(word.span, "with several sources the destination is a directory, and ends with a slash");
+        if !text.ends_with('/')
+            && text != "."
+            && !text.ends_with("/.")
+            && text != ".."
+            && !text.ends_with("/..")
+        {
+            let finding = found.add(
+                word.span,
+                "with several sources the destination is a directory, and ends with a slash",
+            );
             let end = crate::ast::Span::new(word.span.end, word.span.end);
             let plain = word.raw == text;
             let finding = finding.help(format!("write: {text}/"));

@@ -19,9 +19,12 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let own = view.stages[index].stage.from.name.as_ref();
-        let is_own = own.is_some_and(|own| own.value.eq_ignore_ascii_case(&from.value)) && view.stage_named(&from.value, index).is_none();
+        let is_own = own.is_some_and(|own| own.value.eq_ignore_ascii_case(&from.value))
+            && view.stage_named(&from.value, index).is_none();
         if is_own && !matches!(step.instruction.kind, InstructionKind::Onbuild(_)) {
-            found.add(from.span, "this is the stage itself").help("name another stage, or leave --from out");
+            found
+                .add(from.span, "this is the stage itself")
+                .help("name another stage, or leave --from out");
         }
     }
 }

@@ -10,7 +10,11 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Error,
     title: "FROM a registry that the project does not trust",
     why: "Only where `trusted-registries` of `.rbuild.toml` lists some. A name without a registry is Docker's, docker.io.",
-    bad: concat!("FROM ", pinned!(), " AS build\nRUN make\nFROM scratch\nUSER 65532:65532\n"),
+    bad: concat!(
+        "FROM ",
+        pinned!(),
+        " AS build\nRUN make\nFROM scratch\nUSER 65532:65532\n"
+    ),
     good: "FROM scratch\nUSER 65532:65532\n",
     check: Some(check),
 };
@@ -27,7 +31,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let registry = ImageName::parse(written).registry.unwrap_or("docker.io");
         if !trusted.iter().any(|one| one == registry) {
             let message = format!("{registry} is not a registry that this project trusts");
-            found.add(stage.stage.from.image.span, message).help(format!("trusted are: {}", trusted.join(", ")));
+            found
+                .add(stage.stage.from.image.span, message)
+                .help(format!("trusted are: {}", trusted.join(", ")));
         }
     }
 }

@@ -15,10 +15,20 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for (_, _, program) in view.programs() {
-        let same = ["update", "install", "upgrade", "remove", "purge", "autoremove", "clean"];
+        let same = [
+            "update",
+            "install",
+            "upgrade",
+            "remove",
+            "purge",
+            "autoremove",
+            "clean",
+        ];
         if program.name() == "apt" && same.contains(&program.verb()) {
             let place = program.words[0].span;
-            let finding = found.add(place, "apt has no stable command line").help("write apt-get");
+            let finding = found
+                .add(place, "apt has no stable command line")
+                .help("write apt-get");
             if program.words[0].text == "apt" && view.source.slice(place) == "apt" {
                 finding.fix(place, "apt-get");
             }

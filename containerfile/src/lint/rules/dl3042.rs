@@ -18,7 +18,11 @@ fn check(view: &View<'_>, found: &mut Findings) {
         return;
     }
     // An image that is not a plain distribution may set PIP_NO_CACHE_DIR itself.
-    let known = view.stages.len().checked_sub(1).and_then(|last| view.root_image(last));
+    let known = view
+        .stages
+        .len()
+        .checked_sub(1)
+        .and_then(|last| view.root_image(last));
     if !known.is_some_and(|image| image.is_distribution()) {
         return;
     }
@@ -27,11 +31,24 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let cleaned = !run.mounts.is_empty() || step.instruction.text.contains("cache");
-        for program in step.programs.iter().filter(|program| matches!(program.name(), "pip" | "pip3")) {
+        for program in step
+            .programs
+            .iter()
+            .filter(|program| matches!(program.name(), "pip" | "pip3"))
+        {
             if program.verb() == "install" && !cleaned {
-                let finding = found.add(program.span(), "downloaded packages stay in this layer").help("add --no-cache-dir");
-                if let Some(verb) = program.arguments().iter().find(|word| word.text == "install") {
-                    finding.fix(crate::ast::Span::new(verb.span.end, verb.span.end), " --no-cache-dir");
+                let finding = found
+                    .add(program.span(), "downloaded packages stay in this layer")
+                    .help("add --no-cache-dir");
+                if let Some(verb) = program
+                    .arguments()
+                    .iter()
+                    .find(|word| word.text == "install")
+                {
+                    finding.fix(
+                        crate::ast::Span::new(verb.span.end, verb.span.end),
+                        " --no-cache-dir",
+                    );
                 }
             }
         }

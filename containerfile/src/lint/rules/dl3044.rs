@@ -25,13 +25,29 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let InstructionKind::Env(pairs) = step.inner() else {
             continue;
         };
-        for (at, pair) in pairs.pairs.iter().enumerate().skip(1).filter(|(_, pair)| pair.value.mentions_variable()) {
-            let mentioned = |name: &str| pair.value.raw.contains(&format!("${{{name}}}")) || ends_with_name(&pair.value.raw, name);
-            let mut earlier = pairs.pairs[..at].iter().rev().take(20).map(|earlier| earlier.name.raw.as_str());
-            let new = earlier.find(|name| *name != pair.name.raw && !seen.contains(name) && mentioned(name));
+        for (at, pair) in pairs
+            .pairs
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, pair)| pair.value.mentions_variable())
+        {
+            let mentioned = |name: &str| {
+                pair.value.raw.contains(&format!("${{{name}}}"))
+                    || ends_with_name(&pair.value.raw, name)
+            };
+            let mut earlier = pairs.pairs[..at]
+                .iter()
+                .rev()
+                .take(20)
+                .map(|earlier| earlier.name.raw.as_str());
+            let new = earlier
+                .find(|name| *name != pair.name.raw && !seen.contains(name) && mentioned(name));
             if let Some(name) = new {
                 let message = format!("${name} has its new value only after this instruction");
-                found.add(pair.value.span, message).help("write a second ENV");
+                found
+                    .add(pair.value.span, message)
+                    .help("write a second ENV");
             }
         }
         seen.extend(pairs.pairs.iter().map(|pair| pair.name.raw.as_str()));
@@ -43,6 +59,9 @@ fn ends_with_name(text: &str, name: &str) -> bool {
     text.match_indices('$').any(|(at, _)| {
         let rest = text[at + 1..].strip_prefix(name);
         let escaped = text[..at].ends_with('\\');
-        !escaped && rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+        !escaped
+            && rest.is_some_and(|rest| {
+                !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            })
     })
 }

@@ -20,11 +20,15 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         let word = &copying.transfer.destination;
         let value = step.value(word);
-        let relative = value.known().is_some_and(|path| !path.starts_with('/') && !path.contains(':') && !path.contains('\\'));
+        let relative = value.known().is_some_and(|path| {
+            !path.starts_with('/') && !path.contains(':') && !path.contains('\\')
+        });
         let trigger = matches!(step.instruction.kind, InstructionKind::Onbuild(_));
         if relative && step.workdir.is_none() && !step.workdir_set && !trigger {
             let message = "where this lands depends on the base image";
-            found.add(word.span, message).help("write WORKDIR before it, or an absolute path");
+            found
+                .add(word.span, message)
+                .help("write WORKDIR before it, or an absolute path");
         }
     }
 }

@@ -9,7 +9,9 @@ pub(super) const RULE: Rule = Rule {
     title: "a download into a pipe without pipefail",
     why: "A pipe succeeds when its last program does: a download that fails half-way gives a smaller file, and the build goes on.",
     bad: in_build!("RUN wget -O - https://example.com/list | sha256sum -c list.sum"),
-    good: in_build!("SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN wget -O - https://example.com/list | sha256sum -c list.sum"),
+    good: in_build!(
+        "SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN wget -O - https://example.com/list | sha256sum -c list.sum"
+    ),
     check: Some(check),
 };
 
@@ -18,8 +20,13 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let InstructionKind::Run(run) = step.inner() else {
             continue;
         };
-        let shell = step.shell.is_some_and(|words| words.iter().any(|word| word.value.contains("pipefail")));
-        let script = run.command.shell_text().is_some_and(|text| text.contains("pipefail"));
+        let shell = step
+            .shell
+            .is_some_and(|words| words.iter().any(|word| word.value.contains("pipefail")));
+        let script = run
+            .command
+            .shell_text()
+            .is_some_and(|text| text.contains("pipefail"));
         if shell || script {
             continue;
         }

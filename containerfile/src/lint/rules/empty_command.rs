@@ -8,7 +8,15 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Warning,
     title: "a command line without a command",
     why: "The shell is started with an empty line, and ends at once. To take a command away write `[]`.",
-    bad: concat!("FROM ", pinned!(), " AS base\nCMD\nFROM scratch\nUSER 65532:65532\n"),
-    good: concat!("FROM ", pinned!(), " AS base\nCMD []\nFROM scratch\nUSER 65532:65532\n"),
+    bad: concat!(
+        "FROM ",
+        pinned!(),
+        " AS base\nCMD\nFROM scratch\nUSER 65532:65532\n"
+    ),
+    good: concat!(
+        "FROM ",
+        pinned!(),
+        " AS base\nCMD []\nFROM scratch\nUSER 65532:65532\n"
+    ),
     check: None,
 };

@@ -24,7 +24,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
             // A variable may hold several.
             let known = value.known().filter(|_| !word.mentions_variable());
             if let Some(Err(error)) = known.map(ports::parse) {
-                found.add(word.span, error.to_string()).help("write PORT or PORT/PROTOCOL");
+                found
+                    .add(word.span, error.to_string())
+                    .help("write PORT or PORT/PROTOCOL");
             }
         }
     }

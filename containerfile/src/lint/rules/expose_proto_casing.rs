@@ -20,12 +20,23 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         for word in words {
             let protocol = word.raw.rsplit_once('/').map(|(_, protocol)| protocol);
-            let named = protocol.filter(|protocol| ["tcp", "udp", "sctp"].iter().any(|known| known.eq_ignore_ascii_case(protocol)));
-            if let Some(protocol) = named.filter(|protocol| protocol.bytes().any(|byte| byte.is_ascii_uppercase())) {
+            let named = protocol.filter(|protocol| {
+                ["tcp", "udp", "sctp"]
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(protocol))
+            });
+            if let Some(protocol) =
+                named.filter(|protocol| protocol.bytes().any(|byte| byte.is_ascii_uppercase()))
+            {
                 let start = word.span.end - protocol.len();
                 let place = crate::ast::Span::new(start, word.span.end);
                 let lower = protocol.to_ascii_lowercase();
-                found.add(place, format!("the protocol {protocol:?} should be in lower case")).fix(place, lower);
+                found
+                    .add(
+                        place,
+                        format!("the protocol {protocol:?} should be in lower case"),
+                    )
+                    .fix(place, lower);
             }
         }
     }

@@ -16,14 +16,25 @@ others choose by name, such as `build-amd64`, is fine.",
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for stage in &view.file.stages {
-        let Some(platform) = stage.from.platform.as_ref().filter(|platform| !platform.mentions_variable()) else {
+        let Some(platform) = stage
+            .from
+            .platform
+            .as_ref()
+            .filter(|platform| !platform.mentions_variable())
+        else {
             continue;
         };
         let mut parts = platform.raw.split('/').filter(|part| !part.is_empty());
-        let chosen = stage.from.name.as_ref().is_some_and(|name| parts.any(|part| name.value.contains(part)));
+        let chosen = stage
+            .from
+            .name
+            .as_ref()
+            .is_some_and(|name| parts.any(|part| name.value.contains(part)));
         if !chosen {
             let message = format!("this stage is for {} whatever is built", platform.raw);
-            found.add(platform.span, message).help("leave --platform out, or use $BUILDPLATFORM for a stage that only builds");
+            found
+                .add(platform.span, message)
+                .help("leave --platform out, or use $BUILDPLATFORM for a stage that only builds");
         }
     }
 }

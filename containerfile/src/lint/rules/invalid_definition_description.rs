@@ -18,18 +18,31 @@ in BuildKit: only with `# check=experimental=InvalidDefinitionDescription`.",
 
 fn check(view: &View<'_>, found: &mut Findings) {
     let wanted = view.file.directives.check.as_ref().is_some_and(|check| {
-        check.value.experimental.iter().any(|name| name == RULE.id || name == "all")
+        check
+            .value
+            .experimental
+            .iter()
+            .any(|name| name == RULE.id || name == "all")
     });
     if !wanted {
         return;
     }
     let mut described = |span: Span, name: &str| {
         let comments = outline::comments(view.source, span);
-        let says = comments.iter().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')));
-        let directive = comments.iter().any(|line| line.starts_with("check=") || line.starts_with("syntax=") || line.starts_with("rbuild ignore="));
+        let says = comments.iter().any(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        });
+        let directive = comments.iter().any(|line| {
+            line.starts_with("check=")
+                || line.starts_with("syntax=")
+                || line.starts_with("rbuild ignore=")
+        });
         if !comments.is_empty() && !says && !directive {
             let message = format!("the comment above does not begin with {name:?}");
-            found.add(span, message).help(format!("begin it with {name}, or leave a blank line below it"));
+            found.add(span, message).help(format!(
+                "begin it with {name}, or leave a blank line below it"
+            ));
         }
     };
     for arg in &view.file.global_args {

@@ -23,15 +23,20 @@ fn check(view: &View<'_>, found: &mut Findings) {
             _ => continue,
         };
         let bare = view.stages[stage].root == Root::Scratch
-            || view.root_image(stage).is_some_and(|image| image.is_without_shell());
+            || view
+                .root_image(stage)
+                .is_some_and(|image| image.is_without_shell());
         let Command::Shell(text) = command else {
             continue;
         };
         // Malformed JSON is told as such.
         let array = text.value.trim_start().starts_with('[');
         if step.shell.is_none() && !bare && !array && !text.value.trim().is_empty() {
-            let message = format!("{what} in shell form: the shell is process 1 and passes no signal on");
-            found.add(text.span, message).help("write an array of strings in double quotes");
+            let message =
+                format!("{what} in shell form: the shell is process 1 and passes no signal on");
+            found
+                .add(text.span, message)
+                .help("write an array of strings in double quotes");
         }
     }
 }

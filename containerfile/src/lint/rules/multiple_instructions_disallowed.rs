@@ -16,13 +16,21 @@ pub(super) const RULE: Rule = Rule {
 fn check(view: &View<'_>, found: &mut Findings) {
     for stage in &view.file.stages {
         for what in ["CMD", "ENTRYPOINT", "HEALTHCHECK"] {
-            let all = stage.instructions.iter().filter(|instruction| instruction.kind.keyword() == what);
+            let all = stage
+                .instructions
+                .iter()
+                .filter(|instruction| instruction.kind.keyword() == what);
             let all: Vec<_> = all.collect();
-            let (Some((_, earlier)), message) = (all.split_last(), format!("a later {what} takes the place of this one")) else {
+            let (Some((_, earlier)), message) = (
+                all.split_last(),
+                format!("a later {what} takes the place of this one"),
+            ) else {
                 continue;
             };
             for instruction in earlier {
-                found.add(instruction.span, message.clone()).help("remove it");
+                found
+                    .add(instruction.span, message.clone())
+                    .help("remove it");
             }
         }
     }

@@ -25,7 +25,12 @@ fn check(view: &View<'_>, found: &mut Findings) {
         return;
     }
     if last.root == Root::Scratch || image.is_some_and(|image| image.is_root()) {
-        found.add(place, "the final image has no USER, so it would run as root").help(help);
+        found
+            .add(
+                place,
+                "the final image has no USER, so it would run as root",
+            )
+            .help(help);
     } else {
         let message = "the final image has no USER of its own: who it runs as depends on the base image, which is not looked at";
         found.add(place, message).help(help).note();

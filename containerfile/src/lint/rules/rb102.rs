@@ -16,14 +16,17 @@ are not the final image, root is what installs packages, and fine.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     let (id, _) = user.parts();
     if Id::parse(id) == Id::Number(0) || id == "root" {
         let message = format!("USER {:?} is root", user.value.text);
-        found
-            .add(user.word.span, message)
-            .help("write: USER 65532:65532, and have it own what it writes with COPY --chown=65532:65532");
+        found.add(user.word.span, message).help(
+            "write: USER 65532:65532, and have it own what it writes with COPY --chown=65532:65532",
+        );
     }
 }

@@ -16,7 +16,10 @@ Kubernetes refuses it under runAsNonRoot. Digits need no file.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     // Through a variable it is RB104, whose help is another one.
@@ -26,7 +29,12 @@ fn check(view: &View<'_>, found: &mut Findings) {
     let (id, group) = user.parts();
     let named = |id: &str| Id::parse(id) == Id::Name;
     if id != "root" && (named(id) || group.is_some_and(named)) {
-        let message = format!("USER {:?} is a name: what starts the image cannot check that it is not root", user.value.text);
-        found.add(user.word.span, message).help("write its numbers: USER UID:GID");
+        let message = format!(
+            "USER {:?} is a name: what starts the image cannot check that it is not root",
+            user.value.text
+        );
+        found
+            .add(user.word.span, message)
+            .help("write its numbers: USER UID:GID");
     }
 }

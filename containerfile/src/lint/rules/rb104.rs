@@ -25,20 +25,33 @@ fn check(view: &View<'_>, found: &mut Findings) {
     let place = user.word.span;
     match value.certainty {
         Certainty::Unknown => {}
-        Certainty::Argument | Certainty::Undefined if !number(id) || group.is_some_and(|group| !number(group)) => {
+        Certainty::Argument | Certainty::Undefined
+            if !number(id) || group.is_some_and(|group| !number(group)) =>
+        {
             let names = value.unset_names();
-            let what = if id.is_empty() { "the user is blank, which is root" } else { "the user is not a number" };
+            let what = if id.is_empty() {
+                "the user is blank, which is root"
+            } else {
+                "the user is not a number"
+            };
             let message = format!("nothing here sets {names}: without --build-arg {what}");
-            found.add(place, message).help("give it a numeric default: ARG UID=65532");
+            found
+                .add(place, message)
+                .help("give it a numeric default: ARG UID=65532");
         }
         Certainty::Known if user.word.mentions_variable() => {
             let bad = |id: &str| !number(id) && id != "root";
             if bad(id) || group.is_some_and(bad) {
                 let message = format!("USER expands to {:?}, which is not numeric", value.text);
-                found.add(place, message).help("give the variable a numeric default: ARG UID=65532");
+                found
+                    .add(place, message)
+                    .help("give the variable a numeric default: ARG UID=65532");
             }
         }
-        Certainty::Known if Id::parse(id) == Id::Malformed || group.is_some_and(|group| Id::parse(group) == Id::Malformed) => {
+        Certainty::Known
+            if Id::parse(id) == Id::Malformed
+                || group.is_some_and(|group| Id::parse(group) == Id::Malformed) =>
+        {
             let message = format!("USER {:?} is neither a number nor a name", value.text);
             found.add(place, message).help("write: USER 65532:65532");
         }

@@ -16,7 +16,10 @@ the group root.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     let (id, group) = user.parts();
@@ -25,14 +28,18 @@ fn check(view: &View<'_>, found: &mut Findings) {
         Id::Number(0) | Id::Malformed => {}
         Id::Name => {
             let message = format!("USER {id} leaves the group to the image");
-            found.add(user.word.span, message).help("write its numbers: USER UID:GID");
+            found
+                .add(user.word.span, message)
+                .help("write its numbers: USER UID:GID");
         }
         Id::Number(_) => {
             let written = user.word.raw.trim_end_matches(':');
             let line = format!("{written}:{written}");
             let message = format!("USER {id} leaves the group to the image");
             let plain = written.bytes().all(|byte| byte.is_ascii_digit());
-            let finding = found.add(user.word.span, message).help(format!("write: USER {line}"));
+            let finding = found
+                .add(user.word.span, message)
+                .help(format!("write: USER {line}"));
             if plain {
                 finding.fix(user.word.span, line);
             }

@@ -15,13 +15,19 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     let (id, group) = user.parts();
     let large = |id: &&str| matches!(Id::parse(id), Id::Number(number) if number > 65535);
     if let Some(id) = [Some(id), group].into_iter().flatten().find(large) {
-        let message = format!("id {id} is beyond the 65,536 subordinate ids that users usually have");
-        found.add(user.word.span, message).help("use an id below 65536, for example 65532");
+        let message =
+            format!("id {id} is beyond the 65,536 subordinate ids that users usually have");
+        found
+            .add(user.word.span, message)
+            .help("use an id below 65536, for example 65532");
     }
 }

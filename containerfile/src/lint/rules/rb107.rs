@@ -15,11 +15,17 @@ process, and none does.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     if matches!(user.parts().0, "65534" | "nobody") {
-        let message = "nobody (65534) is who the kernel shows as the owner of every file without a mapping";
-        found.add(user.word.span, message).help("write: USER 65532:65532");
+        let message =
+            "nobody (65534) is who the kernel shows as the owner of every file without a mapping";
+        found
+            .add(user.word.span, message)
+            .help("write: USER 65532:65532");
     }
 }

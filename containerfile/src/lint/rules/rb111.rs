@@ -4,7 +4,9 @@ use super::prelude::*;
 use crate::ast::Command;
 use crate::lint::shell;
 
-const CHANGE: [&str; 7] = ["sudo", "su", "gosu", "su-exec", "doas", "setpriv", "runuser"];
+const CHANGE: [&str; 7] = [
+    "sudo", "su", "gosu", "su-exec", "doas", "setpriv", "runuser",
+];
 
 pub(super) const RULE: Rule = Rule {
     id: "RB111",
@@ -24,19 +26,30 @@ fn check(view: &View<'_>, found: &mut Findings) {
         // Images that install one try it out.
         let tried = program.has("nobody") || program.has("--version") || program.has("-V");
         if CHANGE.contains(&name) && program.words.len() > 1 && !tried {
-            let message = format!("{name} in a build: the step is root already, or USER says who it is");
-            found.add(program.words[0].span, message).help("leave it out, or write USER before the step");
+            let message =
+                format!("{name} in a build: the step is root already, or USER says who it is");
+            found
+                .add(program.words[0].span, message)
+                .help("leave it out, or write USER before the step");
         }
     }
     let (entrypoint, cmd) = view.entry();
-    for command in [entrypoint, cmd.filter(|_| entrypoint.is_none())].into_iter().flatten() {
+    for command in [entrypoint, cmd.filter(|_| entrypoint.is_none())]
+        .into_iter()
+        .flatten()
+    {
         let Command::Exec(words) = command else {
             continue;
         };
         let starts = shell::exec(words);
-        let first = starts.first().filter(|program| CHANGE.contains(&program.name()));
+        let first = starts
+            .first()
+            .filter(|program| CHANGE.contains(&program.name()));
         if let Some(program) = first {
-            let message = format!("{} cannot change the user without privileges", program.name());
+            let message = format!(
+                "{} cannot change the user without privileges",
+                program.name()
+            );
             found
                 .add(program.words[0].span, message)
                 .help("start the program itself; USER, or the option --user of what starts it, says as whom");

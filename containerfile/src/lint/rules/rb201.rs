@@ -9,7 +9,11 @@ pub(super) const RULE: Rule = Rule {
     title: "the final image is a whole distribution",
     why: "Its shell, package manager and hundreds of files stay in the image: they are what an attacker uses, and what scanners report. Build \
 on the distribution, and copy the result onto scratch or a distroless base.",
-    bad: concat!("FROM ", pinned!(), "\nCOPY --chmod=555 app /app\nUSER 65532:65532\n"),
+    bad: concat!(
+        "FROM ",
+        pinned!(),
+        "\nCOPY --chmod=555 app /app\nUSER 65532:65532\n"
+    ),
     good: in_build!("RUN make"),
     check: Some(check),
 };
@@ -20,7 +24,10 @@ fn check(view: &View<'_>, found: &mut Findings) {
     };
     let image = view.root_image(view.stages.len() - 1);
     if let Some(image) = image.filter(|image| image.is_distribution()) {
-        let message = format!("the final image keeps the shell and the package manager of {}", image.path);
+        let message = format!(
+            "the final image keeps the shell and the package manager of {}",
+            image.path
+        );
         found
             .add(last.stage.from.image.span, message)
             .help("make this a build stage, and COPY --from it onto scratch or a distroless image");

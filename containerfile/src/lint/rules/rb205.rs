@@ -19,7 +19,11 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let InstructionKind::Env(pairs) = &step.instruction.kind else {
             continue;
         };
-        for pair in pairs.pairs.iter().filter(|pair| pair.name.raw == "LD_LIBRARY_PATH") {
+        for pair in pairs
+            .pairs
+            .iter()
+            .filter(|pair| pair.name.raw == "LD_LIBRARY_PATH")
+        {
             found
                 .add(pair.name.span.to(pair.value.span), "LD_LIBRARY_PATH is passed on to every program of the container")
                 .help("put the libraries where the loader looks anyway, or link with -rpath '$ORIGIN/../lib'");

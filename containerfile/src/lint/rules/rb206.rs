@@ -18,7 +18,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
     for (_, _, program) in view.programs() {
         if program.name() == "ldd" && program.words.len() > 1 && !program.has("--version") {
             let message = "ldd executes the program that it is asked about";
-            found.add(program.words[0].span, message).help("readelf --dynamic lists what a program needs without running it");
+            found
+                .add(program.words[0].span, message)
+                .help("readelf --dynamic lists what a program needs without running it");
         }
     }
 }

@@ -34,7 +34,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let (command, what) = match &step.instruction.kind {
             InstructionKind::Cmd(command) => (command, "CMD"),
             InstructionKind::Entrypoint(command) => (command, "ENTRYPOINT"),
-            InstructionKind::Healthcheck(Healthcheck::Check(probe)) => (&probe.command, "HEALTHCHECK"),
+            InstructionKind::Healthcheck(Healthcheck::Check(probe)) => {
+                (&probe.command, "HEALTHCHECK")
+            }
             _ => continue,
         };
         let Command::Shell(text) = command else {
@@ -77,8 +79,12 @@ fn report(found: &mut Findings, span: Span, what: &str, path: &str, text: &str) 
     let finding = found.add(span, message);
     if text.chars().all(plain) && !text.contains("  ") && what != "RUN" {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let array = serde_json::to_string(&words).unwrap_or_default().replace("\",\"", "\", \"");
-        finding.help(format!("write: {what} {array}")).fix(span, array);
+        let array = serde_json::to_string(&words)
+            .unwrap_or_default()
+            .replace("\",\"", "\", \"");
+        finding
+            .help(format!("write: {what} {array}"))
+            .fix(span, array);
     } else {
         finding.help("write the exec form, an array of strings in double quotes; it has no variables, pipes or ||");
     }

@@ -16,13 +16,25 @@ that look for libraries see into it. Layers are compressed anyway. Without a bui
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for (_, _, program) in view.programs() {
-        if program.name() == "upx" && program.words.len() > 1 && !program.has("-d") && !program.has("-t") {
-            let message = "a packed program needs writable and executable memory, and no tool sees into it";
-            found.add(program.words[0].span, message).help("leave it out: layers are compressed anyway");
+        if program.name() == "upx"
+            && program.words.len() > 1
+            && !program.has("-d")
+            && !program.has("-t")
+        {
+            let message =
+                "a packed program needs writable and executable memory, and no tool sees into it";
+            found
+                .add(program.words[0].span, message)
+                .help("leave it out: layers are compressed anyway");
         }
         let none = |word: &&ShellWord| word.text.contains("--build-id=none");
         if let Some(word) = program.arguments().iter().find(none) {
-            found.add(word.span, "without a build id no crash can be matched to its sources").help("leave it out");
+            found
+                .add(
+                    word.span,
+                    "without a build id no crash can be matched to its sources",
+                )
+                .help("leave it out");
         }
     }
 }

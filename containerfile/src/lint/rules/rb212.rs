@@ -21,7 +21,10 @@ fn check(view: &View<'_>, found: &mut Findings) {
     if !view.starts_something() {
         return;
     }
-    let missing: Vec<&str> = ["/tmp", "/etc/passwd"].into_iter().filter(|path| !view.may_contain(path)).collect();
+    let missing: Vec<&str> = ["/tmp", "/etc/passwd"]
+        .into_iter()
+        .filter(|path| !view.may_contain(path))
+        .collect();
     if !missing.is_empty() {
         let message = format!("the final image has no {}", missing.join(" and no "));
         found

@@ -17,8 +17,12 @@ port outside is chosen when the container is started.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let user = view.final_user().filter(|user| user.value.known().is_some());
-    let ordinary = user.is_some_and(|user| matches!(Id::parse(user.parts().0), Id::Number(1..) | Id::Name) && user.parts().0 != "root");
+    let user = view
+        .final_user()
+        .filter(|user| user.value.known().is_some());
+    let ordinary = user.is_some_and(|user| {
+        matches!(Id::parse(user.parts().0), Id::Number(1..) | Id::Name) && user.parts().0 != "root"
+    });
     if !ordinary {
         return;
     }
@@ -31,8 +35,11 @@ fn check(view: &View<'_>, found: &mut Findings) {
             let range = value.known().filter(|text| ports::parse(text).is_ok());
             let first = range.and_then(|text| text.split(['/', '-']).next()?.parse::<u16>().ok());
             if let Some(port) = first.filter(|port| (1..1024).contains(port)) {
-                let message = format!("port {port} can be opened by root only, and USER is not root");
-                found.add(word.span, message).help("have the program listen on a port of 1024 or above");
+                let message =
+                    format!("port {port} can be opened by root only, and USER is not root");
+                found
+                    .add(word.span, message)
+                    .help("have the program listen on a port of 1024 or above");
             }
         }
     }

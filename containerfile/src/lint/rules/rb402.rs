@@ -19,15 +19,21 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let some = program.words.len() > 2;
         let needs = match program.name() {
             "mount" | "losetup" => some,
-            "mknod" => program.arguments().iter().any(|word| matches!(word.text.as_str(), "b" | "c" | "u")),
-            "iptables" | "ip6tables" | "nft" | "modprobe" | "insmod" | "ping" => some && !program.has("--version"),
+            "mknod" => program
+                .arguments()
+                .iter()
+                .any(|word| matches!(word.text.as_str(), "b" | "c" | "u")),
+            "iptables" | "ip6tables" | "nft" | "modprobe" | "insmod" | "ping" => {
+                some && !program.has("--version")
+            }
             "sysctl" => program.has("-w") || program.has("-p") || program.has("--system"),
             _ => false,
         };
         // Whoever tries says so with `|| true`, or asks for less by --bind.
         if needs {
             let name = program.name();
-            let message = format!("{name} needs root of the machine, which a rootless build does not have");
+            let message =
+                format!("{name} needs root of the machine, which a rootless build does not have");
             let help = match name {
                 "mount" => "use RUN --mount=type=tmpfs, bind or cache",
                 _ => "leave it to whoever runs the container, or to the host",

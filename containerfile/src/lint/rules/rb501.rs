@@ -19,8 +19,11 @@ fn check(view: &View<'_>, found: &mut Findings) {
         return;
     };
     let known = last.root == Root::Scratch
-        || view.root_image(view.stages.len() - 1).is_some_and(|image| image.is_root() || image.is_nonroot());
-    let is_check = |step: &Step<'_>| matches!(step.instruction.kind, InstructionKind::Healthcheck(_));
+        || view
+            .root_image(view.stages.len() - 1)
+            .is_some_and(|image| image.is_root() || image.is_nonroot());
+    let is_check =
+        |step: &Step<'_>| matches!(step.instruction.kind, InstructionKind::Healthcheck(_));
     if known && view.starts_something() && !view.shipped_steps().any(is_check) {
         found
             .add(last.stage.from.span, "the image is started, and nothing says how to tell that it works")

@@ -5,9 +5,23 @@ use crate::ast::Healthcheck;
 use crate::lint::shell;
 
 /// What health checks usually call, and scratch has not.
-const PROBES: [&str; 6] = ["curl", "wget", "nc", "pg_isready", "redis-cli", "grpc_health_probe"];
+const PROBES: [&str; 6] = [
+    "curl",
+    "wget",
+    "nc",
+    "pg_isready",
+    "redis-cli",
+    "grpc_health_probe",
+];
 
-const DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const DIRECTORIES: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 pub(super) const RULE: Rule = Rule {
     id: "RB502",
@@ -30,7 +44,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
             let path = &program.words[0].text;
             let missing = match path.starts_with('/') {
                 true => !view.may_contain(&crate::path::clean(path)),
-                false => DIRECTORIES.iter().all(|directory| !view.may_contain(&format!("{directory}/{name}"))),
+                false => DIRECTORIES
+                    .iter()
+                    .all(|directory| !view.may_contain(&format!("{directory}/{name}"))),
             };
             if PROBES.contains(&name) && missing {
                 let message = format!("HEALTHCHECK calls {name}, which is not in the image");

@@ -17,7 +17,10 @@ belong to root, and USER cannot write them.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     let (Id::Number(1..), Some(_)) = (Id::parse(user.parts().0), user.parts().1) else {
@@ -29,20 +32,33 @@ fn check(view: &View<'_>, found: &mut Findings) {
     let volumes = volumes(view);
     let steps: Vec<_> = view.shipped_steps().collect();
     // What a program does to owners is not known.
-    let last_run = steps.iter().rposition(|step| matches!(step.inner(), InstructionKind::Run(_)));
+    let last_run = steps
+        .iter()
+        .rposition(|step| matches!(step.inner(), InstructionKind::Run(_)));
     for step in steps.iter().skip(last_run.map_or(0, |at| at + 1)) {
         let Some(copying) = step.copying() else {
             continue;
         };
         let destination = step.path(&copying.transfer.destination);
         let inside = destination.is_some_and(|made| {
-            volumes.iter().any(|volume| made == *volume || path::below(&made, volume).is_some())
+            volumes
+                .iter()
+                .any(|volume| made == *volume || path::below(&made, volume).is_some())
         });
-        if inside && copying.transfer.chown.is_none() && copying.transfer.chmod.is_none() && step.fired_by.is_none() {
+        if inside
+            && copying.transfer.chown.is_none()
+            && copying.transfer.chmod.is_none()
+            && step.fired_by.is_none()
+        {
             let flag = format!("--chown={}", user.value.text);
             let end = step.instruction.keyword.end;
-            let message = format!("this belongs to root, and USER {} cannot write it", user.value.text);
-            let finding = found.add(copying.transfer.destination.span, message).help(format!("add {flag}"));
+            let message = format!(
+                "this belongs to root, and USER {} cannot write it",
+                user.value.text
+            );
+            let finding = found
+                .add(copying.transfer.destination.span, message)
+                .help(format!("add {flag}"));
             if !matches!(step.instruction.kind, InstructionKind::Onbuild(_)) {
                 finding.fix(crate::ast::Span::new(end, end), format!(" {flag}"));
             }

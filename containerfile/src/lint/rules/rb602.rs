@@ -20,7 +20,10 @@ with mode 555; only the directories for state belong to USER.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view.final_user().filter(|user| user.value.known().is_some()) else {
+    let Some(user) = view
+        .final_user()
+        .filter(|user| user.value.known().is_some())
+    else {
         return;
     };
     let Some(program) = view.entry_path() else {
@@ -35,16 +38,24 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let (owner, mode) = (step.value(chown), step.value(chmod));
-        let (Some(owner), Some(Ok(mode))) = (owner.known(), mode.known().map(str::parse::<Mode>)) else {
+        let (Some(owner), Some(Ok(mode))) = (owner.known(), mode.known().map(str::parse::<Mode>))
+        else {
             continue;
         };
-        let (owner, group) = owner.split_once(':').map_or((owner, None), |(owner, group)| (owner, Some(group)));
+        let (owner, group) = owner
+            .split_once(':')
+            .map_or((owner, None), |(owner, group)| (owner, Some(group)));
         let bits = mode.apply(0, false);
-        let writable = (owner == uid && bits & 0o200 != 0) || (group.is_some() && group == gid && bits & 0o020 != 0);
+        let writable = (owner == uid && bits & 0o200 != 0)
+            || (group.is_some() && group == gid && bits & 0o020 != 0);
         let destination = step.path(&copying.transfer.destination);
-        let holds = destination.is_some_and(|made| made == program || path::below(program, &made).is_some());
+        let holds = destination
+            .is_some_and(|made| made == program || path::below(program, &made).is_some());
         if writable && holds {
-            let message = format!("USER {} can change {program}, the program that it runs", user.value.text);
+            let message = format!(
+                "USER {} can change {program}, the program that it runs",
+                user.value.text
+            );
             found.add(chmod.span, message).help("leave --chown out and write --chmod=555; give USER a directory of its own for its state");
         }
     }

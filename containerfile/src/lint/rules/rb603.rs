@@ -24,10 +24,15 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         for word in words {
             // Those are RB606.
-            let path = step.path(word).filter(|path| kernel_directory(path).is_none());
+            let path = step
+                .path(word)
+                .filter(|path| kernel_directory(path).is_none());
             if let Some(path) = path.filter(|path| !view.may_contain(path)) {
-                let message = format!("{path} is not in the image, so a volume for it belongs to root");
-                found.add(word.span, message).help(format!("COPY --chown=65532:65532 an empty directory to {path}"));
+                let message =
+                    format!("{path} is not in the image, so a volume for it belongs to root");
+                found.add(word.span, message).help(format!(
+                    "COPY --chown=65532:65532 an empty directory to {path}"
+                ));
             }
         }
     }

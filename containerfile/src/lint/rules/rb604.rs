@@ -18,8 +18,14 @@ replace the files. The right owner, with `COPY --chown` or `--userns=keep-id`, n
 fn check(view: &View<'_>, found: &mut Findings) {
     let message = "everybody may write this";
     let help = "give it to the right user: COPY --chown=UID:GID, or chown before this; 755 for programs, 644 for files";
-    for (_, _, program) in view.programs().filter(|(_, _, program)| program.name() == "chmod") {
-        let mode = program.arguments().iter().find(|word| !word.text.starts_with('-'));
+    for (_, _, program) in view
+        .programs()
+        .filter(|(_, _, program)| program.name() == "chmod")
+    {
+        let mode = program
+            .arguments()
+            .iter()
+            .find(|word| !word.text.starts_with('-'));
         if let Some(word) = mode.filter(|word| !word.dynamic && is_open(&word.text)) {
             found.add(word.span, message).help(help);
         }
@@ -38,5 +44,6 @@ fn check(view: &View<'_>, found: &mut Findings) {
 
 /// Whether others may write, and no sticky bit keeps them from each other's files.
 fn is_open(mode: &str) -> bool {
-    mode.parse::<Mode>().is_ok_and(|mode| mode.apply(0, true) & 0o1002 == 0o002)
+    mode.parse::<Mode>()
+        .is_ok_and(|mode| mode.apply(0, true) & 0o1002 == 0o002)
 }

@@ -27,7 +27,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
             };
             if let Some(top) = kernel_directory(&written) {
                 let message = format!("{top} is mounted over by whatever runs the container");
-                found.add(word.span, message).help("use another directory, for example below /var/lib");
+                found
+                    .add(word.span, message)
+                    .help("use another directory, for example below /var/lib");
             }
         }
     }

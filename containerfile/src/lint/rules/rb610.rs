@@ -22,10 +22,20 @@ fn check(view: &View<'_>, found: &mut Findings) {
     for index in view.shipped() {
         let mut copied = BTreeSet::new();
         for step in &view.stages[index].steps {
-            if let Some(copying) = step.copying().filter(|copying| copying.transfer.chown.is_none()) {
-                copied.extend(step.path(&copying.transfer.destination).filter(|made| made != "/"));
+            if let Some(copying) = step
+                .copying()
+                .filter(|copying| copying.transfer.chown.is_none())
+            {
+                copied.extend(
+                    step.path(&copying.transfer.destination)
+                        .filter(|made| made != "/"),
+                );
             }
-            for program in step.programs.iter().filter(|program| program.name() == "chown") {
+            for program in step
+                .programs
+                .iter()
+                .filter(|program| program.name() == "chown")
+            {
                 owners(step, program, &copied, found);
             }
         }
@@ -33,8 +43,13 @@ fn check(view: &View<'_>, found: &mut Findings) {
 }
 
 fn owners(step: &Step<'_>, program: &Program, copied: &BTreeSet<String>, found: &mut Findings) {
-    let recursive = ["-R", "--recursive", "-Rf", "-hR", "-Rh"].iter().any(|flag| program.has(flag));
-    let mut plain = program.arguments().iter().filter(|word| !word.text.starts_with('-'));
+    let recursive = ["-R", "--recursive", "-Rf", "-hR", "-Rh"]
+        .iter()
+        .any(|flag| program.has(flag));
+    let mut plain = program
+        .arguments()
+        .iter()
+        .filter(|word| !word.text.starts_with('-'));
     let Some(owner) = plain.next().filter(|_| recursive) else {
         return;
     };
@@ -45,10 +60,16 @@ fn owners(step: &Step<'_>, program: &Program, copied: &BTreeSet<String>, found: 
             None => return false,
         };
         let below = format!("{}/", tree.trim_end_matches('/'));
-        copied.contains(&tree) || copied.range(below.clone()..).next().is_some_and(|made| made.starts_with(&below))
+        copied.contains(&tree)
+            || copied
+                .range(below.clone()..)
+                .next()
+                .is_some_and(|made| made.starts_with(&below))
     });
     if twice {
         let message = "this layer holds the copied files a second time";
-        found.add(program.span(), message).help(format!("write COPY --chown={} instead", owner.text));
+        found
+            .add(program.span(), message)
+            .help(format!("write COPY --chown={} instead", owner.text));
     }
 }

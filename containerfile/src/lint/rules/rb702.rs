@@ -29,10 +29,17 @@ fn check(view: &View<'_>, found: &mut Findings) {
 fn defaults(arg: &Arg, found: &mut Findings) {
     for entry in &arg.entries {
         let names = ["TARGETARCH", "TARGETPLATFORM", "TARGETOS", "TARGETVARIANT"];
-        let Some(default) = entry.default.as_ref().filter(|_| names.contains(&entry.name.raw.as_str())) else {
+        let Some(default) = entry
+            .default
+            .as_ref()
+            .filter(|_| names.contains(&entry.name.raw.as_str()))
+        else {
             continue;
         };
-        let message = format!("the default hides the platform that is really built for: {}", entry.name.raw);
+        let message = format!(
+            "the default hides the platform that is really built for: {}",
+            entry.name.raw
+        );
         found
             .add(entry.name.span.to(default.span), message)
             .help(format!("write: ARG {}", entry.name.raw))

@@ -9,8 +9,16 @@ pub(super) const RULE: Rule = Rule {
     title: "FROM --platform=linux/${TARGETARCH}",
     why: "The stage runs in an emulator when the platform is another one, and the variant of arm is lost: arm/v6 becomes arm/v7. A compiler \
 for the build's platform that compiles for the target's is many times faster.",
-    bad: concat!("FROM --platform=linux/${TARGETARCH} ", pinned!(), " AS build\nRUN make\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n"),
-    good: concat!("FROM --platform=$BUILDPLATFORM ", pinned!(), " AS build\nARG TARGETARCH\nRUN make ARCH=$TARGETARCH\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n"),
+    bad: concat!(
+        "FROM --platform=linux/${TARGETARCH} ",
+        pinned!(),
+        " AS build\nRUN make\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n"
+    ),
+    good: concat!(
+        "FROM --platform=$BUILDPLATFORM ",
+        pinned!(),
+        " AS build\nARG TARGETARCH\nRUN make ARCH=$TARGETARCH\nFROM scratch\nCOPY --from=build /app /app\nUSER 65532:65532\n"
+    ),
     check: Some(check),
 };
 
@@ -20,11 +28,14 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let names = ["$TARGETARCH", "${TARGETARCH}"];
-        if platform.raw.contains('/') && names.iter().any(|name| platform.raw.contains(name)) && !platform.raw.contains("TARGETVARIANT") {
+        if platform.raw.contains('/')
+            && names.iter().any(|name| platform.raw.contains(name))
+            && !platform.raw.contains("TARGETVARIANT")
+        {
             let message = "this runs in an emulator for other platforms, and drops the variant";
-            found
-                .add(platform.span, message)
-                .help("write --platform=$BUILDPLATFORM and compile for $TARGETARCH, or leave it out");
+            found.add(platform.span, message).help(
+                "write --platform=$BUILDPLATFORM and compile for $TARGETARCH, or leave it out",
+            );
         }
     }
 }

@@ -29,15 +29,24 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let verb = program.verb();
         if verbs.contains(&verb) {
             let message = "an upgrade installs whatever is new on the day of the build";
-            found.add(program.words[0].span, message).help("take a newer base image, by digest");
+            found
+                .add(program.words[0].span, message)
+                .help("take a newer base image, by digest");
         }
         if installs.contains(&verb) {
             let pinned = |word: &&ShellWord| {
                 let split = word.text.split_once('=');
-                split.is_some_and(|(name, version)| !name.is_empty() && !name.starts_with('-') && !name.ends_with(['~', '>', '<']) && !version.is_empty() && !version.contains('*'))
+                split.is_some_and(|(name, version)| {
+                    !name.is_empty()
+                        && !name.starts_with('-')
+                        && !name.ends_with(['~', '>', '<'])
+                        && !version.is_empty()
+                        && !version.contains('*')
+                })
             };
             if let Some(word) = program.arguments().iter().find(pinned) {
-                let message = "this version is gone from the archive as soon as there is a newer one";
+                let message =
+                    "this version is gone from the archive as soon as there is a newer one";
                 found.add(word.span, message).help("leave the version out and take the base image by digest, or use a snapshot archive");
             }
         }

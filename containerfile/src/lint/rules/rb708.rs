@@ -18,7 +18,11 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let InstructionKind::Label(pairs) = step.inner() else {
             continue;
         };
-        for pair in pairs.pairs.iter().filter(|pair| pair.name.raw.trim_matches('"') == "org.opencontainers.image.created") {
+        for pair in pairs
+            .pairs
+            .iter()
+            .filter(|pair| pair.name.raw.trim_matches('"') == "org.opencontainers.image.created")
+        {
             let value = step.value(&pair.value);
             if value.known().is_some_and(|text| !is_date(text)) {
                 let message = format!("{:?} is no date of RFC 3339", value.text);
@@ -32,15 +36,20 @@ fn check(view: &View<'_>, found: &mut Findings) {
 fn is_date(text: &str) -> bool {
     let shape = |text: &str, pattern: &str| {
         text.len() == pattern.len()
-            && text.bytes().zip(pattern.bytes()).all(|(byte, wanted)| match wanted {
-                b'0' => byte.is_ascii_digit(),
-                _ => byte.eq_ignore_ascii_case(&wanted),
-            })
+            && text
+                .bytes()
+                .zip(pattern.bytes())
+                .all(|(byte, wanted)| match wanted {
+                    b'0' => byte.is_ascii_digit(),
+                    _ => byte.eq_ignore_ascii_case(&wanted),
+                })
     };
     let Some((front, rest)) = text.split_at_checked(19) else {
         return false;
     };
-    let fraction = rest.strip_prefix('.').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let fraction = rest
+        .strip_prefix('.')
+        .map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
     let zone = fraction.unwrap_or(rest);
     let zoned = shape(zone, "z") || shape(zone, "+00:00") || shape(zone, "-00:00");
     (shape(front, "0000-00-00t00:00:00") || shape(front, "0000-00-00 00:00:00")) && zoned

@@ -15,11 +15,30 @@ in its layer. A secret mount is there for one step only, and nowhere afterwards.
     check: Some(check),
 };
 
-const SECRET: [&str; 9] = ["password", "passwd", "pword", "secret", "token", "apikey", "credential", "credentials", "passphrase"];
+const SECRET: [&str; 9] = [
+    "password",
+    "passwd",
+    "pword",
+    "secret",
+    "token",
+    "apikey",
+    "credential",
+    "credentials",
+    "passphrase",
+];
 
 const KEYS: [&str; 5] = ["api", "secret", "private", "access", "encryption"];
 
-const FILES: [&str; 8] = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", ".git-credentials", ".pgpass", ".htpasswd"];
+const FILES: [&str; 8] = [
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    ".netrc",
+    ".git-credentials",
+    ".pgpass",
+    ".htpasswd",
+];
 
 fn check(view: &View<'_>, found: &mut Findings) {
     let help = "use a secret mount: RUN --mount=type=secret,id=NAME, and --secret for the build";
@@ -30,13 +49,22 @@ fn check(view: &View<'_>, found: &mut Findings) {
         }
     };
     for arg in &view.file.global_args {
-        arg.value.entries.iter().for_each(|entry| name(&entry.name, "ARG"));
+        arg.value
+            .entries
+            .iter()
+            .for_each(|entry| name(&entry.name, "ARG"));
     }
     for (_, step) in view.steps() {
         match step.inner() {
-            InstructionKind::Arg(arg) => arg.entries.iter().for_each(|entry| name(&entry.name, "ARG")),
+            InstructionKind::Arg(arg) => arg
+                .entries
+                .iter()
+                .for_each(|entry| name(&entry.name, "ARG")),
             InstructionKind::Env(pairs) => {
-                let filled = pairs.pairs.iter().filter(|pair| step.value(&pair.value).known() != Some(""));
+                let filled = pairs
+                    .pairs
+                    .iter()
+                    .filter(|pair| step.value(&pair.value).known() != Some(""));
                 filled.for_each(|pair| name(&pair.name, "ENV"));
             }
             _ => {}

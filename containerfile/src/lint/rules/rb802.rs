@@ -21,11 +21,18 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         for pair in &pairs.pairs {
-            let proxy = names.iter().any(|name| name.eq_ignore_ascii_case(&pair.name.raw));
+            let proxy = names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(&pair.name.raw));
             // Blank takes away what a base image has.
             if proxy && step.value(&pair.value).known() != Some("") {
-                let message = format!("{} goes into the image, with an address of the network that builds it", pair.name.raw);
-                found.add(pair.name.span.to(pair.value.span), message).help("leave it out; builds take --build-arg http_proxy=…");
+                let message = format!(
+                    "{} goes into the image, with an address of the network that builds it",
+                    pair.name.raw
+                );
+                found
+                    .add(pair.name.span.to(pair.value.span), message)
+                    .help("leave it out; builds take --build-arg http_proxy=…");
             }
         }
     }

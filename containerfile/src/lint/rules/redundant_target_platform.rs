@@ -19,11 +19,17 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let Some(platform) = &stage.from.platform else {
             continue;
         };
-        if matches!(platform.raw.as_str(), "$TARGETPLATFORM" | "${TARGETPLATFORM}") {
+        if matches!(
+            platform.raw.as_str(),
+            "$TARGETPLATFORM" | "${TARGETPLATFORM}"
+        ) {
             // From behind FROM to behind the value: the flag is the only one.
             let flag = Span::new(stage.from.keyword.end, platform.span.end);
             let message = "$TARGETPLATFORM is the platform without the flag too";
-            found.add(platform.span, message).help("leave --platform out").fix(flag, "");
+            found
+                .add(platform.span, message)
+                .help("leave --platform out")
+                .fix(flag, "");
         }
     }
 }

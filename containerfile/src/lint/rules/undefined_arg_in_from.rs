@@ -19,8 +19,13 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let platform = stage.platform.as_ref().zip(from.platform.as_ref());
         for (value, word) in [(&stage.image, &from.image)].into_iter().chain(platform) {
             if value.certainty == Certainty::Undefined {
-                let message = format!("nothing before the first FROM declares {}", value.unset_names());
-                found.add(word.span, message).help("declare it there with ARG, and a default");
+                let message = format!(
+                    "nothing before the first FROM declares {}",
+                    value.unset_names()
+                );
+                found
+                    .add(word.span, message)
+                    .help("declare it there with ARG, and a default");
             }
         }
     }

@@ -15,11 +15,16 @@ variables, so only stages that begin with scratch are examined.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    for (_, step) in view.steps().filter(|(_, step)| !matches!(step.inner(), InstructionKind::User(_))) {
+    for (_, step) in view
+        .steps()
+        .filter(|(_, step)| !matches!(step.inner(), InstructionKind::User(_)))
+    {
         for (span, value) in step.expanded() {
             if value.certainty == Certainty::Undefined {
                 let message = format!("nothing sets {} here, so it is blank", value.unset_names());
-                found.add(span, message).help("declare it in this stage with ARG or ENV");
+                found
+                    .add(span, message)
+                    .help("declare it in this stage with ARG or ENV");
             }
         }
     }

@@ -19,10 +19,15 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let value = step.value(word);
-        let relative = value.known().is_some_and(|path| !path.starts_with('/') && !path.contains(':'));
+        let relative = value
+            .known()
+            .is_some_and(|path| !path.starts_with('/') && !path.contains(':'));
         if relative && !step.workdir_set {
             let message = format!("where {:?} is depends on the base image", value.text);
-            found.add(word.span, message).help(format!("write: WORKDIR /{}", value.text.trim_start_matches("./")));
+            found.add(word.span, message).help(format!(
+                "write: WORKDIR /{}",
+                value.text.trim_start_matches("./")
+            ));
         }
     }
 }

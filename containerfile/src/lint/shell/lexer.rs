@@ -199,7 +199,7 @@ impl<'t> Lexer<'t> {
             self.take("-");
         }
         while self.take(" ") || self.take("\t") {}
-        if self.peek().is_none_or(|next| is_meta(next)) {
+        if self.peek().is_none_or(is_meta) {
             return;
         }
         let target = self.word();
