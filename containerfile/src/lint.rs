@@ -1,6 +1,6 @@
 //! The linter: a text to everything that can be said about it before anything is looked up.
 //!
-//! [`lint`] parses, resolves ([`view`]) and asks every [`Rule`] of the table; [`suppress`] takes away what the file itself excuses. The
+//! [`lint`] parses, resolves (`view`) and asks every [`Rule`] of the table; `suppress` takes away what the file itself excuses. The
 //! invariant: a rule never guesses. What depends on a base image or on a build argument without a default is no finding, or a note
 //! that says so.
 

@@ -2,6 +2,7 @@
 
 use super::prelude::*;
 use crate::ast::Span;
+use crate::source::Source;
 
 pub(super) const RULE: Rule = Rule {
     id: "RedundantTargetPlatform",
@@ -23,13 +24,23 @@ fn check(view: &View<'_>, found: &mut Findings) {
             platform.raw.as_str(),
             "$TARGETPLATFORM" | "${TARGETPLATFORM}"
         ) {
-            // From behind FROM to behind the value: the flag is the only one.
-            let flag = Span::new(stage.from.keyword.end, platform.span.end);
             let message = "$TARGETPLATFORM is the platform without the flag too";
-            found
+            let finding = found
                 .add(platform.span, message)
-                .help("leave --platform out")
-                .fix(flag, "");
+                .help("leave --platform out");
+            if let Some(flag) = whole_flag(view.source, platform.span) {
+                finding.fix(flag, "");
+            }
         }
     }
+}
+
+/// The flag of a value, and the blanks behind it.
+fn whole_flag(source: &Source, value: Span) -> Option<Span> {
+    const NAME: &str = "--platform=";
+    let start = value.start.checked_sub(NAME.len())?;
+    let rest = source.text().get(value.end..)?;
+    let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+    let written = source.slice(Span::new(start, value.start)) == NAME;
+    written.then(|| Span::new(start, value.end + blanks))
 }
