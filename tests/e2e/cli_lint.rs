@@ -246,3 +246,23 @@ fn a_baseline_leaves_what_was_there_out_and_nothing_else() {
     place.expect(2, &lint);
     place.expect(1, &["lint", "--baseline", "nothing.json"]);
 }
+
+/// The file behind the README's session.
+const SESSION: &str = "\
+FROM docker.io/library/debian:13@sha256:01a723bf5bfb21b9dda0c9a33e0538106e4d02cce8f557e118dd61259553d598 AS build
+ARG TARGETARCH=amd64
+RUN make ARCH=$TARGETARCH
+FROM scratch
+COPY --from=build /app /app
+USER app
+";
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let place = Place::new();
+    place.write("Containerfile", SESSION);
+    let (text, said) = place.expect(1, &["lint", "Containerfile"]);
+    let readme = include_str!("../../README.md");
+    let session = format!("$ rbuild lint Containerfile\n{text}{said}```\n");
+    assert!(readme.contains(&session), "{session}");
+}
