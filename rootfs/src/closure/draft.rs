@@ -9,6 +9,7 @@ use super::places::{Absent, Place};
 use super::reason::{Reason, Why};
 use super::{Closure, ClosureFile, Finding};
 use crate::path::{TreePath, escape};
+use crate::tree::NodeKind;
 
 pub(super) struct Draft {
     program: TreePath,
@@ -34,7 +35,8 @@ impl Draft {
             let why = Why::Link;
             self.insert(&link.path, Some(link.target.clone()), Reason { by, why });
         }
-        if place.path != self.program {
+        // A directory or device in a program's place is a finding, and nothing that anybody needs.
+        if place.path != self.program && place.meta.kind == NodeKind::File {
             self.insert(&place.path, None, reason);
         }
     }

@@ -10,9 +10,9 @@ use crate::tree::{Follow, NodeKind, Tree, TreeError};
 /// No list of a package is larger: linux-source's has 8 MB.
 const LARGEST: u64 = 64 << 20;
 
-/// Names of packages by path.
+/// Names of packages by path; `None` where several have it, as they have directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Packages(HashMap<TreePath, String>);
+pub struct Packages(HashMap<TreePath, Option<String>>);
 
 /// How the lines of a list name files.
 #[derive(Clone, Copy)]
@@ -52,9 +52,9 @@ impl Packages {
         Ok(Self(search.found))
     }
 
-    /// The package that owns the file at a canonical path.
+    /// The only package that has the file at a canonical path.
     pub fn owner(&self, path: &TreePath) -> Option<&str> {
-        self.0.get(path).map(String::as_str)
+        self.0.get(path)?.as_deref()
     }
 }
 
@@ -74,7 +74,7 @@ struct Search<'t> {
     /// Most lines are of another length than any path that is asked for.
     lengths: HashSet<usize>,
     wanted: HashMap<Vec<u8>, TreePath>,
-    found: HashMap<TreePath, String>,
+    found: HashMap<TreePath, Option<String>>,
 }
 
 impl Search<'_> {
@@ -84,7 +84,11 @@ impl Search<'_> {
         }
         if let Some(path) = self.wanted.get(name) {
             let package = String::from_utf8_lossy(package).into_owned();
-            self.found.entry(path.clone()).or_insert(package);
+            let owner = self.found.entry(path.clone());
+            let owner = owner.or_insert_with(|| Some(package.clone()));
+            if owner.as_ref() != Some(&package) {
+                *owner = None;
+            }
         }
     }
 

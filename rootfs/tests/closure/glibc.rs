@@ -1,6 +1,6 @@
 //! glibc's rules where no loader of this machine can be asked: another root, its cache, its processors, its versions.
 
-use rootfs::closure::Settings;
+use rootfs::closure::{Closure, Settings};
 
 use crate::forge::{ARM64, Forge, I386};
 use crate::tree::{Place, fatal, files, glibc_loader, missing, notes, plain, reason};
@@ -240,7 +240,7 @@ fn ld_library_path_comes_between_rpath_and_runpath() {
         ..Settings::default()
     };
     let library = |files: Vec<String>| files.into_iter().find(|file| file.ends_with("/libz.so.1"));
-    let library = |closure| library(plain(closure)).expect("it");
+    let library = |closure: &Closure| library(plain(closure)).expect("it");
     let with = |program: &str| library(&place.closure_with(program, settings.clone()));
     let without = |program: &str| library(&place.closure(program));
     assert_eq!(

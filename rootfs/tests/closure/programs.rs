@@ -145,7 +145,7 @@ fn files_belong_to_packages_of_dpkg_distroless_and_apk() {
         .write("/var/lib/dpkg/info/libc6:amd64.md5sums", "x\n")
         .write(
             "/var/lib/dpkg/info/other.list",
-            "/usr/lib/x86_64-linux-gnu/libc.so.6.old\n",
+            "/lib\n/usr/lib/x86_64-linux-gnu/libc.so.6.old\n",
         )
         .write(
             "/var/lib/dpkg/status.d/zlib1g.md5sums",
@@ -164,6 +164,7 @@ fn files_belong_to_packages_of_dpkg_distroless_and_apk() {
         "/usr/lib/libz.so.1.2",
         "/lib/ld-musl-x86_64.so.1",
         "/top",
+        "/lib",
         "/nobody",
     ]
     .map(path);
@@ -176,6 +177,7 @@ fn files_belong_to_packages_of_dpkg_distroless_and_apk() {
             Some("zlib1g"),
             Some("musl"),
             Some("base"),
+            None,
             None
         ]
     );
