@@ -4,8 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::places::{Absent, Place, Places};
 use crate::path::TreePath;
-use crate::tree::{Follow, NodeKind, Tree, TreeError};
+use crate::tree::{NodeKind, Tree, TreeError};
 
 /// No list of a package is larger: linux-source's has 8 MB.
 const LARGEST: u64 = 64 << 20;
@@ -92,14 +93,21 @@ impl Search<'_> {
         }
     }
 
+    /// What is at a path; a link that leads nowhere leads to no database.
+    fn find(&self, path: &str) -> Result<Option<Place>, TreeError> {
+        match Places::new(self.tree).find(format!("/{path}").as_bytes()) {
+            Ok(place) => Ok(Some(place)),
+            Err(Absent::Missing | Absent::Loop) => Ok(None),
+            Err(Absent::Tree(error)) => Err(error),
+        }
+    }
+
     /// A directory with one list for each package, `NAME[:ARCHITECTURE]` and an ending.
     fn lists(&mut self, directory: &str, ending: &[u8], lines: Lines) -> Result<(), TreeError> {
-        let directory = TreePath::clamped(directory)?;
-        let directory = self.tree.resolve(&directory, Follow::All)?;
-        match self.tree.node(&directory)? {
-            Some(meta) if meta.is_dir() => {}
+        let directory = match self.find(directory)? {
+            Some(place) if place.meta.is_dir() => place.path,
             _ => return Ok(()),
-        }
+        };
         for (name, meta) in self.tree.read_dir(&directory)? {
             let Some(package) = name.strip_suffix(ending) else {
                 continue;
@@ -129,14 +137,15 @@ impl Search<'_> {
 
     /// apk-installed(5): `P:` package, `F:` directory, `R:` file in it.
     fn apk(&mut self, database: &str) -> Result<(), TreeError> {
-        let Some((path, meta)) = self.tree.lookup(&TreePath::clamped(database)?)? else {
-            return Ok(());
+        let place = match self.find(database)? {
+            Some(place) if place.meta.kind == NodeKind::File => place,
+            _ => return Ok(()),
         };
-        if meta.kind != NodeKind::File || meta.size > LARGEST {
+        if place.meta.size > LARGEST {
             return Ok(());
         }
-        let length = usize::try_from(meta.size).unwrap_or(0);
-        let text = self.tree.read_at(&path, 0, length)?;
+        let length = usize::try_from(place.meta.size).unwrap_or(0);
+        let text = self.tree.read_at(&place.path, 0, length)?;
         let (mut package, mut directory): (&[u8], &[u8]) = (b"", b"");
         for line in text.split(|byte| *byte == b'\n') {
             match line.split_at_checked(2) {

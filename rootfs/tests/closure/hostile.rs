@@ -5,10 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use rootfs::closure::Settings;
+use rootfs::closure::{Packages, Settings};
+use rootfs::{DirTree, Ownership, Root};
 
 use crate::forge::Forge;
-use crate::tree::{Place, closure_in, fatal, files, missing, plain};
+use crate::tree::{Place, closure_in, fatal, files, missing, path, plain};
 
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
@@ -214,6 +215,21 @@ fn f26_names_that_are_not_text_are_found_and_shown_escaped() {
     assert!(closure.starts(), "{:?}", closure.findings);
     assert!(files(&closure).contains(&"/usr/lib/x86_64-linux-gnu/lib\\xff\\x0a.so".to_owned()));
     assert!(files(&closure).contains(&"/\\xfe -> prog".to_owned()));
+}
+
+#[test]
+fn a_package_database_that_leads_nowhere_is_none() {
+    let place = Place::new();
+    place
+        .elf("/prog", &Forge::library(&[]))
+        .link("/usr", "/usr/usr")
+        .link("/lib", "../../etc/lib")
+        .link("/var", "prog");
+    let root = Root::open(&place.on_disk("/")).expect("a root");
+    let tree = DirTree::new(root, Ownership::Recorded);
+    let program = path("/prog");
+    let packages = Packages::of(&tree, [&program]).expect("there is none");
+    assert_eq!(packages.owner(&program), None);
 }
 
 #[test]
