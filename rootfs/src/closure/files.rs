@@ -17,8 +17,11 @@ use crate::tree::{NodeKind, Tree, TreeError};
 /// A tree with what was read of it.
 pub(super) struct Files<'t> {
     pub(super) places: Places<'t>,
-    elves: RefCell<HashMap<TreePath, Rc<Result<Elf, ElfError>>>>,
+    elves: RefCell<HashMap<TreePath, ReadElf>>,
 }
+
+/// What reading an ELF file gave.
+pub(super) type ReadElf = Rc<Result<Rc<Elf>, ElfError>>;
 
 /// What opening a library gave.
 pub(super) enum Opened {
@@ -47,13 +50,13 @@ impl<'t> Files<'t> {
     }
 
     /// What the file at the canonical path asks of its loader.
-    pub(super) fn elf(&self, path: &TreePath) -> Rc<Result<Elf, ElfError>> {
+    pub(super) fn elf(&self, path: &TreePath) -> ReadElf {
         if let Some(known) = self.elves.borrow().get(path) {
             return Rc::clone(known);
         }
         let read = Window::open(self.tree(), path)
             .map_err(ElfError::Tree)
-            .and_then(|mut window| elf::read(&mut window));
+            .and_then(|mut window| elf::read(&mut window).map(Rc::new));
         let read = Rc::new(read);
         self.elves
             .borrow_mut()
@@ -108,7 +111,7 @@ impl<'t> Files<'t> {
             own if own == machine && elf.fixed => {
                 broken(place, "cannot dynamically load executable")
             }
-            own if own == machine => Opened::Library(place, Rc::new(elf.clone())),
+            own if own == machine => Opened::Library(place, Rc::clone(elf)),
             own if own.shape.wide != machine.shape.wide => Opened::OtherClass,
             own if own.shape.big != machine.shape.big => {
                 let order = if machine.shape.big { "big" } else { "little" };

@@ -17,6 +17,7 @@ mod elf;
 mod files;
 mod glibc;
 mod ld_cache;
+mod ld_conf;
 mod loader;
 mod machine;
 mod musl;
@@ -39,6 +40,7 @@ use draft::Draft;
 use files::Files;
 use loader::Loader;
 
+/// Bytes as text: printable UTF-8 as it is, everything else as `\xNN`, a backslash doubled.
 pub use crate::path::escape as shown;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::places::{Absent, Place, Places};
-use crate::path::TreePath;
+use crate::path::{TreePath, escape};
 use crate::tree::{NodeKind, Tree, TreeError};
 
 /// No list of a package is larger: linux-source's has 8 MB.
@@ -53,7 +53,7 @@ impl Packages {
         Ok(Self(search.found))
     }
 
-    /// The only package that has the file at a canonical path.
+    /// The only package that has the file at a canonical path, its name escaped like a path.
     pub fn owner(&self, path: &TreePath) -> Option<&str> {
         self.0.get(path)?.as_deref()
     }
@@ -84,7 +84,7 @@ impl Search<'_> {
             return;
         }
         if let Some(path) = self.wanted.get(name) {
-            let package = String::from_utf8_lossy(package).into_owned();
+            let package = escape(package);
             let owner = self.found.entry(path.clone());
             let owner = owner.or_insert_with(|| Some(package.clone()));
             if owner.as_ref() != Some(&package) {

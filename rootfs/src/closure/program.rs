@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use super::draft::{Draft, chain};
 use super::elf::{Elf, MAGIC};
+use super::files::Opened;
 use super::glibc;
 use super::ld_cache::LdCache;
+use super::ld_conf;
 use super::loader::{LARGEST, Loader, Musl, Texts};
 use super::machine::Machine;
 use super::places::Place;
@@ -180,7 +182,7 @@ impl Resolver<'_> {
     }
 
     /// Adds what the loader maps, for every processor that makes a difference.
-    fn dynamic(&self, draft: &mut Draft, place: &Place, elf: &Elf) {
+    fn dynamic(&self, draft: &mut Draft, place: &Place, elf: &Rc<Elf>) {
         let named = elf.interpreter.clone();
         let interpreter = match &named {
             Some(raw) => self.interpreter(draft, place, raw),
@@ -188,10 +190,10 @@ impl Resolver<'_> {
         };
         let usual = || usual_interpreter(elf);
         let loader = self.loader(&named.unwrap_or_else(usual), elf.machine);
-        let program = |name: Vec<u8>, place: &Place, elf: &Elf, reason| Object {
+        let program = |name: Vec<u8>, place: &Place, elf: &Rc<Elf>, reason| Object {
             name,
             place: place.clone(),
-            elf: Rc::new(elf.clone()),
+            elf: Rc::clone(elf),
             loader: None,
             reason,
         };
@@ -221,7 +223,7 @@ impl Resolver<'_> {
         draft: &mut Draft,
         program: &Place,
         raw: &[u8],
-    ) -> Option<(Vec<u8>, Place, Elf, Reason)> {
+    ) -> Option<(Vec<u8>, Place, Rc<Elf>, Reason)> {
         let by = &program.path;
         if !raw.starts_with(b"/") {
             let name = escape(raw);
@@ -244,7 +246,7 @@ impl Resolver<'_> {
         };
         draft.add(&place, reason.clone());
         match &*self.files.elf(&place.path) {
-            Ok(elf) => Some((raw.to_vec(), place, elf.clone(), reason)),
+            Ok(elf) => Some((raw.to_vec(), place, Rc::clone(elf), reason)),
             Err(error) => {
                 draft.fatal(
                     &place.path,
@@ -299,9 +301,27 @@ impl Resolver<'_> {
         }
         for trouble in &run.troubles {
             match trouble {
-                Trouble::Lacks { name, by, message } => draft.lack(name, by, message),
+                Trouble::Lacks { name, by, message } => {
+                    draft.lack(name, by, message);
+                    self.explain(draft, run, name);
+                }
                 Trouble::Broken { path, message } => draft.fatal(path, message),
                 Trouble::Note { path, message } => draft.note(path, message),
+            }
+        }
+    }
+
+    /// A library that only ldconfig would find.
+    fn explain(&self, draft: &mut Draft, run: &Run<'_>, name: &[u8]) {
+        if !matches!(run.start.loader, Loader::Glibc(_)) || name.contains(&b'/') {
+            return;
+        }
+        for directory in ld_conf::directories(&self.files) {
+            let path = tokens::in_directory(&directory, name);
+            let machine = run.objects[0].elf.machine;
+            if let Opened::Library(place, _) = self.files.library(&path, machine) {
+                let message = "it is in a directory of /etc/ld.so.conf, but not in /etc/ld.so.cache: ldconfig puts it there";
+                return draft.note(&place.path, message);
             }
         }
     }

@@ -227,6 +227,24 @@ fn the_cache_of_the_root_belongs_to_what_is_only_found_through_it() {
 }
 
 #[test]
+fn a_library_that_only_ldconfig_would_find_is_missing_and_explained() {
+    let place = Place::with_glibc();
+    place
+        .elf("/opt/lib/libz.so.1", &Forge::library(&[]))
+        .elf("/prog", &program(&["libz.so.1"]))
+        .write(
+            "/etc/ld.so.conf",
+            "# all of them\ninclude ld.so.conf.d/*.conf\n",
+        )
+        .write("/etc/ld.so.conf.d/opt.conf", "/opt/lib # here\n")
+        .write("/etc/ld.so.conf.d/loop.conf", "include /etc/ld.so.conf\n");
+    let closure = place.closure("/prog");
+    assert_eq!(missing(&closure), ["libz.so.1"]);
+    let said = "/opt/lib/libz.so.1: it is in a directory of /etc/ld.so.conf, but not in /etc/ld.so.cache: ldconfig puts it there";
+    assert_eq!(notes(&closure), [said]);
+}
+
+#[test]
 fn ld_library_path_comes_between_rpath_and_runpath() {
     let place = Place::with_glibc();
     for directory in ["/r", "/e", "/d"] {
