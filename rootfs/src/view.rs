@@ -458,7 +458,7 @@ impl Tree for View {
         // At most `length`.
         let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(length);
         let mut bytes = vec![0; place(end)];
-        for extent in &node.extents {
+        for extent in node.stored.extents(node.meta.size) {
             let (from, until) = (extent.at.max(offset), (extent.at + extent.len).min(end));
             if from >= until {
                 continue;

@@ -7,7 +7,7 @@
 use super::files::Opened;
 use super::loader::Glibc;
 use super::reason::How;
-use super::run::{Outcome, Run, Trouble};
+use super::run::{Found, Lost, Outcome, Run, Trouble};
 use super::tokens::{Tokens, directory_of, expand, in_directory};
 use crate::path::escape;
 
@@ -26,7 +26,7 @@ pub(super) fn expand_name(
     loader: &Glibc,
     by: usize,
     name: &[u8],
-) -> Result<Vec<u8>, Outcome> {
+) -> Result<Vec<u8>, Lost> {
     if !name.contains(&b'$') {
         return Ok(name.to_vec());
     }
@@ -35,7 +35,7 @@ pub(super) fn expand_name(
         .by_cpu
         .set(run.start.by_cpu.get() | expanded.by_platform);
     let text = expanded.text.filter(|text| !text.is_empty());
-    text.ok_or_else(|| Outcome::Absent("empty dynamic string token substitution".to_owned()))
+    text.ok_or_else(|| Lost::Absent("empty dynamic string token substitution".to_owned()))
 }
 
 /// Finds a library that the object `by` needs.
@@ -60,30 +60,32 @@ pub(super) fn search(run: &mut Run<'_>, loader: &Glibc, by: usize, name: &[u8]) 
             Looked::Nothing { other_class: other } => other_class |= other,
         }
     }
-    Outcome::Absent(match (other_class, run.objects[0].elf.machine.shape.wide) {
-        (false, _) => "cannot open shared object file: No such file or directory".to_owned(),
-        (true, true) => "wrong ELF class: ELFCLASS32".to_owned(),
-        (true, false) => "wrong ELF class: ELFCLASS64".to_owned(),
-    })
+    Err(Lost::Absent(
+        match (other_class, run.objects[0].elf.machine.shape.wide) {
+            (false, _) => "cannot open shared object file: No such file or directory".to_owned(),
+            (true, true) => "wrong ELF class: ELFCLASS32".to_owned(),
+            (true, false) => "wrong ELF class: ELFCLASS64".to_owned(),
+        },
+    ))
 }
 
 fn by_path(run: &Run<'_>, name: &[u8]) -> Outcome {
     if !name.starts_with(b"/") {
         let message = "a path relative to the working directory, which is not known";
-        return Outcome::Absent(message.to_owned());
+        return Err(Lost::Absent(message.to_owned()));
     }
     match run.start.files.library(name, run.objects[0].elf.machine) {
-        Opened::Library(place, elf) => Outcome::Found {
+        Opened::Library(place, elf) => Ok(Found {
             name: name.to_vec(),
             place,
             elf,
             how: How::Path,
-        },
-        Opened::Broken(place, message) => Outcome::Broken(place.path, message),
-        Opened::OtherClass => Outcome::Absent("wrong ELF class".to_owned()),
-        Opened::Absent | Opened::Unusable => {
-            Outcome::Absent("cannot open shared object file: No such file or directory".to_owned())
-        }
+        }),
+        Opened::Broken(place, message) => Err(Lost::Broken(place.path, message)),
+        Opened::OtherClass => Err(Lost::Absent("wrong ELF class".to_owned())),
+        Opened::Absent | Opened::Unusable => Err(Lost::Absent(
+            "cannot open shared object file: No such file or directory".to_owned(),
+        )),
     }
 }
 
@@ -181,15 +183,15 @@ fn look(run: &Run<'_>, directories: &[Vec<u8>], name: &[u8], how: &How) -> Looke
             let path = in_directory(&candidate, name);
             match files.library(&path, machine) {
                 Opened::Library(place, elf) => {
-                    return Looked::Done(Outcome::Found {
+                    return Looked::Done(Ok(Found {
                         name: path,
                         place,
                         elf,
                         how: how.clone(),
-                    });
+                    }));
                 }
                 Opened::Broken(place, message) => {
-                    return Looked::Done(Outcome::Broken(place.path, message));
+                    return Looked::Done(Err(Lost::Broken(place.path, message)));
                 }
                 Opened::Unusable => return Looked::Nothing { other_class },
                 Opened::OtherClass => other_class = true,
@@ -223,13 +225,13 @@ fn look_in_cache(run: &Run<'_>, loader: &Glibc, by: usize, name: &[u8]) -> Looke
         return NOTHING;
     }
     match run.start.files.library(path, machine) {
-        Opened::Library(place, elf) => Looked::Done(Outcome::Found {
+        Opened::Library(place, elf) => Looked::Done(Ok(Found {
             name: path.to_vec(),
             place,
             elf,
             how: How::Cache,
-        }),
-        Opened::Broken(place, message) => Looked::Done(Outcome::Broken(place.path, message)),
+        })),
+        Opened::Broken(place, message) => Looked::Done(Err(Lost::Broken(place.path, message))),
         Opened::OtherClass => Looked::Nothing { other_class: true },
         Opened::Absent | Opened::Unusable => NOTHING,
     }
@@ -253,7 +255,7 @@ pub(super) fn found_without_cache(
         return false;
     }
     match look(run, &loader.system_dirs, name, &How::Default) {
-        Looked::Done(Outcome::Found { place, .. }) => place.path == run.objects[object].place.path,
+        Looked::Done(Ok(Found { place, .. })) => place.path == run.objects[object].place.path,
         _ => false,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no loader reads it, so nothing is found through it; it only explains what is not found. Format: ldconfig(8).
 
+use std::collections::BTreeSet;
+
 use super::files::Files;
 use super::tokens::directory_of;
 
@@ -14,11 +16,10 @@ const MOST_FILES: usize = 256;
 pub(super) fn directories(files: &Files<'_>) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut waiting = vec![FILE.to_vec()];
-    let mut read = 0;
+    let mut read = BTreeSet::new();
     while let Some(file) = waiting.pop() {
-        read += 1;
-        if read > MOST_FILES {
-            break;
+        if read.len() >= MOST_FILES || !read.insert(file.clone()) {
+            continue;
         }
         let Ok(Some((_, text))) = files.small(&file, LARGEST) else {
             continue;

@@ -6,7 +6,7 @@ use super::files::Opened;
 use super::loader::Musl;
 use super::places::Absent;
 use super::reason::How;
-use super::run::{Outcome, Run};
+use super::run::{Found, Lost, Outcome, Run};
 use super::tokens::{directory_of, in_directory};
 
 /// Names that the loader, being the C library, answers to by itself.
@@ -26,7 +26,7 @@ pub(super) fn search(run: &mut Run<'_>, loader: &Musl, by: usize, name: &[u8]) -
     }
     if name.contains(&b'/') {
         let message = "a path relative to the working directory, which is not known";
-        return Outcome::Absent(message.to_owned());
+        return Err(Lost::Absent(message.to_owned()));
     }
     let split = |list: &[u8]| -> Vec<Vec<u8>> {
         let directories = list.split(|byte| matches!(byte, b':' | b'\n'));
@@ -70,25 +70,27 @@ pub(super) fn search(run: &mut Run<'_>, loader: &Musl, by: usize, name: &[u8]) -
 
 fn absent(run: &Run<'_>, by: usize) -> Outcome {
     let by = &run.objects[by].place.path;
-    Outcome::Absent(format!("No such file or directory (needed by {by})"))
+    Err(Lost::Absent(format!(
+        "No such file or directory (needed by {by})"
+    )))
 }
 
 /// What is at a path; `None` lets the search go on.
 fn open(run: &Run<'_>, path: Vec<u8>, how: How) -> Option<Outcome> {
     match run.start.files.library(&path, run.objects[0].elf.machine) {
-        Opened::Library(place, elf) => Some(Outcome::Found {
+        Opened::Library(place, elf) => Some(Ok(Found {
             name: path,
             place,
             elf,
             how,
-        }),
-        Opened::Broken(place, message) => Some(Outcome::Broken(place.path, message)),
+        })),
+        Opened::Broken(place, message) => Some(Err(Lost::Broken(place.path, message))),
         Opened::OtherClass => broken(run, &path),
         // A library of another machine is there as well; musl would even map it.
         Opened::Absent => broken(run, &path),
-        Opened::Unusable => Some(Outcome::Absent(
+        Opened::Unusable => Some(Err(Lost::Absent(
             "Too many levels of symbolic links".to_owned(),
-        )),
+        ))),
     }
 }
 
@@ -96,7 +98,7 @@ fn broken(run: &Run<'_>, path: &[u8]) -> Option<Outcome> {
     match run.start.files.places.find(path) {
         Ok(place) => {
             let message = "Exec format error: it is for another machine".to_owned();
-            Some(Outcome::Broken(place.path, message))
+            Some(Err(Lost::Broken(place.path, message)))
         }
         Err(Absent::Missing | Absent::Loop | Absent::Tree(_)) => None,
     }

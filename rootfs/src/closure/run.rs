@@ -38,19 +38,24 @@ impl Object {
     }
 }
 
-/// What became of a library.
-pub(super) enum Outcome {
-    Found {
-        name: Vec<u8>,
-        place: Place,
-        elf: Rc<Elf>,
-        how: How,
-    },
+/// A library that was found.
+pub(super) struct Found {
+    /// The path by which.
+    pub(super) name: Vec<u8>,
+    pub(super) place: Place,
+    pub(super) elf: Rc<Elf>,
+    pub(super) how: How,
+}
+
+/// What became of a library that was not.
+pub(super) enum Lost {
     /// The loader says so.
     Absent(String),
     /// A file is there that the loader cannot load.
     Broken(TreePath, String),
 }
+
+pub(super) type Outcome = Result<Found, Lost>;
 
 /// What is the same for all objects of a start.
 pub(super) struct Start<'a> {
@@ -136,8 +141,8 @@ impl<'a> Run<'a> {
         while number < self.objects.len() {
             let elf = Rc::clone(&self.objects[number].elf);
             for name in elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed) {
-                if let Err(outcome) = self.load(number, name, Why::Library) {
-                    self.complain(number, name, outcome);
+                if let Err(lost) = self.load(number, name, Why::Library) {
+                    self.complain(number, name, lost);
                 }
             }
             number += 1;
@@ -179,16 +184,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn complain(&mut self, number: usize, name: &[u8], outcome: Outcome) {
+    fn complain(&mut self, number: usize, name: &[u8], lost: Lost) {
         let by = self.objects[number].place.path.clone();
-        self.troubles.push(match outcome {
-            Outcome::Broken(path, message) => Trouble::Broken { path, message },
-            Outcome::Absent(message) => Trouble::Lacks {
+        self.troubles.push(match lost {
+            Lost::Broken(path, message) => Trouble::Broken { path, message },
+            Lost::Absent(message) => Trouble::Lacks {
                 name: name.to_vec(),
                 by,
                 message,
             },
-            Outcome::Found { .. } => return,
         });
     }
 
@@ -198,7 +202,7 @@ impl<'a> Run<'a> {
         by: usize,
         name: &[u8],
         why: impl Fn(Vec<u8>, How) -> Why,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), Lost> {
         let wanted = match self.start.loader {
             Loader::Glibc(loader) => glibc::expand_name(self, loader, by, name)?,
             Loader::Musl(_) => name.to_vec(),
@@ -210,25 +214,22 @@ impl<'a> Run<'a> {
         if known.is_some() {
             return Ok(());
         }
-        let outcome = match self.start.loader {
+        let found = match self.start.loader {
             Loader::Glibc(loader) => glibc::search(self, loader, by, &wanted),
             Loader::Musl(loader) => musl::search(self, loader, by, &wanted),
         };
-        let Outcome::Found {
+        let Found {
             name: path,
             place,
             elf,
             how,
-        } = outcome
-        else {
-            return Err(outcome);
-        };
+        } = found?;
         if let Some(same) = self.inodes.get(&place.meta.inode).copied() {
             self.names.entry(wanted).or_insert(same);
             return Ok(());
         }
         if self.objects.len() >= MOST_OBJECTS {
-            return Err(Outcome::Absent(format!(
+            return Err(Lost::Absent(format!(
                 "it would be the {MOST_OBJECTS}th library"
             )));
         }

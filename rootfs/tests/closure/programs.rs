@@ -233,7 +233,7 @@ fn layers_give_the_same_answer_as_the_directory() {
         }
     }
     let finished = writer.finish().expect("a layer");
-    let view = View::of([&finished.index])
+    let view = View::of([&finished.index.decode()])
         .expect("one layer")
         .with_contents(Arc::new(Bytes(finished.output)));
     let program = path("/usr/bin/script");
