@@ -3,33 +3,20 @@
 //! Invariant: every offset, count and length comes from a stranger: each is checked where it is used, tables are read with a
 //! bound on their length, and links between entries only lead forward. Formats: elf(5), and the System V ABI's chapters 4 and 5.
 
+use super::dynamic::{Dynamic, File};
 use super::machine::{Machine, Shape};
 use super::note::{self, DlopenNote};
 use super::window::{Window, WindowError};
 use crate::tree::TreeError;
 
-const PT_LOAD: u32 = 1;
+pub(super) const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 
-const DT_NEEDED: u64 = 1;
-const DT_STRTAB: u64 = 5;
-const DT_SONAME: u64 = 14;
-const DT_RPATH: u64 = 15;
-const DT_RUNPATH: u64 = 29;
-const DT_FLAGS_1: u64 = 0x6fff_fffb;
-const DT_VERDEF: u64 = 0x6fff_fffc;
-const DT_VERNEED: u64 = 0x6fff_fffe;
-const DF_1_NODEFLIB: u64 = 0x800;
-const VER_FLG_BASE: u16 = 1;
-const VER_FLG_WEAK: u16 = 2;
-
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 
-/// More entries than this are no dynamic section, and no list of versions.
-const MOST_ENTRIES: usize = 4096;
 /// Linux maps no program with more bytes of program headers (`ELF_MIN_ALIGN` in fs/binfmt_elf.c, on the smallest page).
 const MOST_HEADERS: usize = 4096;
 const MOST_NOTES: usize = 64 << 10;
@@ -60,34 +47,6 @@ pub(super) enum ElfError {
     Tree(#[from] TreeError),
 }
 
-/// A version of a symbol that must be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) name: Vec<u8>,
-    /// Only a warning when it is not there.
-    pub(super) weak: bool,
-}
-
-/// Versions that a library must define.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Requirement {
-    pub(super) file: Vec<u8>,
-    pub(super) versions: Vec<Version>,
-}
-
-/// The dynamic section.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Dynamic {
-    pub(super) needed: Vec<Vec<u8>>,
-    pub(super) soname: Option<Vec<u8>>,
-    pub(super) rpath: Option<Vec<u8>>,
-    pub(super) runpath: Option<Vec<u8>>,
-    pub(super) no_default_dirs: bool,
-    pub(super) requires: Vec<Requirement>,
-    /// `None` when it defines no versions at all.
-    pub(super) defines: Option<Vec<Vec<u8>>>,
-}
-
 /// What matters of an ELF file.
 #[derive(Clone, Debug)]
 pub(super) struct Elf {
@@ -105,9 +64,9 @@ pub(super) struct Elf {
 pub(super) const MAGIC: &[u8; 4] = b"\x7fELF";
 
 /// Numbers in a piece of a file.
-struct Fields<'b> {
-    bytes: &'b [u8],
-    shape: Shape,
+pub(super) struct Fields<'b> {
+    pub(super) bytes: &'b [u8],
+    pub(super) shape: Shape,
 }
 
 impl Fields<'_> {
@@ -120,16 +79,16 @@ impl Fields<'_> {
         }
     }
 
-    fn half(&self, at: usize) -> u16 {
+    pub(super) fn half(&self, at: usize) -> u16 {
         self.number(at, 2) as u16
     }
 
-    fn word(&self, at: usize) -> u32 {
+    pub(super) fn word(&self, at: usize) -> u32 {
         self.number(at, 4) as u32
     }
 
     /// A number of the class's width, at the place that it has in each class.
-    fn native(&self, narrow: usize, wide: usize) -> u64 {
+    pub(super) fn native(&self, narrow: usize, wide: usize) -> u64 {
         match self.shape.wide {
             true => self.number(wide, 8),
             false => self.number(narrow, 4),
@@ -138,11 +97,11 @@ impl Fields<'_> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Segment {
-    kind: u32,
-    offset: u64,
-    address: u64,
-    size: u64,
+pub(super) struct Segment {
+    pub(super) kind: u32,
+    pub(super) offset: u64,
+    pub(super) address: u64,
+    pub(super) size: u64,
 }
 
 struct Header {
@@ -187,7 +146,7 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Elf, ElfError> {
     Ok(elf)
 }
 
-fn lies(what: &'static str) -> impl Fn(WindowError) -> ElfError {
+pub(super) fn lies(what: &'static str) -> impl Fn(WindowError) -> ElfError {
     move |error| match error {
         WindowError::Beyond => ElfError::Lies(what),
         WindowError::TooMuch => ElfError::TooMuch(what),
@@ -325,153 +284,4 @@ fn notes(
 fn has_packer_mark(window: &mut Window<'_>) -> Result<bool, ElfError> {
     let head = window.head(1024).map_err(lies("its beginning"))?;
     Ok(head.windows(4).any(|bytes| bytes == b"UPX!"))
-}
-
-/// A file whose segments are known.
-struct File<'s> {
-    shape: Shape,
-    segments: &'s [Segment],
-}
-
-impl File<'_> {
-    /// Where in the file an address of the loaded image lies.
-    fn offset(&self, address: u64, what: &'static str) -> Result<u64, ElfError> {
-        let mut loads = self
-            .segments
-            .iter()
-            .filter(|segment| segment.kind == PT_LOAD);
-        let found = loads.find_map(|load| {
-            let inside = address.checked_sub(load.address)?;
-            (inside < load.size).then(|| load.offset.saturating_add(inside))
-        });
-        found.ok_or(ElfError::Lies(what))
-    }
-
-    fn dynamic(&self, window: &mut Window<'_>, segment: &Segment) -> Result<Dynamic, ElfError> {
-        const WHAT: &str = "the dynamic section";
-        let width = if self.shape.wide { 16 } else { 8 };
-        let length = usize::try_from(segment.size).unwrap_or(usize::MAX);
-        if length > MOST_ENTRIES * width {
-            return Err(ElfError::TooMuch(WHAT));
-        }
-        let bytes = window.bytes(segment.offset, length).map_err(lies(WHAT))?;
-        let entries: Vec<(u64, u64)> = bytes
-            .chunks_exact(width)
-            .map(|bytes| {
-                let fields = Fields {
-                    bytes,
-                    shape: self.shape,
-                };
-                (fields.native(0, 0), fields.native(4, 8))
-            })
-            .take_while(|(tag, _)| *tag != 0)
-            .collect();
-        let last = |wanted: u64| {
-            let found = entries.iter().rev().find(|(tag, _)| *tag == wanted);
-            found.map(|(_, value)| *value)
-        };
-        let Some(names) = last(DT_STRTAB) else {
-            return Ok(Dynamic::default());
-        };
-        let names = self.offset(names, "the table of names")?;
-        let mut name = |at: u64| {
-            window
-                .name(names.saturating_add(at))
-                .map_err(lies("a name"))
-        };
-        let needed = entries.iter().filter(|(tag, _)| *tag == DT_NEEDED);
-        let mut dynamic = Dynamic {
-            needed: needed.map(|(_, at)| name(*at)).collect::<Result<_, _>>()?,
-            soname: last(DT_SONAME).map(&mut name).transpose()?,
-            rpath: last(DT_RPATH).map(&mut name).transpose()?,
-            runpath: last(DT_RUNPATH).map(&mut name).transpose()?,
-            no_default_dirs: last(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_NODEFLIB != 0),
-            ..Dynamic::default()
-        };
-        if let Some(address) = last(DT_VERNEED) {
-            let at = self.offset(address, "the table of required versions")?;
-            dynamic.requires = self.requires(window, at, names)?;
-        }
-        if let Some(address) = last(DT_VERDEF) {
-            let at = self.offset(address, "the table of defined versions")?;
-            dynamic.defines = Some(self.defines(window, at, names)?);
-        }
-        Ok(dynamic)
-    }
-
-    fn requires(
-        &self,
-        window: &mut Window<'_>,
-        mut at: u64,
-        names: u64,
-    ) -> Result<Vec<Requirement>, ElfError> {
-        const WHAT: &str = "the table of required versions";
-        let mut requires = Vec::new();
-        let mut left = MOST_ENTRIES;
-        loop {
-            let bytes = window.bytes(at, 16).map_err(lies(WHAT))?;
-            let entry = self.fields(&bytes);
-            let mut requirement = Requirement {
-                file: self.name(window, names, entry.word(4))?,
-                versions: Vec::new(),
-            };
-            let mut version_at = at.saturating_add(entry.word(8).into());
-            for _ in 0..entry.half(2) {
-                left = left.checked_sub(1).ok_or(ElfError::TooMuch(WHAT))?;
-                let bytes = window.bytes(version_at, 16).map_err(lies(WHAT))?;
-                let version = self.fields(&bytes);
-                requirement.versions.push(Version {
-                    name: self.name(window, names, version.word(8))?,
-                    weak: version.half(4) & VER_FLG_WEAK != 0,
-                });
-                match version.word(12) {
-                    0 => break,
-                    next => version_at = version_at.saturating_add(next.into()),
-                }
-            }
-            requires.push(requirement);
-            left = left.checked_sub(1).ok_or(ElfError::TooMuch(WHAT))?;
-            match entry.word(12) {
-                0 => return Ok(requires),
-                next => at = at.saturating_add(next.into()),
-            }
-        }
-    }
-
-    fn defines(
-        &self,
-        window: &mut Window<'_>,
-        mut at: u64,
-        names: u64,
-    ) -> Result<Vec<Vec<u8>>, ElfError> {
-        const WHAT: &str = "the table of defined versions";
-        let mut defines = Vec::new();
-        for _ in 0..MOST_ENTRIES {
-            let bytes = window.bytes(at, 20).map_err(lies(WHAT))?;
-            let entry = self.fields(&bytes);
-            if entry.half(2) & VER_FLG_BASE == 0 {
-                let name_at = at.saturating_add(entry.word(12).into());
-                let bytes = window.bytes(name_at, 8).map_err(lies(WHAT))?;
-                defines.push(self.name(window, names, self.fields(&bytes).word(0))?);
-            }
-            match entry.word(16) {
-                0 => return Ok(defines),
-                next => at = at.saturating_add(next.into()),
-            }
-        }
-        Err(ElfError::TooMuch(WHAT))
-    }
-
-    fn fields<'b>(&self, bytes: &'b [u8]) -> Fields<'b> {
-        Fields {
-            bytes,
-            shape: self.shape,
-        }
-    }
-
-    fn name(&self, window: &mut Window<'_>, names: u64, at: u32) -> Result<Vec<u8>, ElfError> {
-        window
-            .name(names.saturating_add(at.into()))
-            .map_err(lies("the name of a version"))
-    }
 }

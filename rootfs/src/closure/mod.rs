@@ -13,6 +13,7 @@
 //! What it cannot see: libraries that a program opens by itself without a note about it (dlopen), and data files.
 
 mod draft;
+mod dynamic;
 mod elf;
 mod files;
 mod glibc;

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::elf::{Dynamic, Elf};
+use super::dynamic::Dynamic;
+use super::elf::Elf;
 use super::files::Files;
 use super::loader::Loader;
 use super::machine::Cpu;
@@ -196,6 +197,14 @@ impl<'a> Run<'a> {
         });
     }
 
+    /// What answers to a name already.
+    fn known(&self, name: &[u8]) -> Option<usize> {
+        match self.start.loader {
+            Loader::Musl(_) if musl::is_reserved(name) => self.interpreter(),
+            _ => self.names.get(name).copied(),
+        }
+    }
+
     /// Loads a library that an object asks for.
     fn load(
         &mut self,
@@ -207,10 +216,7 @@ impl<'a> Run<'a> {
             Loader::Glibc(loader) => glibc::expand_name(self, loader, by, name)?,
             Loader::Musl(_) => name.to_vec(),
         };
-        let known = match self.start.loader {
-            Loader::Musl(_) if musl::is_reserved(&wanted) => self.interpreter(),
-            _ => self.names.get(&wanted).copied(),
-        };
+        let known = self.known(&wanted);
         if known.is_some() {
             return Ok(());
         }
