@@ -18,6 +18,12 @@ mod archive;
     unreachable_pub,
     reason = "it is also a module of the library that the fuzz targets use"
 )]
+#[path = "../fuzz/src/closure.rs"]
+mod closure;
+#[expect(
+    unreachable_pub,
+    reason = "it is also a module of the library that the fuzz targets use"
+)]
 #[path = "../fuzz/src/language.rs"]
 mod language;
 
@@ -235,4 +241,9 @@ fn s30_ignore_files_from_anywhere_answer_the_same_both_ways() {
 #[test]
 fn s04_archives_from_anywhere_are_read_or_refused() {
     fuzz("archive", archive::archive);
+}
+
+#[test]
+fn s04_programs_and_caches_from_anywhere_are_read_or_refused() {
+    fuzz("closure", closure::closure);
 }

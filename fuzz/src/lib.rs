@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod closure;
 pub mod language;

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod changeset;
+pub mod closure;
 pub mod copy;
 pub mod digests;
 pub mod entry;

@@ -148,7 +148,7 @@ fn push(path: &mut Vec<u8>, name: &[u8]) {
 }
 
 /// Bytes as text: printable UTF-8 as it is, everything else as `\xNN`, a backslash doubled.
-pub(crate) fn escape(bytes: &[u8]) -> String {
+pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

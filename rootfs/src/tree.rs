@@ -56,6 +56,14 @@ pub enum TreeError {
         /// What it is.
         path: TreePath,
     },
+    /// A file's bytes could not be read.
+    #[error("read '{path}'")]
+    Read {
+        /// Which file.
+        path: TreePath,
+        /// Why.
+        source: io::Error,
+    },
     /// The layer's bytes could not be read.
     #[error("read '{path}' from its layer")]
     Layer {
@@ -132,6 +140,22 @@ impl Read for Content<'_> {
     }
 }
 
+/// The bytes of a file from `offset` on, `length` of them unless it ends before.
+pub(crate) fn pread(file: &OwnedFd, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// A file that was opened, as it is now.
 pub struct OpenFile<'t> {
     /// Its bytes.
@@ -166,6 +190,23 @@ pub trait Tree: Sync {
     fn xattrs(&self, path: &TreePath) -> Result<Xattrs, TreeError>;
     /// Opens the regular file at the canonical path.
     fn open(&self, path: &TreePath) -> Result<OpenFile<'_>, TreeError>;
+
+    /// The bytes of the regular file at the canonical path from `offset` on, `length` of them unless it ends before.
+    fn read_at(&self, path: &TreePath, offset: u64, length: usize) -> Result<Vec<u8>, TreeError> {
+        let read = match self.open(path)?.content {
+            Content::File(file) => pread(&file, offset, length),
+            Content::Stream(mut stream) => {
+                let mut bytes = Vec::new();
+                io::copy(&mut stream.by_ref().take(offset), &mut io::sink())
+                    .and_then(|_| stream.take(length as u64).read_to_end(&mut bytes))
+                    .map(|_| bytes)
+            }
+        };
+        read.map_err(|source| TreeError::Read {
+            path: path.clone(),
+            source,
+        })
+    }
 
     /// The canonical path of `path`: links are followed as if the tree were `/`. What does not exist stays as it is named.
     fn resolve(&self, path: &TreePath, follow: Follow) -> Result<TreePath, TreeError> {

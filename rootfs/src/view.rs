@@ -440,22 +440,50 @@ impl Tree for View {
                 sum: Crc::new(),
                 expected: node.sum,
             }),
-            None => {
-                let source = io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the bytes of the layers are not at hand",
-                );
-                return Err(TreeError::Layer {
-                    path: path.clone(),
-                    source,
-                });
-            }
+            None => return Err(not_at_hand(path)),
         };
         Ok(OpenFile {
             content: Content::Stream(stream),
             size: node.meta.size,
             xattrs: node.xattrs.clone(),
         })
+    }
+
+    fn read_at(&self, path: &TreePath, offset: u64, length: usize) -> Result<Vec<u8>, TreeError> {
+        let node = self.get(path)?;
+        if node.meta.kind != NodeKind::File {
+            return Err(TreeError::NotRegular { path: path.clone() });
+        }
+        let end = node.meta.size.min(offset.saturating_add(length as u64));
+        // At most `length`.
+        let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(length);
+        let mut bytes = vec![0; place(end)];
+        for extent in node.stored.extents(node.meta.size) {
+            let (from, until) = (extent.at.max(offset), (extent.at + extent.len).min(end));
+            if from >= until {
+                continue;
+            }
+            let contents = self.contents.as_ref().ok_or_else(|| not_at_hand(path))?;
+            let stored = extent.stored_at + (from - extent.at);
+            contents
+                .open(node.content_layer, stored, until - from)
+                .and_then(|mut stream| stream.read_exact(&mut bytes[place(from)..place(until)]))
+                .map_err(|source| TreeError::Layer {
+                    path: path.clone(),
+                    source,
+                })?;
+        }
+        Ok(bytes)
+    }
+}
+
+fn not_at_hand(path: &TreePath) -> TreeError {
+    TreeError::Layer {
+        path: path.clone(),
+        source: io::Error::new(
+            io::ErrorKind::NotFound,
+            "the bytes of the layers are not at hand",
+        ),
     }
 }
 

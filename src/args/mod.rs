@@ -7,6 +7,7 @@
 mod annotation;
 pub(crate) mod build;
 mod capability;
+pub(crate) mod closure;
 mod csv;
 pub(crate) mod debug;
 mod default_command;
@@ -119,6 +120,8 @@ pub(crate) enum Command {
     Images(store::ImagesArgs),
     /// Show an image's configuration, layers or files
     Inspect(store::InspectArgs),
+    /// Say what programs need to start: their loader, their libraries, and why
+    Closure(closure::ClosureArgs),
     /// Remove images or their names
     Rmi(store::RmiArgs),
     /// Delete what no image uses

@@ -2,6 +2,7 @@
 //! prints none; what it prints on standard output is data.
 
 mod build;
+mod closure;
 mod completions;
 mod containerfile;
 mod debug;
@@ -102,6 +103,10 @@ fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode,
         Command::Run(args) => return run::run(args.settings(here)?, &place()?, here, ahead),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => inspect::inspect(&args, &place()?)?,
+        Command::Closure(args) => {
+            let root = cli.global.root.as_deref();
+            return closure::closure(&args.source(root, here)?, &args);
+        }
         Command::Rmi(args) => rmi::rmi(&args, &place()?)?,
         Command::Prune(args) => prune::prune(&args, &place()?, here)?,
         Command::System(args) => return system::system(&args, &place()?, here),

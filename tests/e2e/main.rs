@@ -35,6 +35,7 @@ mod build_stages;
 mod build_times;
 mod build_workdir;
 mod cli_build;
+mod cli_closure;
 mod cli_debug;
 mod cli_exit_codes;
 mod cli_flags;
