@@ -63,10 +63,12 @@ fn read_only_mount(path: &Path) -> Result<OwnedFd, SetupFailure> {
 
 fn sealed_copy(path: &Path) -> Result<OwnedFd, SetupFailure> {
     let copy = || -> io::Result<OwnedFd> {
-        let memfd = rustix::fs::memfd_create(
-            "rbuild",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC,
-        )?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memfd = match rustix::fs::memfd_create("rbuild", flags | MemfdFlags::EXEC) {
+            // Before Linux 6.3 the flag is unknown, and every such file can be executed, memfd_create(2).
+            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("rbuild", flags),
+            other => other,
+        }?;
         let mut to = File::from(memfd);
         io::copy(&mut File::open(path)?, &mut to)?;
         rustix::fs::fcntl_add_seals(
@@ -82,4 +84,20 @@ fn sealed_copy(path: &Path) -> Result<OwnedFd, SetupFailure> {
 fn file_id(file: impl AsFd) -> Result<(u64, u64), SetupFailure> {
     let stat = rustix::fs::fstat(file).during(|| "look at rbuild's program".into())?;
     Ok((stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_copy_can_be_executed_and_not_written() {
+        let copy = sealed_copy(Path::new("/bin/true")).expect("a copy");
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        let status = std::process::Command::new(&path).status();
+        assert!(status.expect("it starts").success());
+        let opened = File::options().write(true).open(&path);
+        let written = opened.and_then(|mut file| io::Write::write_all(&mut file, b"x"));
+        assert!(written.is_err());
+    }
 }

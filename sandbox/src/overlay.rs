@@ -1,12 +1,12 @@
 //! Overlay mounts through the new mount API, so that no option string is ever built from a path. The invariant: what comes
 //! back is a detached mount, which disappears with its descriptor.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::failure::{During, SetupFailure};
@@ -43,10 +43,16 @@ impl Overlay {
         if self.lowers.len() + self.data_only.len() > MAX_LOWERS {
             return Err(self.too_many("the kernel takes 500"));
         }
+        if BEFORE_6_8.load(Ordering::Relaxed) && self.data_only.is_empty() {
+            return self.mount_in_one_string();
+        }
         match self.mount_one_by_one() {
-            // Before Linux 6.8 the kernel knows no `lowerdir+`; the oldest say so only when the mount is made.
+            // Before Linux 6.8 the kernel knows no `lowerdir+`, and before 6.5 it says so only when the mount is made. It writes a
+            // line into its log each time.
             Err(failure) if failure.errno() == Errno::EINVAL && self.data_only.is_empty() => {
-                self.mount_in_one_string()
+                let mounted = self.mount_in_one_string()?;
+                BEFORE_6_8.store(true, Ordering::Relaxed);
+                Ok(mounted)
             }
             other => other,
         }
@@ -66,30 +72,32 @@ impl Overlay {
         fs.mount()
     }
 
-    /// As [`Overlay::mount`] does before Linux 6.8. A value has at most 255 bytes, fsconfig(2), so the directories are opened
-    /// and named by the numbers of their descriptors: some 60 layers fit.
+    /// As [`Overlay::mount`] does before Linux 6.8. A value has at most 255 bytes, fsconfig(2), so the directories are named by
+    /// short links, relative to the directory of the links: 106 layers fit.
     ///
     /// # Errors
     /// As [`Overlay::mount`]; also where there are more.
     pub fn mount_in_one_string(&self) -> Result<OwnedFd, SetupFailure> {
+        let names: Vec<String> = (0..self.lowers.len()).map(short_name).collect();
+        let value = names.join(":");
+        if value.len() > MAX_VALUE {
+            return Err(self.too_many("this kernel, older than 6.8, takes 106"));
+        }
         let mount = || {
-            // The names are relative to a working directory that is this thread's own, clone(2), CLONE_FS.
+            // The working directory becomes this thread's own, clone(2), CLONE_FS.
             unshare(CloneFlags::CLONE_FS).during(|| "have an own working directory".into())?;
-            rustix::process::chdir("/proc/self/fd").during(|| "enter /proc/self/fd".into())?;
-            let lowers = self.lowers.iter().map(|lower| handle(lower));
-            let lowers: Vec<OwnedFd> = lowers.collect::<Result<_, _>>()?;
-            let names: Vec<String> = lowers.iter().map(number).collect();
-            let names = names.join(":");
-            if names.len() > MAX_VALUE {
-                return Err(self.too_many("this kernel, older than 6.8, takes fewer"));
+            let links = Links::enter()?;
+            for (name, lower) in names.iter().zip(&self.lowers) {
+                links.add(name, lower)?;
             }
             let fs = Context::open()?;
-            fs.set("lowerdir", Path::new(&names))?;
-            let upper = self.upper.as_ref();
-            let upper = upper.map(|it| Ok((handle(&it.upper)?, handle(&it.work)?)));
-            let upper = upper.transpose()?;
-            if let Some((upper, work)) = &upper {
-                fs.set_upper(Path::new(&number(upper)), Path::new(&number(work)))?;
+            fs.set("lowerdir", Path::new(&value))?;
+            if let Some(Upper { upper, work }) = &self.upper {
+                let (names, paths) = (["upper", "work"], [upper, work]);
+                for (name, path) in names.iter().zip(paths) {
+                    links.add(name, path)?;
+                }
+                fs.set_upper(Path::new(names[0]), Path::new(names[1]))?;
             }
             fs.mount()
         };
@@ -114,13 +122,40 @@ impl Overlay {
 /// The longest value of fsconfig(2), in bytes.
 const MAX_VALUE: usize = 255;
 
-fn handle(path: &Path) -> Result<OwnedFd, SetupFailure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).during(|| format!("open {}", path.display()))
+/// Whether this kernel has turned out to be older than 6.8.
+static BEFORE_6_8: AtomicBool = AtomicBool::new(false);
+
+/// Another name for each number: one letter or digit, from the 63rd on two.
+fn short_name(number: usize) -> String {
+    let digits = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let (tens, ones) = (number / digits.len(), number % digits.len());
+    let tens = tens.checked_sub(1).map(|tens| digits[tens % digits.len()]);
+    tens.into_iter()
+        .chain([digits[ones]])
+        .map(char::from)
+        .collect()
 }
 
-fn number(handle: &OwnedFd) -> String {
-    handle.as_raw_fd().to_string()
+/// A directory in memory, mounted nowhere, of links to directories.
+struct Links(OwnedFd);
+
+impl Links {
+    /// Makes it the thread's working directory.
+    fn enter() -> Result<Self, SetupFailure> {
+        let here = || "make a directory in memory".to_owned();
+        let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(here)?;
+        rustix::mount::fsconfig_set_string(&fs, "mode", "0700").during(here)?;
+        rustix::mount::fsconfig_create(&fs).during(here)?;
+        let (flags, attributes) = (FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+        let mount = rustix::mount::fsmount(&fs, flags, attributes).during(here)?;
+        rustix::process::fchdir(&mount).during(here)?;
+        Ok(Self(mount))
+    }
+
+    fn add(&self, name: &str, directory: &Path) -> Result<(), SetupFailure> {
+        rustix::fs::symlinkat(directory, &self.0, name)
+            .during(|| format!("link to {}", directory.display()))
+    }
 }
 
 /// An overlay that is being put together.
@@ -162,5 +197,18 @@ impl Context {
             MountAttrFlags::empty(),
         )
         .during(|| "mount an overlay".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_106_layers_are_distinct_and_fit_into_a_value() {
+        let names: Vec<String> = (0..106).map(short_name).collect();
+        let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), 106);
+        assert_eq!(names.join(":").len(), MAX_VALUE);
     }
 }

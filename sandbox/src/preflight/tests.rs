@@ -48,6 +48,15 @@ fn each_broken_thing_is_found_by_its_check() {
 }
 
 #[test]
+fn a_trial_that_an_old_kernel_refuses_is_not_blamed_on_its_configuration() {
+    let mut machine = Machine::new();
+    machine.userns = Err(Errno::INVAL);
+    let finding = machine.finding("userns.trial");
+    assert_eq!(finding.status, Failure);
+    assert_eq!(finding.remedy, None, "{finding:?}");
+}
+
+#[test]
 fn every_check_has_a_row() {
     for check in checks() {
         assert!(

@@ -157,7 +157,8 @@ fn refused(host: &Host<'_>, errno: Errno) -> Verdict {
             .because("a limit on the number of namespaces is reached, here or in a namespace around this one")
             .mend(sysctl("user.max_user_namespaces", "28633")),
         Errno::USERS => verdict.because("user namespaces cannot be nested more than 32 deep"),
-        Errno::NOSYS | Errno::INVAL => verdict
+        // Where there is a limit on them, there are user namespaces: Linux 5.10 knows something else in the trial not.
+        Errno::NOSYS | Errno::INVAL if host.sysctl("user.max_user_namespaces").is_none() => verdict
             .because("this kernel is built without user namespaces (CONFIG_USER_NS)")
             .mend(host.family().upgrade_kernel()),
         Errno::PERM | Errno::ACCESS if host.is_filtered() => verdict

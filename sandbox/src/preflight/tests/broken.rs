@@ -89,6 +89,16 @@ pub(super) const BROKEN: &[Row] = &[
     ),
     (
         "userns.trial",
+        |m| {
+            m.remove("proc/sys/user/max_user_namespaces");
+            m.userns = Err(Errno::INVAL);
+        },
+        Failure,
+        "Invalid",
+        "reboot",
+    ),
+    (
+        "userns.trial",
         filtered_container,
         Failure,
         "not permitted",
