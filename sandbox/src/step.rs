@@ -106,17 +106,11 @@ pub struct Step {
     program: Option<OwnedFd>,
 }
 
-/// A way to signal or end a step from another thread.
+/// A way to end a step from another thread.
 #[derive(Debug)]
 pub struct StepControl(UnixStream);
 
 impl StepControl {
-    /// Sends `signal` to the step's program.
-    pub fn signal(&self, signal: i32) {
-        // A step that ended no longer reads, which is no error here.
-        let _ = wire::send(&self.0, &ToStep::Signal(signal), &[]);
-    }
-
     /// Kills the step's program and all that it started.
     pub fn kill(&self) {
         let _ = self.0.shutdown(std::net::Shutdown::Both);

@@ -10,25 +10,20 @@ use super::Global;
 use super::build::BuildArgs;
 
 /// The arguments with `build` put in front when no command is named.
-pub(crate) fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    if wants_build(args.get(1..).unwrap_or_default()) {
-        args.insert(1, "build".into());
-    }
-    args
+pub(crate) struct CommandLine {
+    pub(crate) words: Vec<OsString>,
+    /// Whether they most likely are those of `run`.
+    pub(crate) is_run: bool,
 }
 
-/// Whether the arguments, their default in front, most likely are those of `run`.
-pub(crate) fn is_run(args: &[OsString]) -> bool {
-    let first = First::of(args.get(1..).unwrap_or_default());
-    matches!(first, First::Word(word) if word == "run")
-}
-
-fn wants_build(args: &[OsString]) -> bool {
-    match First::of(args) {
-        First::Word(word) => !word.to_str().is_some_and(super::Command::has_subcommand),
-        First::Help => false,
-        First::Separator => true,
-        First::None { any_of_build } => any_of_build,
+impl CommandLine {
+    pub(crate) fn of(mut words: Vec<OsString>) -> Self {
+        let first = First::of(words.get(1..).unwrap_or_default());
+        let is_run = matches!(first, First::Word(word) if word == "run");
+        if first.wants_build() {
+            words.insert(1, "build".into());
+        }
+        Self { words, is_run }
     }
 }
 
@@ -62,6 +57,15 @@ impl<'a> First<'a> {
             }
         }
         Self::None { any_of_build }
+    }
+
+    fn wants_build(&self) -> bool {
+        match self {
+            Self::Word(word) => !word.to_str().is_some_and(super::Command::has_subcommand),
+            Self::Help => false,
+            Self::Separator => true,
+            Self::None { any_of_build } => *any_of_build,
+        }
     }
 }
 
@@ -152,7 +156,7 @@ mod tests {
 
     fn inserted(line: &str) -> bool {
         let args: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-        with_default_command(args.clone()) != args
+        CommandLine::of(args.clone()).words != args
     }
 
     #[test]
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn run_is_seen_behind_options_and_nowhere_else() {
         let is_run =
-            |line: &str| is_run(&line.split_whitespace().map(Into::into).collect::<Vec<_>>());
+            |line: &str| CommandLine::of(line.split_whitespace().map(Into::into).collect()).is_run;
         for line in [
             "rbuild run",
             "rbuild --root /s run x",

@@ -20,13 +20,12 @@ pub(crate) mod run;
 mod size;
 pub(crate) mod store;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use capability::capabilities;
-pub(crate) use default_command::{is_run, with_default_command};
+pub(crate) use default_command::CommandLine;
 
 /// Rootless container image builds with a distroless and static focus.
 #[derive(Debug, Parser)]
@@ -49,15 +48,15 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
-/// Understands the arguments, their default in front.
+/// Understands the arguments.
 ///
 /// # Errors
 /// What is wrong with them, or what `--help` and `--version` answer.
-pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+pub(crate) fn parse(line: CommandLine) -> Result<Cli, clap::Error> {
     // The options of `build` take longer to list than a container to get its namespaces. What is no proper `run` is
     // answered by the whole definition.
-    if is_run(&args)
-        && let Ok(cli) = RunCli::try_parse_from(&args)
+    if line.is_run
+        && let Ok(cli) = RunCli::try_parse_from(&line.words)
     {
         let RunCommand::Run(run) = cli.command;
         return Ok(Cli {
@@ -65,7 +64,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
             command: Command::Run(run),
         });
     }
-    Cli::try_parse_from(args)
+    Cli::try_parse_from(line.words)
 }
 
 /// [`Cli`], as far as `run` needs it.
@@ -156,7 +155,7 @@ pub(crate) mod tests {
             .chain(line.split_whitespace())
             .map(Into::into)
             .collect();
-        super::parse(with_default_command(args))
+        super::parse(CommandLine::of(args))
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::args::{self, Cli, Command, is_run, with_default_command};
+use crate::args::{self, Cli, Command, CommandLine};
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 use crate::{show, stdout};
@@ -45,12 +45,12 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
 
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
-    let args = with_default_command(std::env::args_os().collect());
+    let line = CommandLine::of(std::env::args_os().collect());
     // Its namespaces and ids take longer than all else: they are on their way before the command line is understood.
-    let idle = is_run(&args).then(run::fork);
+    let idle = line.is_run.then(run::fork);
     let here = Surroundings::look();
     let ahead = idle.map(|idle| run::Ahead::begin(idle, &here));
-    let cli = match args::parse(args) {
+    let cli = match args::parse(line) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };

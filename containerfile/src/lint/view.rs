@@ -213,6 +213,12 @@ impl<'a> View<'a> {
         self.user(self.last()?.user)
     }
 
+    /// The USER of the final image, where its text is known.
+    pub(super) fn known_final_user(&self) -> Option<UserSet<'_>> {
+        self.final_user()
+            .filter(|user| user.value.known().is_some())
+    }
+
     /// The name of the image that a stage's chain begins with; `None` for scratch and for a name that is not known.
     pub(super) fn root_image(&self, index: usize) -> Option<ImageName<'_>> {
         match self.stages[index].root {

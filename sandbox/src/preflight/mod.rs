@@ -70,9 +70,8 @@ pub fn before_session(view: &HostView) -> Result<SubIds, Vec<Finding>> {
 pub fn likely_ids(view: &HostView) -> Option<SubIds> {
     let probes = Probes::without_trials();
     let host = Host::observe(view, &probes);
-    let account = accounts::CHECKS.iter().map(|check| check.perform(&host));
-    account
-        .into_iter()
+    let mut findings = accounts::CHECKS.iter().map(|check| check.perform(&host));
+    findings
         .all(|finding| finding.status != Status::Failure)
         .then(|| session_ids(&host).ok())
         .flatten()

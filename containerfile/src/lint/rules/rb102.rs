@@ -16,10 +16,7 @@ are not the final image, root is what installs packages, and fine.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view
-        .final_user()
-        .filter(|user| user.value.known().is_some())
-    else {
+    let Some(user) = view.known_final_user() else {
         return;
     };
     let (id, _) = user.parts();

@@ -16,10 +16,7 @@ Kubernetes refuses it under runAsNonRoot. Digits need no file.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view
-        .final_user()
-        .filter(|user| user.value.known().is_some())
-    else {
+    let Some(user) = view.known_final_user() else {
         return;
     };
     // Through a variable it is RB104, whose help is another one.

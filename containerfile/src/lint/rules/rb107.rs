@@ -15,10 +15,7 @@ process, and none does.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view
-        .final_user()
-        .filter(|user| user.value.known().is_some())
-    else {
+    let Some(user) = view.known_final_user() else {
         return;
     };
     if matches!(user.parts().0, "65534" | "nobody") {

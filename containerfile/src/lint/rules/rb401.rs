@@ -17,9 +17,7 @@ port outside is chosen when the container is started.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let user = view
-        .final_user()
-        .filter(|user| user.value.known().is_some());
+    let user = view.known_final_user();
     let ordinary = user.is_some_and(|user| {
         matches!(Id::parse(user.parts().0), Id::Number(1..) | Id::Name) && user.parts().0 != "root"
     });

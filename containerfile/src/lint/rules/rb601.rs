@@ -17,10 +17,7 @@ belong to root, and USER cannot write them.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view
-        .final_user()
-        .filter(|user| user.value.known().is_some())
-    else {
+    let Some(user) = view.known_final_user() else {
         return;
     };
     let (Id::Number(1..), Some(_)) = (Id::parse(user.parts().0), user.parts().1) else {

@@ -20,10 +20,7 @@ with mode 555; only the directories for state belong to USER.",
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    let Some(user) = view
-        .final_user()
-        .filter(|user| user.value.known().is_some())
-    else {
+    let Some(user) = view.known_final_user() else {
         return;
     };
     let Some(program) = view.entry_path() else {
