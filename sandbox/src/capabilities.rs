@@ -131,12 +131,12 @@ fn failure(operation: &str) -> impl FnOnce(caps::errors::CapsError) -> SetupFail
     move |_| SetupFailure::new(operation, Errno::last())
 }
 
-/// Has what `act` executes keep this process's capabilities. Without, execve(2) takes them from a process whose user id is not
-/// mapped yet: it is no root then (capabilities(7), "Transformation of capabilities during execve()").
+/// Has what `act` executes keep the capability to join and make namespaces. Without, execve(2) takes it from a process whose user id
+/// is not mapped yet: it is no root then (capabilities(7), "Transformation of capabilities during execve()").
 pub(crate) fn passed_on<T>(act: impl FnOnce() -> T) -> Result<T, SetupFailure> {
-    let all = CapabilitySet::all().to_hash_set();
     for set in [CapSet::Inheritable, CapSet::Ambient] {
-        caps::set(None, set, &all).map_err(failure("pass capabilities on"))?;
+        caps::raise(None, set, Capability::CAP_SYS_ADMIN)
+            .map_err(failure("pass a capability on"))?;
     }
     let done = act();
     for set in [CapSet::Ambient, CapSet::Inheritable] {
@@ -147,10 +147,15 @@ pub(crate) fn passed_on<T>(act: impl FnOnce() -> T) -> Result<T, SetupFailure> {
 
 /// Limits what the process and whatever it executes can ever gain.
 pub(crate) fn bound(set: CapabilitySet) -> Result<(), SetupFailure> {
-    let supported = caps::runtime::thread_all_supported();
-    for capability in supported.into_iter().filter(|c| set.0 & c.bitmask() == 0) {
-        caps::drop(None, CapSet::Bounding, capability)
-            .map_err(failure("drop a capability from the bounding set"))?;
+    for capability in caps::all() {
+        if set.0 & capability.bitmask() != 0 {
+            continue;
+        }
+        match caps::drop(None, CapSet::Bounding, capability) {
+            // One that the running kernel does not know, PR_CAPBSET_DROP(2const).
+            Err(_) if Errno::last() == Errno::EINVAL => {}
+            dropped => dropped.map_err(failure("drop a capability from the bounding set"))?,
+        }
     }
     Ok(())
 }

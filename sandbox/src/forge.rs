@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use crate::executable::OwnExecutable;
 use crate::failure::During;
 use crate::step::{self, StepError};
-use crate::{sys, wire};
+use crate::{seccomp, sys, wire};
 
 /// `argv[0]` of a re-executed forge; [`crate::divert`] looks for it.
 pub(crate) const ARGV0: &str = "rbuild-forge";
@@ -53,6 +53,8 @@ pub(crate) fn main() -> ExitCode {
     let Ok(control) = step::take_socket() else {
         return ExitCode::from(125);
     };
+    // Once for all that it forks.
+    let _ = seccomp::filters();
     while let Ok(Some(((), handles))) = wire::receive::<()>(&control) {
         reap();
         let Some(socket) = handles.into_iter().next().and_then(out_of_the_way) else {

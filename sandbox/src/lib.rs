@@ -15,6 +15,7 @@ mod memory;
 mod mountinfo;
 mod network;
 mod overlay;
+mod own_network;
 mod perform;
 mod plan;
 pub mod preflight;

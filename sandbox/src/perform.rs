@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 
 use crate::failure::{During, SetupFailure};
+use crate::own_network::Joiner;
 use crate::plan::{Attribute, SetupOp};
 use crate::spec::{Handle, UserSpec};
 use crate::target::{self, TargetRoot};
@@ -24,14 +25,17 @@ pub(crate) struct Performer {
     /// Where targets are resolved: in the scaffold, then in the root.
     root: Option<TargetRoot>,
     scaffold: Option<TargetRoot>,
+    /// The network namespace that is being made.
+    network: Option<Joiner>,
 }
 
 impl Performer {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(network: Option<Joiner>) -> Self {
         Self {
             handles: Vec::new(),
             root: None,
             scaffold: None,
+            network,
         }
     }
 
@@ -44,23 +48,27 @@ impl Performer {
     pub(crate) fn perform(&mut self, op: &SetupOp) -> Result<(), SetupFailure> {
         let here = || op.to_string();
         match op {
-            SetupOp::JoinNetwork(_) | SetupOp::UserNamespace(_) | SetupOp::ProcessNamespace => {
-                Err(SetupFailure::new(here(), Errno::EINVAL))
-            }
+            SetupOp::JoinNetwork(_)
+            | SetupOp::UserNamespace(_)
+            | SetupOp::ProcessNamespace
+            | SetupOp::OwnNetwork => Err(SetupFailure::new(here(), Errno::EINVAL)),
             SetupOp::EnterCgroup(door) => {
                 // 0 is who writes, cgroups(7).
                 rustix::io::write(self.handle(*door)?, b"0")
                     .map(drop)
                     .during(here)
             }
-            SetupOp::Namespaces { network } => unshare_rest(*network).during(here),
+            SetupOp::Namespaces => unshare_rest().during(here),
             SetupOp::BecomeRoot { groups } => {
                 become_user(&UserSpec::default(), *groups).during(here)
             }
             SetupOp::Scaffold => self.scaffold().during(here),
             SetupOp::AttachRoot(handle) => self.attach_root(*handle),
             SetupOp::MoveIn(path) => self.move_in(path),
-            SetupOp::Loopback => sys::loopback_up().during(here),
+            SetupOp::JoinOwnNetwork => {
+                let network = self.network.take().ok_or(Errno::EBADF).during(here)?;
+                network.join()
+            }
             SetupOp::ForbidUserNamespaces => forbid_user_namespaces().during(here),
             SetupOp::Mount {
                 filesystem,
@@ -301,15 +309,15 @@ impl Performer {
     }
 }
 
-/// All namespaces but those of users and processes, which only the first process's parent can make for it. Mounts that only
-/// the sandbox's own processes see are gone when the last of them is.
-fn unshare_rest(network: bool) -> Result<(), Errno> {
-    let mut flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
-    flags.set(CloneFlags::CLONE_NEWNET, network);
-    unshare(flags)
+/// All namespaces but those that the first process's parent makes for it. Mounts that only the sandbox's own processes see are gone
+/// when the last of them is.
+fn unshare_rest() -> Result<(), Errno> {
+    unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWCGROUP,
+    )
 }
 
 fn mount_flag(attribute: Attribute) -> MountAttrFlags {

@@ -24,11 +24,10 @@ pub enum SetupOp {
     /// Enter the cgroup whose limits hold for the sandbox. It must come before the cgroup namespace, which shows as root what
     /// its maker was in.
     EnterCgroup(Handle),
+    /// Begin to make a network namespace whose `lo` is up, beside what follows.
+    OwnNetwork,
     /// Create the other namespaces.
-    Namespaces {
-        /// Whether the network namespace is a new one.
-        network: bool,
-    },
+    Namespaces,
     /// Become user and group 0 of the namespace. Until then every new file would be refused (EOVERFLOW) or belong to the
     /// user outside.
     BecomeRoot {
@@ -41,8 +40,8 @@ pub enum SetupOp {
     AttachRoot(Handle),
     /// Move what was prepared at a path to the same path of the root.
     MoveIn(String),
-    /// Bring `lo` up.
-    Loopback,
+    /// Join the network namespace that was begun.
+    JoinOwnNetwork,
     /// Forbid user namespaces below this one, whatever seccomp says.
     ForbidUserNamespaces,
     /// Mount a new instance of a kernel file system.
@@ -256,16 +255,14 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     }
     ops.push(SetupOp::UserNamespace(spec.ids.clone()));
     ops.push(SetupOp::ProcessNamespace);
+    if spec.network == NetworkSpec::None {
+        ops.push(SetupOp::OwnNetwork);
+    }
     ops.extend(spec.limits.cgroup.map(SetupOp::EnterCgroup));
-    ops.push(SetupOp::Namespaces {
-        network: spec.network == NetworkSpec::None,
-    });
+    ops.push(SetupOp::Namespaces);
     // In a namespace of one id the process is that id already, be it root or not.
     if spec.ids.uids.outside(0).is_some() && spec.ids.gids.outside(0).is_some() {
         ops.push(SetupOp::BecomeRoot { groups });
-    }
-    if spec.network == NetworkSpec::None {
-        ops.push(SetupOp::Loopback);
     }
     ops.push(SetupOp::ForbidUserNamespaces);
     ops
@@ -288,11 +285,6 @@ fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     };
     let shm_size = spec.limits.shm_size.unwrap_or(SHM_SIZE).to_string();
     let mut ops = vec![mount("proc", "/proc", &[], &[NoSuid, NoDev, NoExec])];
-    ops.push(if spec.network == NetworkSpec::None {
-        mount("sysfs", "/sys", &[], &[ReadOnly, NoSuid, NoDev, NoExec])
-    } else {
-        SetupOp::BindSys
-    });
     ops.push(mount(
         "tmpfs",
         "/dev",
@@ -328,6 +320,18 @@ fn filesystems(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
         path: path.to_owned(),
         target: target.to_owned(),
     }));
+    // Last: until then the network namespace is being made.
+    if spec.network == NetworkSpec::None {
+        ops.push(SetupOp::JoinOwnNetwork);
+        ops.push(mount(
+            "sysfs",
+            "/sys",
+            &[],
+            &[ReadOnly, NoSuid, NoDev, NoExec],
+        ));
+    } else {
+        ops.push(SetupOp::BindSys);
+    }
     ops
 }
 
@@ -403,17 +407,13 @@ impl fmt::Display for SetupOp {
             }
             Self::ProcessNamespace => f.write_str("create a pid namespace"),
             Self::EnterCgroup(_) => f.write_str("enter the step's cgroup"),
-            Self::Namespaces { network: true } => {
-                f.write_str("create mount, ipc, uts, cgroup and network namespaces")
-            }
-            Self::Namespaces { network: false } => {
-                f.write_str("create mount, ipc, uts and cgroup namespaces")
-            }
+            Self::OwnNetwork => f.write_str("begin to make a network namespace"),
+            Self::Namespaces => f.write_str("create mount, ipc, uts and cgroup namespaces"),
             Self::Scaffold => f.write_str("mount an empty file system to prepare in"),
             Self::MoveIn(path) => write!(f, "move {path} into the root"),
             Self::BecomeRoot { .. } => f.write_str("become the namespace's root"),
             Self::AttachRoot(_) => f.write_str("attach the root file system"),
-            Self::Loopback => f.write_str("bring the loopback interface up"),
+            Self::JoinOwnNetwork => f.write_str("join the network namespace"),
             Self::ForbidUserNamespaces => f.write_str("forbid nested user namespaces"),
             Self::Mount {
                 filesystem, target, ..

@@ -6,6 +6,7 @@ mod calls;
 mod search;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use seccompiler::{
@@ -41,13 +42,25 @@ const FAMILIES: [i32; 5] = [
 /// Execution domains that Docker and Podman allow: Linux and Linux32, each with and without UNAME26, and the query.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
+/// The filters, compiled once in a process and those that it forks.
+///
+/// # Errors
+/// On an architecture without lists.
+pub(crate) fn filters() -> Result<&'static [BpfProgram; 2], Errno> {
+    static FILTERS: OnceLock<[BpfProgram; 2]> = OnceLock::new();
+    if let Some(compiled) = FILTERS.get() {
+        return Ok(compiled);
+    }
+    // Of two filters that return an error the one installed last names it (seccomp(2)), hence the order.
+    let compiled = [allow_list()?, deny_list()?];
+    Ok(FILTERS.get_or_init(|| compiled))
+}
+
 /// Installs the filters for the calling thread and whatever it executes.
 pub(crate) fn install() -> Result<(), Errno> {
-    // Of two filters that return an error the one installed last names it (seccomp(2)), hence the order.
-    for filter in [allow_list()?, deny_list()?] {
-        sys::install_filter(&filter)?;
-    }
-    Ok(())
+    filters()?
+        .iter()
+        .try_for_each(|filter| sys::install_filter(filter))
 }
 
 fn deny_list() -> Result<BpfProgram, Errno> {
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn both_filters_compile_and_fit_the_kernels_limit() {
-        for filter in [allow_list().unwrap(), deny_list().unwrap()] {
+        for filter in filters().unwrap() {
             assert!(
                 !filter.is_empty() && filter.len() <= 4096,
                 "BPF_MAXINSNS, linux/bpf_common.h"

@@ -27,7 +27,7 @@ use crate::idmap::IdMap;
 use crate::perform::Performer;
 use crate::plan::{SetupOp, SetupPlan};
 use crate::spec::{Handle, SandboxSpec};
-use crate::{sys, wire};
+use crate::{own_network, seccomp, sys, wire};
 
 /// `argv[0]` of a re-executed step; [`crate::divert`] looks for it.
 pub(crate) const ARGV0: &str = "rbuild-step";
@@ -289,7 +289,6 @@ impl Step {
     }
 
     fn end(&mut self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
         if let Some(child) = &mut self.child {
             let _ = child.kill();
         }
@@ -373,6 +372,8 @@ impl Step {
 
     /// A forge reaps its own.
     fn reap(&mut self) {
+        // It ends when nobody listens to it any more.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
@@ -437,7 +438,10 @@ pub(crate) fn live(socket: &UnixStream) -> ExitCode {
         Ok(message) => message,
         Err(failure) => FromStep::Failed(failure),
     };
-    let _ = wire::send(socket, &last, &[]);
+    if wire::send(socket, &last, &[]).is_ok() {
+        // The end of this process must not delay what the session does now.
+        while let Ok(Some(_)) = wire::receive::<ToStep>(socket) {}
+    }
     ExitCode::SUCCESS
 }
 
@@ -459,21 +463,34 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
         .during(|| "ask for the parent's death signal".into())?;
     let (failure_out, failure_in) = failure_pipe().during(|| "make a pipe".into())?;
+    // While there is nothing else to do; where it fails, it fails again when the filters are installed.
+    let _ = seccomp::filters();
     let received = wire::receive::<ToStep>(socket).during(|| "read the plan".into())?;
     let Some((ToStep::Prepare(SetupPlan(ops)), handles)) = received else {
         return Err(SetupFailure::new("read the plan", Errno::ECONNRESET));
     };
     let rest = enter_namespaces(socket, &ops, &handles)?;
+    let (rest, network) = match rest {
+        [SetupOp::OwnNetwork, rest @ ..] => {
+            let sides = own_network::pair().during(|| "make a socket".into())?;
+            (rest, Some(sides))
+        }
+        rest => (rest, None),
+    };
+    let (maker, joiner) = network.unzip();
     match sys::fork().during(|| "fork the step's first process".into())? {
         sys::Forked::Child => {
-            drop(failure_out);
-            become_program(rest, handles, socket, &failure_in)
+            drop((failure_out, maker));
+            become_program(rest, Performer::new(joiner), handles, socket, &failure_in)
         }
         sys::Forked::Parent(child) => {
-            drop((failure_in, handles));
+            drop((failure_in, handles, joiner));
             let program = pidfd(child).during(|| "watch the program".into())?;
             wire::send(socket, &FromStep::Forked, &[program.as_fd()])
                 .during(|| "report to the session".into())?;
+            if let Some(maker) = maker {
+                maker.make();
+            }
             if let Some(message) = early_failure(failure_out)? {
                 let _ = waitpid(child, None);
                 return Ok(message);
@@ -542,11 +559,12 @@ fn have_maps_written(socket: &UnixStream) -> io::Result<()> {
 
 fn become_program(
     ops: &[SetupOp],
+    performer: Performer,
     handles: Vec<OwnedFd>,
     socket: &UnixStream,
     failure_in: &OwnedFd,
 ) -> ! {
-    if let Err((executing, failure)) = perform(ops, handles, socket) {
+    if let Err((executing, failure)) = perform(ops, performer, handles, socket) {
         let text = serde_json::to_vec(&(executing, failure)).unwrap_or_default();
         // The reader takes an empty message for success, and there is nobody else to tell.
         let _ = rustix::io::write(failure_in, &text);
@@ -559,11 +577,12 @@ fn become_program(
 /// executed, or when the session does not want the step any more.
 fn perform(
     ops: &[SetupOp],
+    performer: Performer,
     handles: Vec<OwnedFd>,
     socket: &UnixStream,
 ) -> Result<(), (bool, SetupFailure)> {
     // Never dropped: its descriptors may be closed already.
-    let mut performer = ManuallyDrop::new(Performer::new());
+    let mut performer = ManuallyDrop::new(performer);
     performer.take(handles);
     for op in ops {
         performer.perform(op).map_err(|failure| (false, failure))?;

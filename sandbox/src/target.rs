@@ -71,18 +71,23 @@ impl TargetRoot {
             return self.make_directories(path);
         }
         let (parent, name) = split(path);
-        let parent = self.make_directories(parent)?;
+        let parent = match self.directory(parent) {
+            Ok(parent) => parent,
+            Err(_) => self.make_directories(parent)?,
+        };
+        // A new file is what it is called: it need not be looked for again.
         match rustix::fs::openat(
             &parent,
             name,
             OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY,
             Mode::from_raw_mode(0o644),
         ) {
-            Ok(_) | Err(RErrno::EXIST) => {}
-            Err(error) => return Err(error).during(|| format!("create the mount point {path}")),
+            Ok(file) => Ok(file),
+            Err(RErrno::EXIST) => self
+                .resolve(path, OFlags::empty(), ResolveFlags::empty())
+                .during(|| format!("open the mount point {path}")),
+            Err(error) => Err(error).during(|| format!("create the mount point {path}")),
         }
-        self.resolve(path, OFlags::empty(), ResolveFlags::empty())
-            .during(|| format!("open the mount point {path}"))
     }
 
     fn make_directories(&self, path: &str) -> Result<OwnedFd, SetupFailure> {
@@ -100,18 +105,27 @@ impl TargetRoot {
                     Errno::EINVAL,
                 ));
             }
-            match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(RErrno::EXIST) => {}
-                Err(error) => {
-                    return Err(error).during(|| format!("create {done}{name} in the image"));
-                }
-            }
             done = format!("{done}{name}/");
-            at = self
-                .resolve(&done, OFlags::DIRECTORY, ResolveFlags::empty())
-                .during(|| format!("open {done} in the image"))?;
+            at = match self.directory(&done) {
+                Err(RErrno::NOENT) => self.make_directory(&at, name, &done)?,
+                other => other.during(|| format!("open {done} in the image"))?,
+            };
         }
         Ok(at)
+    }
+
+    fn make_directory(
+        &self,
+        at: &OwnedFd,
+        name: &str,
+        path: &str,
+    ) -> Result<OwnedFd, SetupFailure> {
+        match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(RErrno::EXIST) => {}
+            Err(error) => return Err(error).during(|| format!("create {path} in the image")),
+        }
+        self.directory(path)
+            .during(|| format!("open {path} in the image"))
     }
 
     /// Makes a symbolic link in a directory that this set-up mounted itself.

@@ -121,7 +121,6 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
     bound capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
     mount an empty file system to prepare in
     mount proc at /proc
-    bind /sys read-only
     mount tmpfs at /dev
     bind the device /dev/null
     bind the device /dev/zero
@@ -137,6 +136,7 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
     link /dev/stdout to /proc/self/fd/1
     link /dev/stderr to /proc/self/fd/2
     link /dev/ptmx to pts/ptmx
+    bind /sys read-only
     mask /proc/acpi
     mask /proc/interrupts
     mask /proc/kcore
@@ -175,16 +175,15 @@ fn a_container_has_its_own_network_and_a_read_only_root() {
     insta::assert_snapshot!(SetupPlan::of(&container()), @r"
     create a user namespace (uids 0 1 65536)
     create a pid namespace
-    create mount, ipc, uts, cgroup and network namespaces
+    begin to make a network namespace
+    create mount, ipc, uts and cgroup namespaces
     become the namespace's root
-    bring the loopback interface up
     forbid nested user namespaces
     set the host name to build
     start a new session with an empty keyring
     bound capabilities to none
     mount an empty file system to prepare in
     mount proc at /proc
-    mount sysfs at /sys
     mount tmpfs at /dev
     bind the device /dev/null
     bind the device /dev/zero
@@ -200,6 +199,8 @@ fn a_container_has_its_own_network_and_a_read_only_root() {
     link /dev/stdout to /proc/self/fd/1
     link /dev/stderr to /proc/self/fd/2
     link /dev/ptmx to pts/ptmx
+    join the network namespace
+    mount sysfs at /sys
     mask /proc/acpi
     mask /proc/interrupts
     mask /proc/kcore
@@ -269,7 +270,6 @@ fn switched_off_protections_are_absent_from_the_plan() {
     bound capabilities to CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT
     mount an empty file system to prepare in
     mount proc at /proc
-    bind /sys read-only
     mount tmpfs at /dev
     bind the device /dev/null
     bind the device /dev/zero
@@ -285,6 +285,7 @@ fn switched_off_protections_are_absent_from_the_plan() {
     link /dev/stdout to /proc/self/fd/1
     link /dev/stderr to /proc/self/fd/2
     link /dev/ptmx to pts/ptmx
+    bind /sys read-only
     attach the root file system
     move /proc into the root
     move /sys into the root
