@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use image::{Area, ChainId, DiffId, Store};
-use rootfs::trees::remove_tree;
+use rootfs::trees::{remove_tree, remove_unused_writable};
 use sandbox::{Ground, Session, SessionContext, SessionPlan};
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,7 @@ fn remove_unheld(store: &Store) -> Result<u64, String> {
             }
         }
     }
+    remove_unused_writable(store).map_err(|error| chain(&error))?;
     removal.result()
 }
 

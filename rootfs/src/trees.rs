@@ -7,6 +7,7 @@
 //!                                      step's tree, which is brought there before it is named, has none
 //! trees/skeleton-OWNERSHIP/            mount points for what every container has
 //! trees/work/N/                        what a living process is making; locked by it
+//! trees/writable/N/                    a container's writable layer, or one that is kept for the next; `writable.rs`
 //! ```
 //!
 //! The invariant: a tree has its name only when it is complete. One that was unpacked in an earlier boot and not synced since may
@@ -14,6 +15,7 @@
 
 mod check;
 mod work_area;
+mod writable;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -38,6 +40,7 @@ use check::write_chain;
 
 pub use check::TreeState;
 pub use work_area::WorkArea;
+pub use writable::{WritableLayer, clear_unused_writable, remove_unused_writable};
 
 /// Why a tree could not be had.
 #[derive(Debug, Error)]

@@ -243,8 +243,9 @@ fn listing(store: &Path) -> BTreeSet<String> {
             let path = entry.path();
             let name = path.strip_prefix(root).expect("below it");
             let name = name.to_string_lossy().into_owned();
-            // Skeletons are what every session of a kind shares, made once.
-            if name.starts_with("locks") || name.starts_with("trees/skeleton-") {
+            // Skeletons are what every session of a kind shares, made once; writable layers wait for the next container.
+            let shared = ["locks", "trees/skeleton-", "trees/writable"];
+            if shared.iter().any(|start| name.starts_with(start)) {
                 continue;
             }
             if depth > 0 && path.is_dir() {

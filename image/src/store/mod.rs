@@ -217,8 +217,14 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 
 /// Other users must not reach setuid files of unpacked images (CVE-2021-41091).
 fn check_private(path: &Path) -> Result<(), StoreError> {
-    let metadata = fs::metadata(path).at("look at", path)?;
-    let owner = rustix::process::geteuid().as_raw();
+    // A session may get its ids at any moment, and then both change.
+    let (metadata, owner) = loop {
+        let owner = rustix::process::geteuid();
+        let metadata = fs::metadata(path).at("look at", path)?;
+        if rustix::process::geteuid() == owner {
+            break (metadata, owner.as_raw());
+        }
+    };
     if metadata.uid() != owner {
         return Err(StoreErrorKind::ForeignOwner {
             path: path.into(),
