@@ -2,47 +2,53 @@
 //! code; the second ends the process at once, and the kernel takes the session and its steps with it (their parent-death signal).
 //! A container gets every signal instead, and decides itself.
 
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::failure::{Failure, Kind};
 
-/// The signals that can be passed on to a container. From now on they wait for somebody to take them.
-///
-/// # Errors
-/// When signals cannot be caught.
-pub(crate) fn for_container() -> Result<Waiting, Failure> {
-    let caught = catch(&[
-        SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
-    ])?;
-    Ok(Waiting(caught))
-}
-
-/// Signals that nobody has taken yet.
+/// The signals that a container gets, caught from now on.
 #[derive(Debug)]
-pub(crate) struct Waiting(Signals);
+pub(crate) struct ForContainer(SignalDelivery<UnixStream, SignalOnly>);
 
-impl Waiting {
-    /// Hands every signal to `pass`, from a thread of its own.
+impl ForContainer {
+    /// Starts to catch them.
     ///
     /// # Errors
-    /// When there is no thread.
-    pub(crate) fn pass_on(mut self, pass: impl Fn(i32) + Send + 'static) -> std::io::Result<()> {
-        let take = move || self.0.forever().for_each(pass);
-        std::thread::Builder::new().spawn(take).map(drop)
+    /// When signals cannot be caught.
+    pub(crate) fn catch() -> Result<Self, Failure> {
+        let passed = [
+            SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
+        ];
+        UnixStream::pair()
+            .and_then(|(read, write)| SignalDelivery::with_pipe(read, write, SignalOnly, passed))
+            .map(Self)
+            .map_err(not_caught)
     }
 }
 
-fn catch(signals: &[i32]) -> Result<Signals, Failure> {
-    Signals::new(signals).map_err(|error| {
-        Failure::new(
-            Kind::Host,
-            anyhow::Error::new(error).context("catch signals"),
-        )
-    })
+impl AsFd for ForContainer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
+}
+
+impl runner::Signals for ForContainer {
+    fn take(&mut self) -> Vec<i32> {
+        self.0.pending().collect()
+    }
+}
+
+fn not_caught(error: std::io::Error) -> Failure {
+    let error = anyhow::Error::new(error).context("catch signals");
+    Failure::new(Kind::Host, error)
 }
 
 /// The signals that arrived.
@@ -61,7 +67,7 @@ impl Interrupts {
     /// # Errors
     /// When signals cannot be caught.
     pub(crate) fn listen(ask: impl Fn() + Send + 'static) -> Result<Self, Failure> {
-        let mut signals = catch(&[SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(not_caught)?;
         let heard = Self::default();
         let state = heard.0.clone();
         let listen = move || {

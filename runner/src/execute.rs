@@ -1,33 +1,29 @@
-//! A run, as it happens in the session. The invariant: what the container writes is in a work area that is gone when this
-//! process is, and the image's layers are only ever lower directories.
+//! A run, as it happens in the session. The invariant: the program ends when the main process does, and what it wrote has reached
+//! the caller before its exit code does.
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use image::{ChainId, ContainerConfig, DiffId, Image, Store};
-use rootfs::accounts::{Account, AccountError, Accounts};
-use rootfs::trees::{Trees, TreesError, UnpackedLayer, WorkArea, remove_tree};
-use rootfs::{DirTree, Ownership, Root, RootError};
+use image::{ContainerConfig, DiffId, Image};
+use rootfs::RootError;
+use rootfs::accounts::{Account, AccountError};
+use rootfs::trees::{TreesError, WritableLayer};
 use rustix::event::{PollFd, PollFlags};
 use sandbox::{
-    Confinement, EmulatorError, Emulators, Handle, IdleStep, MemoryFile, MountSource, MountSpec,
-    NetworkError, NetworkSpec, Overlay, ProcessSpec, SandboxSpec, SessionContext, SetupFailure,
-    SharedNetwork, Step, StepError, Upper,
+    Confinement, EmulatorError, Emulators, Handle, IdleStep, MountSpec, NetworkError, NetworkSpec,
+    ProcessSpec, SandboxSpec, SessionContext, SetupFailure, Step, StepError,
 };
 use thiserror::Error;
 
 use crate::container::{ContainerError, ContainerSpec, numeric_ids, user_text};
-use crate::names;
+use crate::prepared::Prepared;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
-use crate::reown::{self, ReownError, Reowned, Wanted};
+use crate::reown::ReownError;
 use crate::request::{Network, RunRequest};
 use crate::run::{Choice, RunError};
-use crate::stdio::Streams;
-use crate::userns::{Ids, Mapping};
+use crate::stdio::{Carrying, Streams};
 
 /// Why a container did not run, or was lost.
 #[derive(Debug, Error)]
@@ -84,24 +80,28 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
     let Ok(Some(ToSession::Run(job))) = receiver.next() else {
         return ExitCode::from(125);
     };
-    let last = match contain(&context, &job, receiver) {
-        Ok(code) => FromSession::Ended { code },
-        Err(error) => FromSession::Failed {
-            program: error.program(),
-            cause: Cause::of(&error),
-        },
+    let (last, _rest) = match contain(&context, &job, &mut receiver) {
+        Ok((code, rest)) => (FromSession::Ended { code }, Some(rest)),
+        Err(error) => {
+            let program = error.program();
+            let cause = Cause::of(&error);
+            (FromSession::Failed { program, cause }, None)
+        }
     };
-    match send(socket, &last) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(125),
+    if send(socket, &last).is_err() {
+        return ExitCode::from(125);
     }
+    // Taking this process and its namespaces down would only keep the main one from its own end.
+    while let Ok(Some(_)) = receiver.next::<ToSession>() {}
+    ExitCode::SUCCESS
 }
 
+/// Runs the container. With its exit code comes what is left of it, for the kernel to take down.
 fn contain(
     context: &SessionContext,
     job: &RunJob,
-    mut orders: Receiver<'_>,
-) -> Result<i32, ExecuteError> {
+    orders: &mut Receiver<'_>,
+) -> Result<(i32, impl Sized + use<>), ExecuteError> {
     let Choice {
         image,
         emulator,
@@ -113,35 +113,38 @@ fn contain(
         image: &image,
     };
     let expected = run.expected();
+    let writable = WritableLayer::claim(&store)?;
+    let idle = job.start.then(|| context.idle_step()).transpose()?;
     context.mapped().map_err(ExecuteError::Ids)?;
-    if !job.start {
-        return Prepared::new(&run, store).map(|_| 0);
-    }
+    let Some(mut idle) = idle else {
+        let prepared = Prepared::new(&run, store, writable)?;
+        return Ok((0, (prepared.clear(), None)));
+    };
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(emulator.as_slice())?;
-    let mut idle = context.idle_step()?;
     if let Some(spec) = expected {
         // On another processor, while the image is mounted on this one.
         idle.prepare(&spec, &[])?;
         idle.settle()?;
     }
-    let prepared = Prepared::new(&run, store)?;
-    let (mut step, streams) = start(&run, &prepared, idle)?;
-    let carrying = streams.start().map_err(ExecuteError::Stdio)?;
+    let mut prepared = Prepared::new(&run, store, writable)?;
+    let (mut step, streams) = start(&run, &mut prepared, idle)?;
+    let mut carrying = streams.start().map_err(ExecuteError::Stdio)?;
     prepared.tidy();
-    listen(&mut orders, &step).map_err(ExecuteError::Stdio)?;
+    listen(orders, &step, &mut carrying).map_err(ExecuteError::Stdio)?;
     let outcome = step.executed().and_then(|()| {
         // A step that cannot be listened to is over.
-        let _ = listen(&mut orders, &step);
+        let _ = listen(orders, &step, &mut carrying);
         step.outcome()
     });
     carrying.finish();
-    Ok(outcome?.code())
+    let code = outcome?.code();
+    Ok((code, (prepared.clear(), Some(step))))
 }
 
 fn start(
     run: &Run<'_>,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     idle: IdleStep,
 ) -> Result<(Step, Streams), ExecuteError> {
     let mut handles = Handles::default();
@@ -165,27 +168,34 @@ fn start(
     Ok((step, streams))
 }
 
-/// Passes on what the main process says until the step has something to say; without the main process there is nobody to run
-/// for.
-fn listen(orders: &mut Receiver<'_>, step: &Step) -> io::Result<()> {
+/// Passes on what the main process says, and what the program writes, until the step has something to say; without the main
+/// process there is nobody to run for.
+fn listen(orders: &mut Receiver<'_>, step: &Step, carrying: &mut Carrying) -> io::Result<()> {
     loop {
         if !orders.is_waiting() {
             let socket = orders.socket();
-            let mut watched = [
+            let mut watched = vec![
                 PollFd::new(step, PollFlags::IN),
                 PollFd::new(socket, PollFlags::IN),
             ];
+            let sources = carrying.sources();
+            watched.extend(sources.map(|from| PollFd::from_borrowed_fd(from, PollFlags::IN)));
             match rustix::event::poll(&mut watched, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other?,
             };
-            if !watched[0].revents().is_empty() {
+            let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready[0] {
                 return Ok(());
+            }
+            carrying.pass(&ready[2..]);
+            if !ready[1] {
+                continue;
             }
         }
         match orders.next() {
             Ok(Some(ToSession::Signal(signal))) => step.signal(signal),
-            Ok(Some(ToSession::Kill | ToSession::Run(_)) | None) | Err(_) => {
+            Ok(Some(ToSession::Run(_)) | None) | Err(_) => {
                 step.kill();
                 return Ok(());
             }
@@ -195,9 +205,9 @@ fn listen(orders: &mut Receiver<'_>, step: &Step) -> io::Result<()> {
 
 /// What is to run.
 #[derive(Clone, Copy)]
-struct Run<'r> {
-    context: &'r SessionContext,
-    request: &'r RunRequest,
+pub(crate) struct Run<'r> {
+    pub(crate) context: &'r SessionContext,
+    pub(crate) request: &'r RunRequest,
     image: &'r Image,
 }
 
@@ -206,17 +216,17 @@ impl Run<'_> {
         &self.image.config().config
     }
 
-    fn diff_ids(&self) -> &[DiffId] {
+    pub(crate) fn diff_ids(&self) -> &[DiffId] {
         &self.image.config().rootfs.diff_ids
     }
 
     /// The text that says who the user is.
-    fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         user_text(self.config(), self.request)
     }
 
     /// The container, where its user is `account`.
-    fn container(&self, account: &Account) -> Result<ContainerSpec, ContainerError> {
+    pub(crate) fn container(&self, account: &Account) -> Result<ContainerSpec, ContainerError> {
         let name = self.image.digest().short();
         let image_ids = self.context.image_ids();
         ContainerSpec::new(self.config(), self.request, account, image_ids, &name)
@@ -244,7 +254,7 @@ impl Run<'_> {
     }
 }
 
-fn sandbox(
+pub(crate) fn sandbox(
     container: &ContainerSpec,
     request: &RunRequest,
     root: Handle,
@@ -279,246 +289,13 @@ fn sandbox(
 
 /// The descriptors that a spec refers to; the first three are the streams.
 #[derive(Debug, Default)]
-struct Handles(Vec<OwnedFd>);
+pub(crate) struct Handles(Vec<OwnedFd>);
 
 impl Handles {
-    fn add(&mut self, handle: OwnedFd) -> Handle {
+    pub(crate) fn add(&mut self, handle: OwnedFd) -> Handle {
         self.0.push(handle);
         Handle(STREAMS.len() + self.0.len() - 1)
     }
 }
 
 const STREAMS: [Handle; 3] = [Handle(0), Handle(1), Handle(2)];
-
-/// A container whose root is mounted.
-struct Prepared {
-    container: ContainerSpec,
-    root: OwnedFd,
-    /// Whom files belong to that the image's root owns, as the session counts.
-    image_root: Option<u32>,
-    /// What the container wrote goes with it.
-    work: WorkArea,
-    /// What keeps an overlay from being mounted again (overlayfs documentation, "Volatile mount"): this one never is.
-    marker: PathBuf,
-    /// Holds the layers for as long as they are mounted; dropped last.
-    _store: Store,
-}
-
-impl Prepared {
-    fn new(run: &Run<'_>, store: Store) -> Result<Self, ExecuteError> {
-        let context = run.context;
-        let work = WorkArea::create(&store)?;
-        let ownership = Ownership::of_session(context.is_single_id(), context.image_ids());
-        let trees = Trees::of(&store, ownership);
-        let layers = trees.layers(&store, run.diff_ids())?;
-        let mut lowers: Vec<PathBuf> = layers
-            .iter()
-            .rev()
-            .map(|layer| layer.directory.clone())
-            .collect();
-        lowers.push(trees.skeleton(&store)?);
-        let notice = |text: String| {
-            // The main process may be gone; then nobody reads notices.
-            let _ = send(&context.socket, &FromSession::Notice(text));
-        };
-        let reown = |mapping: Option<Mapping>| match mapping.and_then(Mapping::reowned_from) {
-            Some(kept) if !context.is_single_id() => {
-                reowned(&store, &work, &layers, run.diff_ids(), kept, &notice)
-            }
-            _ => Ok(None),
-        };
-        // A USER of numbers says who is kept before any account is looked up, and then one mount is enough.
-        let user = run.user();
-        let expected = numeric_ids(&user).map(|ids| run.request.userns.mapping(ids));
-        let mut top = reown(expected)?;
-        let (mut root, mut marker) = mount(&work, top.as_ref(), &lowers)?;
-        let container = run.container(&account(&root, &user)?)?;
-        container.notices.iter().cloned().for_each(&notice);
-        if expected != Some(container.mapping) {
-            let other = reown(Some(container.mapping))?;
-            if top.is_some() || other.is_some() {
-                top = other;
-                (root, marker) = mount(&work, top.as_ref(), &lowers)?;
-            }
-        }
-        Ok(Self {
-            container,
-            root,
-            image_root: trees.image_root(),
-            marker,
-            work,
-            _store: store,
-        })
-    }
-
-    /// The sandbox; what it refers to is added to `handles`.
-    fn spec(&self, run: &Run<'_>, handles: &mut Handles) -> Result<SandboxSpec, ExecuteError> {
-        let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
-        let root = handles.add(root);
-        let mounts = self.mounts(run.request, handles)?;
-        let network = self.network(&run.request.network, handles)?;
-        Ok(sandbox(&self.container, run.request, root, network, mounts))
-    }
-
-    fn mounts(
-        &self,
-        request: &RunRequest,
-        handles: &mut Handles,
-    ) -> Result<Vec<MountSpec>, ExecuteError> {
-        let mut mounts = self.names(&request.network, handles)?;
-        for volume in &request.mounts.volumes {
-            let failed = |source| ExecuteError::Volume {
-                target: volume.target.clone(),
-                source,
-            };
-            let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
-            let directory =
-                is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
-            let source = MountSource::Tree {
-                handle: handles.add(handle),
-                directory,
-            };
-            mounts.push(MountSpec {
-                target: volume.target.clone(),
-                source,
-                read_only: volume.read_only,
-            });
-        }
-        let tmpfs = request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
-            target: tmpfs.target.clone(),
-            source: MountSource::Tmpfs {
-                size: tmpfs.size,
-                mode: tmpfs.mode,
-            },
-            read_only: false,
-        });
-        mounts.extend(tmpfs);
-        Ok(mounts)
-    }
-
-    /// The files of /etc that say where the container is. In memory: they are few bytes, and gone with the container.
-    fn names(
-        &self,
-        network: &Network,
-        handles: &mut Handles,
-    ) -> Result<Vec<MountSpec>, ExecuteError> {
-        // A host without the file has no resolver to pass on.
-        let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let files = names::files(network, &self.container.hostname, &host_resolv);
-        let in_memory = files.each_ref().map(|(name, text)| {
-            let file = MemoryFile {
-                content: text.as_bytes(),
-                mode: 0o644,
-                owner: self.image_root.map(|id| (id, id)),
-            };
-            (*name, file)
-        });
-        let trees =
-            sandbox::memory_files(self.work.path(), in_memory).map_err(ExecuteError::Names)?;
-        let mounted = files.iter().zip(trees).map(|((name, _), tree)| MountSpec {
-            target: format!("/etc/{name}"),
-            source: MountSource::Tree {
-                handle: handles.add(tree),
-                directory: false,
-            },
-            read_only: false,
-        });
-        Ok(mounted.collect())
-    }
-
-    /// Removes what nobody will look for again, while the step gets ready and there is nothing to do but wait.
-    fn tidy(&self) {
-        // What stays goes with the work area.
-        let _ = remove_tree(&self.marker);
-    }
-
-    fn network(
-        &self,
-        network: &Network,
-        handles: &mut Handles,
-    ) -> Result<NetworkSpec, ExecuteError> {
-        Ok(match network {
-            Network::None => NetworkSpec::None,
-            Network::Host => NetworkSpec::Host,
-            Network::Pasta { program } => {
-                let place = self.work.directory("network")?.join("namespace");
-                let shared = SharedNetwork::start(program, &place, &[])?;
-                let namespace = shared.namespace().try_clone_to_owned();
-                NetworkSpec::Shared(handles.add(namespace.map_err(ExecuteError::Stdio)?))
-            }
-        })
-    }
-}
-
-fn scratch(path: &Path, source: io::Error) -> ExecuteError {
-    ExecuteError::Scratch {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
-    let stat = rustix::fs::fstat(handle)?;
-    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
-}
-
-/// Mounts the image with a fresh writable layer, whose root looks like that of the topmost lower one. The path is that of the
-/// mark which the kernel leaves.
-fn mount(
-    work: &WorkArea,
-    top: Option<&Reowned>,
-    below: &[PathBuf],
-) -> Result<(OwnedFd, PathBuf), ExecuteError> {
-    let lowers: Vec<PathBuf> = top
-        .map(Reowned::path)
-        .into_iter()
-        .chain(below.iter().cloned())
-        .collect();
-    let (upper, workdir) = (work.directory("upper")?, work.directory("work")?);
-    if let Some(top) = lowers.first() {
-        let seen = fs::metadata(top).map_err(|source| scratch(&upper, source))?;
-        std::os::unix::fs::chown(&upper, Some(seen.uid()), Some(seen.gid()))
-            .and_then(|()| fs::set_permissions(&upper, seen.permissions()))
-            .map_err(|source| scratch(&upper, source))?;
-    }
-    let marker = workdir.join("work/incompat");
-    let overlay = Overlay {
-        lowers,
-        data_only: Vec::new(),
-        upper: Some(Upper {
-            upper,
-            work: workdir,
-        }),
-    };
-    let root = overlay.mount().map_err(ExecuteError::Mount)?;
-    Ok((root, marker))
-}
-
-fn account(root: &OwnedFd, user: &str) -> Result<Account, ExecuteError> {
-    // Only content matters here, and re-owned files belong to ids that are no image's.
-    let ownership = Ownership::Recorded;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
-    let tree = DirTree::new(Root::open(&path).map_err(ExecuteError::Root)?, ownership);
-    Accounts::of(&tree)
-        .and_then(|accounts| accounts.resolve_user(user))
-        .map_err(ExecuteError::Account)
-}
-
-fn reowned(
-    store: &Store,
-    work: &WorkArea,
-    layers: &[UnpackedLayer],
-    diff_ids: &[DiffId],
-    kept: Ids,
-    notice: &dyn Fn(String),
-) -> Result<Option<Reowned>, ExecuteError> {
-    let Some(chain) = ChainId::of(diff_ids) else {
-        return Ok(None);
-    };
-    let wanted = Wanted {
-        layers,
-        chain,
-        kept,
-    };
-    Ok(reown::prepare(store, work, &wanted, notice)?)
-}

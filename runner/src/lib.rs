@@ -13,6 +13,7 @@
 mod container;
 mod execute;
 mod names;
+mod prepared;
 mod protocol;
 mod reown;
 mod request;
@@ -24,5 +25,5 @@ pub use container::{ContainerError, ContainerSpec, user_text};
 pub use execute::session_entry;
 pub use protocol::Cause;
 pub use request::{Mounts, Network, ParseMountError, Program, RunRequest, Stdin, Tmpfs, Volume};
-pub use run::{ENTRY, RunControl, RunError, RunEvent, prepare, run, session};
+pub use run::{ENTRY, RunError, Signals, prepare, run, session};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

@@ -33,8 +33,6 @@ pub(crate) enum ToSession {
     Run(Box<RunJob>),
     /// Pass this signal on.
     Signal(i32),
-    /// Kill the container.
-    Kill,
 }
 
 /// From the session.
@@ -135,21 +133,24 @@ mod tests {
     fn messages_arrive_in_order_until_the_end() {
         let (a, b) = UnixStream::pair().unwrap();
         send(&a, &ToSession::Signal(15)).unwrap();
-        send(&a, &ToSession::Kill).unwrap();
+        send(&a, &ToSession::Signal(2)).unwrap();
         drop(a);
         let mut receiver = Receiver::new(&b);
         assert!(matches!(
             receiver.next().unwrap(),
             Some(ToSession::Signal(15))
         ));
-        assert!(matches!(receiver.next().unwrap(), Some(ToSession::Kill)));
+        assert!(matches!(
+            receiver.next().unwrap(),
+            Some(ToSession::Signal(2))
+        ));
         assert!(receiver.next::<ToSession>().unwrap().is_none());
     }
 
     #[test]
     fn half_a_message_is_an_error() {
         let (a, b) = UnixStream::pair().unwrap();
-        (&a).write_all(b"\"Kil").unwrap();
+        (&a).write_all(b"{\"Sig").unwrap();
         drop(a);
         assert!(Receiver::new(&b).next::<ToSession>().is_err());
     }

@@ -125,7 +125,6 @@ pub(crate) struct Wanted<'w> {
 /// remembered too. `notice` tells the user when content had to be copied.
 pub(crate) fn prepare(
     store: &Store,
-    work: &WorkArea,
     wanted: &Wanted<'_>,
     notice: &dyn Fn(String),
 ) -> Result<Option<Reowned>, ReownError> {
@@ -140,7 +139,8 @@ pub(crate) fn prepare(
             .mode(0o700)
             .create(&parent)
             .map_err(at("create", &parent))?;
-        let fresh = make(store, work, wanted, notice)?;
+        let work = WorkArea::create(store)?;
+        let fresh = make(store, &work, wanted, notice)?;
         publish(&fresh, &home)?;
     }
     open(&home)

@@ -2,10 +2,12 @@
 //! closes, this one when the session's does.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use image::{Image, Platform, Store, StoreError};
+use rustix::event::{PollFd, PollFlags};
 use sandbox::{
     BegunSession, Emulator, EmulatorError, Errno, Ground, IdleSession, SessionError, SessionPlan,
 };
@@ -18,31 +20,10 @@ use crate::request::RunRequest;
 /// The name of the session's entry, for `sandbox::divert`.
 pub const ENTRY: &str = "run";
 
-/// What happens during a run.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum RunEvent {
-    /// The session accepts orders; the container starts.
-    Started(RunControl),
-    /// The user should know this.
-    Notice(String),
-}
-
-/// A way to signal a container from another thread.
-#[derive(Debug)]
-pub struct RunControl(UnixStream);
-
-impl RunControl {
-    /// Passes `signal` on to the program. As pid 1 it ignores what it has no handler for, pid_namespaces(7).
-    pub fn signal(&self, signal: i32) {
-        // A container that ended takes no orders, which is no error.
-        let _ = send(&self.0, &ToSession::Signal(signal));
-    }
-
-    /// Kills the program and all that it started.
-    pub fn kill(&self) {
-        let _ = send(&self.0, &ToSession::Kill);
-    }
+/// Signals for a container, from whoever catches them; readable when there are some.
+pub trait Signals: AsFd {
+    /// Those that came since they were last taken; none is waited for.
+    fn take(&mut self) -> Vec<i32>;
 }
 
 /// Why there is no exit code of a program.
@@ -123,7 +104,8 @@ pub fn session(terminal: bool) -> Result<IdleSession, SessionError> {
 }
 
 /// Runs a container of an image in the `store`, a directory, in a `session` that has [begun](IdleSession::begin), and returns
-/// its exit code, 128 + n where signal n killed it.
+/// its exit code, 128 + n where signal n killed it. The program gets the `signals`; as pid 1 it ignores what it has no handler for,
+/// pid_namespaces(7). What the user should know goes to `notice`.
 ///
 /// # Errors
 /// When the program did not start; see [`RunError::exit_code`].
@@ -131,10 +113,11 @@ pub fn run(
     request: &RunRequest,
     store: &Path,
     session: BegunSession,
-    events: &dyn Fn(RunEvent),
+    signals: &mut dyn Signals,
+    notice: &dyn Fn(String),
 ) -> Result<i32, RunError> {
     let job = job(request, store, true)?;
-    in_session(job, session, events)
+    in_session(job, session, Some(signals), notice)
 }
 
 /// Makes ready what the request's first start would have to make: unpacked layers and re-owned files. Later starts, this
@@ -146,11 +129,11 @@ pub fn prepare(
     request: &RunRequest,
     store: &Path,
     plan: &SessionPlan,
-    events: &dyn Fn(RunEvent),
+    notice: &dyn Fn(String),
 ) -> Result<(), RunError> {
     let job = job(request, store, false)?;
     let session = IdleSession::execute(ENTRY, Ground::Background)?;
-    in_session(job, session.begin(plan)?, events).map(drop)
+    in_session(job, session.begin(plan)?, None, notice).map(drop)
 }
 
 fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunError> {
@@ -168,17 +151,19 @@ fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunErr
 fn in_session(
     job: RunJob,
     session: BegunSession,
-    events: &dyn Fn(RunEvent),
+    signals: Option<&mut dyn Signals>,
+    notice: &dyn Fn(String),
 ) -> Result<i32, RunError> {
     let order = ToSession::Run(Box::new(job));
     // What the session does first needs no ids.
-    send(session.socket(), &order).map_err(RunError::Lost)?;
+    let sent = send(session.socket(), &order);
     let mut session = session.finish()?;
-    let result = follow(session.socket(), events);
+    sent.map_err(RunError::Lost)?;
+    let result = follow(session.socket(), signals, notice);
     if result.is_err() {
         session.kill();
     }
-    // After its last message the session has only to end, its work area is gone: nobody waits for that.
+    // After its last message the session has only to end: nobody waits for that.
     match (result, order) {
         (Err(RunError::Container(cause)), ToSession::Run(job)) => {
             // An error of the choice lost its type on the way here; it can be had again.
@@ -246,13 +231,18 @@ fn emulator_for(image: &Image, request: &RunRequest) -> Result<Option<Emulator>,
         })
 }
 
-fn follow(socket: &UnixStream, events: &dyn Fn(RunEvent)) -> Result<i32, RunError> {
-    let control = socket.try_clone().map_err(RunError::Lost)?;
-    events(RunEvent::Started(RunControl(control)));
+fn follow(
+    socket: &UnixStream,
+    mut signals: Option<&mut dyn Signals>,
+    notice: &dyn Fn(String),
+) -> Result<i32, RunError> {
     let mut receiver = Receiver::new(socket);
     loop {
+        if let Some(signals) = &mut signals {
+            pass_on(*signals, &receiver).map_err(RunError::Lost)?;
+        }
         match receiver.next().map_err(RunError::Lost)? {
-            Some(FromSession::Notice(text)) => events(RunEvent::Notice(text)),
+            Some(FromSession::Notice(text)) => notice(text),
             Some(FromSession::Ended { code }) => return Ok(code),
             Some(FromSession::Failed {
                 program: Some(errno),
@@ -270,6 +260,28 @@ fn follow(socket: &UnixStream, events: &dyn Fn(RunEvent)) -> Result<i32, RunErro
             None => return Err(RunError::Lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }
+}
+
+/// Passes signals on until there is a message.
+fn pass_on(signals: &mut dyn Signals, receiver: &Receiver<'_>) -> io::Result<()> {
+    let mut heard = receiver.is_waiting();
+    while !heard {
+        let socket = receiver.socket();
+        let mut watched = [
+            PollFd::new(socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        match rustix::event::poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        heard = !watched[0].revents().is_empty();
+        for signal in signals.take() {
+            // A container that ended takes no orders, which is no error.
+            let _ = send(socket, &ToSession::Signal(signal));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

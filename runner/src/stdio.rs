@@ -28,8 +28,8 @@ pub(crate) struct Streams {
 /// Bytes go from one descriptor to the other until either end is closed.
 #[derive(Debug)]
 struct Relay {
-    from: OwnedFd,
-    to: OwnedFd,
+    from: File,
+    to: File,
 }
 
 impl Streams {
@@ -42,8 +42,8 @@ impl Streams {
             Stdin::Caller { .. } if can_reopen(caller_stdin, owner)? => caller_stdin.try_clone()?,
             Stdin::Caller { .. } => {
                 let (read, write) = owned_pipe(owner)?;
-                let from = caller_stdin.try_clone()?;
-                input = Some(Relay { from, to: write });
+                let (from, to) = (caller_stdin.try_clone()?.into(), write.into());
+                input = Some(Relay { from, to });
                 read
             }
         };
@@ -64,22 +64,44 @@ impl Streams {
             // Not waited for: it may sit in a read of a terminal when the program is long gone.
             spawn("stdin", relay)?;
         }
-        self.outputs
-            .into_iter()
-            .map(|relay| spawn("output", relay))
-            .collect::<io::Result<_>>()
-            .map(Carrying)
+        let mut carrying = Carrying::default();
+        for relay in self.outputs {
+            if relay.never_waits()? {
+                carrying.files.push(relay);
+            } else {
+                carrying.threads.push(spawn("output", relay)?);
+            }
+        }
+        Ok(carrying)
     }
 }
 
-/// The threads that carry output.
-#[derive(Debug)]
-pub(crate) struct Carrying(Vec<JoinHandle<()>>);
+/// The output on its way to the caller.
+#[derive(Debug, Default)]
+pub(crate) struct Carrying {
+    /// What goes to readers that may be slow, each in a thread.
+    threads: Vec<JoinHandle<()>>,
+    /// What goes into files, whenever there is something.
+    files: Vec<Relay>,
+}
 
 impl Carrying {
+    /// To be polled: what can be [passed](Carrying::pass) when it is readable.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.files.iter().map(|relay| relay.from.as_fd())
+    }
+
+    /// Passes on what there is at the sources that are `ready`, one answer for each.
+    pub(crate) fn pass(&mut self, ready: &[bool]) {
+        let mut ready = ready.iter();
+        self.files
+            .retain_mut(|relay| ready.next() != Some(&true) || relay.pass(&mut vec![0; PIECE]));
+    }
+
     /// Waits until everything that the program wrote has reached the caller.
     pub(crate) fn finish(self) {
-        for thread in self.0 {
+        self.files.into_iter().for_each(Relay::run);
+        for thread in self.threads {
             // A panic there is a bug that loses output; the program's exit code still counts.
             let _ = thread.join();
         }
@@ -99,7 +121,8 @@ fn output(caller: BorrowedFd<'_>, owner: Ids, outputs: &mut Vec<Relay>) -> io::R
         return Ok(to);
     }
     let (read, write) = owned_pipe(owner)?;
-    outputs.push(Relay { from: read, to });
+    let (from, to) = (read.into(), to.into());
+    outputs.push(Relay { from, to });
     Ok(write)
 }
 
@@ -124,27 +147,37 @@ fn owned_pipe(owner: Ids) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Relay {
-    fn run(self) {
-        let Self { from, to } = self;
-        let (mut from, mut to) = (File::from(from), File::from(to));
+    /// Whether its writes end soon, as those into a file do.
+    fn never_waits(&self) -> io::Result<bool> {
+        let stat = rustix::fs::fstat(&self.to)?;
+        Ok(FileType::from_raw_mode(stat.st_mode).is_file())
+    }
+
+    fn run(mut self) {
         let mut piece = vec![0; PIECE];
-        loop {
-            let length = match from.read(&mut piece) {
-                Ok(0) => return,
-                Ok(length) => length,
-                Err(error) if wait(&error, &from, PollFlags::IN) => continue,
-                Err(_) => return,
-            };
-            let mut rest = &piece[..length];
-            while !rest.is_empty() {
-                match to.write(rest) {
-                    Ok(written) => rest = &rest[written..],
-                    Err(error) if wait(&error, &to, PollFlags::OUT) => {}
-                    // The reader is gone: closing our end tells the writer, as between two programs of a pipeline.
-                    Err(_) => return,
-                }
+        while self.pass(&mut piece) {}
+    }
+
+    /// Waits for something and passes it on; says whether there may be more.
+    fn pass(&mut self, piece: &mut [u8]) -> bool {
+        let length = loop {
+            match self.from.read(piece) {
+                Ok(0) => return false,
+                Ok(length) => break length,
+                Err(error) if wait(&error, &self.from, PollFlags::IN) => {}
+                Err(_) => return false,
+            }
+        };
+        let mut rest = &piece[..length];
+        while !rest.is_empty() {
+            match self.to.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if wait(&error, &self.to, PollFlags::OUT) => {}
+                // The reader is gone: closing our end tells the writer, as between two programs of a pipeline.
+                Err(_) => return false,
             }
         }
+        true
     }
 }
 
@@ -198,6 +231,7 @@ mod tests {
         let (from, feed) = rustix::pipe::pipe().unwrap();
         let (drain, to) = rustix::pipe::pipe_with(PipeFlags::NONBLOCK).unwrap();
         rustix::io::ioctl_fionbio(&drain, false).unwrap();
+        let (from, to) = (from.into(), to.into());
         let relay = std::thread::spawn(move || Relay { from, to }.run());
         let sent = vec![7_u8; 300_000];
         let expected = sent.len();

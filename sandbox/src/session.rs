@@ -31,7 +31,7 @@ use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
 use crate::idmap::ExtentMap;
 use crate::step::{IdleStep, StepError};
-use crate::{sys, wire};
+use crate::{capabilities, sys, wire};
 
 pub(crate) use inside::main;
 
@@ -178,7 +178,7 @@ impl IdleSession {
     }
 
     /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
-    /// a program, and the session starts a step's process ahead.
+    /// a program.
     ///
     /// # Errors
     /// [`SessionError::Spawn`], also where there is more than one thread.
@@ -190,28 +190,28 @@ impl IdleSession {
         }
     }
 
-    /// Has the session get its ids. A forked session's function starts at once, all others when they are there.
+    /// Tells the session which ids it will get. A forked session's function starts now, all others when the ids are there.
     ///
     /// # Errors
     /// The step of the set-up that failed, with the kernel's reason.
     pub fn begin(self, plan: &SessionPlan) -> Result<BegunSession, SessionError> {
         let session = self.session();
-        session.expect(|message| matches!(message, Setup::Unshared))?;
         let (mapped, writers) = io::pipe().map_err(SessionError::Spawn)?;
         let hello = Hello {
             own_maps: plan.writer == MapWriter::Itself,
             ids: (plan.uids.clone(), plan.gids.clone()),
         };
         let stdin = io::stdin();
-        wire::send(&session.socket, &hello, &[stdin.as_fd(), mapped.as_fd()])
-            .map_err(SessionError::Lost)?;
-        if hello.own_maps {
-            session.expect(|message| matches!(message, Setup::Ready))?;
+        let handles = [stdin.as_fd(), mapped.as_fd()];
+        if let Err(error) = wire::send(&session.socket, &hello, &handles) {
+            // It may have said why it ended.
+            session.expect(|message| matches!(message, Setup::Unshared))?;
+            return Err(SessionError::Lost(error));
         }
-        let writing = maps::Writing::start(session.pid, plan, &writers)?;
         Ok(BegunSession {
             idle: self,
-            writing,
+            plan: plan.clone(),
+            writers,
         })
     }
 
@@ -228,11 +228,12 @@ impl IdleSession {
     }
 }
 
-/// A session whose ids are on their way. Dropped, it ends.
+/// A session that knows its ids and does not have them yet. Dropped, it ends.
 #[derive(Debug)]
 pub struct BegunSession {
     idle: IdleSession,
-    writing: maps::Writing,
+    plan: SessionPlan,
+    writers: io::PipeWriter,
 }
 
 impl BegunSession {
@@ -241,12 +242,23 @@ impl BegunSession {
         &self.idle.session().socket
     }
 
-    /// Waits until the session has its ids.
+    /// Has the session get its ids.
     ///
     /// # Errors
-    /// Why the maps could not be written.
+    /// The step of the set-up that failed, with the kernel's reason, or why the maps could not be written.
     pub fn finish(self) -> Result<Session, SessionError> {
-        let Self { mut idle, writing } = self;
+        let Self {
+            mut idle,
+            plan,
+            writers,
+        } = self;
+        let session = idle.session();
+        session.expect(|message| matches!(message, Setup::Unshared))?;
+        if plan.writer == MapWriter::Itself {
+            session.expect(|message| matches!(message, Setup::Ready))?;
+        }
+        let writing = maps::Writing::start(session.pid, &plan, &writers)?;
+        drop(writers);
         writing.finish()?;
         Ok(idle.0.take().expect("it is taken only here"))
     }
@@ -349,8 +361,6 @@ pub struct SessionContext {
     pub gids: ExtentMap,
     /// rbuild's own executable, through a read-only mount.
     pub executable: OwnExecutable,
-    /// A step's process that was started ahead.
-    ahead: Mutex<Option<IdleStep>>,
     /// Open at its other end for as long as somebody may still write the maps.
     mapped: Mutex<Option<OwnedFd>>,
 }
@@ -373,20 +383,17 @@ impl SessionContext {
         Ok(())
     }
 
-    /// A step's process: the one that was started ahead, else a new one.
+    /// A step's process. It may be had before the session has its ids.
     ///
     /// # Errors
     /// [`StepError::Spawn`].
     pub fn idle_step(&self) -> Result<IdleStep, StepError> {
-        let ahead = self
-            .ahead
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match ahead {
-            Some(idle) => Ok(idle),
-            None => IdleStep::spawn(&self.executable),
+        let spawn = || IdleStep::spawn(&self.executable);
+        let waiting = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_none() {
+            return spawn();
         }
+        capabilities::passed_on(spawn).map_err(StepError::Setup)?
     }
 
     /// How many image user and group ids the session stores.

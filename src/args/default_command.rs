@@ -12,14 +12,15 @@ use super::build::BuildArgs;
 /// The arguments with `build` put in front when no command is named.
 pub(crate) struct CommandLine {
     pub(crate) words: Vec<OsString>,
-    /// Whether they most likely are those of `run`.
+    /// Whether they most likely are those of `run`, to run something.
     pub(crate) is_run: bool,
 }
 
 impl CommandLine {
     pub(crate) fn of(mut words: Vec<OsString>) -> Self {
         let first = First::of(words.get(1..).unwrap_or_default());
-        let is_run = matches!(first, First::Word(word) if word == "run");
+        let asks = |word: &OsString| word == "-h" || word == "--help";
+        let is_run = matches!(first, First::Word(word) if word == "run") && !words.iter().any(asks);
         if first.wants_build() {
             words.insert(1, "build".into());
         }
@@ -196,6 +197,7 @@ mod tests {
             "rbuild --root run images",
             "rbuild -- run",
             "rbuild -h run",
+            "rbuild run --help",
         ] {
             assert!(!is_run(line), "{line}");
         }

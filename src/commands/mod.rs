@@ -46,16 +46,15 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
     let line = CommandLine::of(std::env::args_os().collect());
-    // Its namespaces and ids take longer than all else: they are on their way before the command line is understood.
-    let idle = line.is_run.then(run::fork);
+    // It makes its namespaces while the command line is being understood.
+    let ahead = run::Ahead::fork(&line);
     let here = Surroundings::look();
-    let ahead = idle.map(|idle| run::Ahead::begin(idle, &here));
     let cli = match args::parse(line) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
     trace(cli.global.verbose);
-    match perform(cli, &here, ahead.unwrap_or_default()) {
+    match perform(cli, &here, ahead) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }

@@ -1,19 +1,19 @@
 //! `rbuild run`.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::process::ExitCode;
 
-use runner::{Network, RunError, RunEvent, RunRequest, Stdin};
+use runner::{Network, RunError, RunRequest, Stdin};
 
 use sandbox::{BegunSession, IdleSession, SessionError, SessionPlan};
 
+use crate::args::CommandLine;
 use crate::args::run::RunSettings;
 use crate::failure::{Failure, Kind};
 use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
 use crate::show;
-use crate::signals;
+use crate::signals::ForContainer;
 use crate::surroundings::{self, Surroundings};
 
 /// Runs a container and passes its exit code on; rbuild's own failures are 125, as with docker and podman.
@@ -29,34 +29,28 @@ pub(super) fn run(
     })
 }
 
-/// A session that was begun before the command line was understood, with the ids that it most likely gets.
-#[derive(Default)]
-pub(super) struct Ahead(Option<Begun>);
-
-struct Begun {
-    plan: SessionPlan,
-    session: BegunSession,
-}
-
-/// The process of a session, while this one has one thread.
-pub(super) fn fork() -> Result<IdleSession, SessionError> {
-    runner::session(surroundings::stdin_is_terminal())
-}
+/// A session's process that was started before the command line was understood.
+pub(super) struct Ahead(Option<IdleSession>);
 
 impl Ahead {
-    /// Begins. What fails is done again, and then said, where it is needed.
-    pub(super) fn begin(idle: Result<IdleSession, SessionError>, here: &Surroundings) -> Self {
-        let begin = || {
-            let plan = host::likely_plan(here)?;
-            let session = idle.ok()?.begin(&plan).ok()?;
-            Some(Begun { plan, session })
-        };
-        Self(begin())
+    /// Starts it for what is most likely a run, while this process has one thread. What fails is done again, and then said, where
+    /// it is needed.
+    pub(super) fn fork(line: &CommandLine) -> Self {
+        let wanted = line.is_run.then(fork);
+        Self(wanted.and_then(Result::ok))
     }
 
-    /// The session. That it began shows what the checks of the host look for; without it they say what is missing.
-    fn begun(self, place: &Path, here: &Surroundings) -> Result<Begun, Failure> {
-        if let Some(begun) = self.0 {
+    /// The session and its ids. That it gets them shows what the checks of the host look for; without it they say what is missing.
+    fn begin(
+        self,
+        place: &Path,
+        here: &Surroundings,
+    ) -> Result<(BegunSession, SessionPlan), Failure> {
+        let likely = || {
+            let plan = host::likely_plan(here)?;
+            Some((self.0?.begin(&plan).ok()?, plan))
+        };
+        if let Some(begun) = likely() {
             return Ok(begun);
         }
         let found = host::ids(here, place)?;
@@ -67,8 +61,12 @@ impl Ahead {
         let session = fork()
             .and_then(|idle| idle.begin(&plan))
             .map_err(host::session_failure)?;
-        Ok(Begun { plan, session })
+        Ok((session, plan))
     }
+}
+
+fn fork() -> Result<IdleSession, SessionError> {
+    runner::session(surroundings::stdin_is_terminal())
 }
 
 fn perform(
@@ -77,22 +75,12 @@ fn perform(
     here: &Surroundings,
     ahead: Ahead,
 ) -> Result<ExitCode, Failure> {
-    let Begun { plan, session } = ahead.begun(place, here)?;
+    let (session, plan) = ahead.begin(place, here)?;
     ranges::check(place, &plan)?;
     let request = request(settings, place, here)?;
-    let signals = Cell::new(Some(signals::for_container()?));
-    let events = |event| match event {
-        RunEvent::Started(control) => {
-            let signals = signals.take();
-            let passed = signals.map(|it| it.pass_on(move |signal| control.signal(signal)));
-            if let Some(Err(error)) = passed {
-                show::note(&format!("signals do not reach the container: {error}"));
-            }
-        }
-        RunEvent::Notice(text) => show::note(&text),
-        _ => {}
-    };
-    match runner::run(&request, place, session, &events) {
+    let mut signals = ForContainer::catch()?;
+    let notice = |text: String| show::note(&text);
+    match runner::run(&request, place, session, &mut signals, &notice) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
         Err(error) => Err(explain(error, place, here)),
     }

@@ -1,5 +1,7 @@
 //! The tests themselves.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -24,6 +26,8 @@ tests![
     d15_a_file_made_in_a_volume_belongs_to_the_caller,
     files_of_the_kept_id_and_above_have_their_owners,
     reowned_files_can_be_changed_and_the_image_stays_as_it_is,
+    a_container_finds_nothing_of_the_one_before,
+    f01_a_container_that_was_killed_leaves_nothing_to_the_next,
     host_mode_makes_root_the_caller,
     what_was_prepared_is_not_made_again,
     pasta_connects_an_own_network,
@@ -258,6 +262,77 @@ fn pasta_connects_an_own_network(fixture: &Fixture) {
         ran.stdout.starts_with("nameserver 169.254.1.1\n"),
         "{ran:?}"
     );
+}
+
+/// As the image's root, who may change its root directory.
+fn by_root(act: &[&str]) -> RunRequest {
+    RunRequest {
+        userns: UsernsMode::Nomap,
+        ..request("root", act)
+    }
+}
+
+/// The writable layers that are kept, and how many of them hold something.
+fn writable_layers(fixture: &Fixture) -> (BTreeSet<OsString>, usize) {
+    let all = fixture.store().join("trees/writable");
+    let kept = fs::read_dir(&all).unwrap().flatten();
+    let kept: BTreeSet<OsString> = kept.map(|entry| entry.file_name()).collect();
+    let holds = |name: &&OsString| {
+        let upper = fs::read_dir(all.join(name).join("upper"));
+        upper.is_ok_and(|mut entries| entries.next().is_some())
+    };
+    let used = kept.iter().filter(holds).count();
+    (kept, used)
+}
+
+fn a_container_finds_nothing_of_the_one_before(fixture: &Fixture) {
+    let fresh = driven(fixture, by_root(&["marks", "/"])).stdout;
+    assert_eq!(
+        fresh,
+        "Err(Os { code: 61, kind: Uncategorized, message: \"No data available\" }) 755 false\n"
+    );
+    let (kept, used) = writable_layers(fixture);
+    assert!(!kept.is_empty() && used == 0, "{kept:?} {used}");
+    let marked = driven(fixture, by_root(&["mark", "/"]));
+    assert_eq!(marked.code, 0, "{marked:?}");
+    assert_eq!(writable_layers(fixture), (kept.clone(), 0), "it is kept");
+    assert_eq!(driven(fixture, by_root(&["marks", "/"])).stdout, fresh);
+    let written = driven(fixture, by_root(&["write", "/left", "x"]));
+    assert_eq!(written.code, 0, "{written:?}");
+    let (rest, used) = writable_layers(fixture);
+    assert!(rest.len() < kept.len() && used == 0, "{rest:?} {used}");
+    let names = driven(fixture, by_root(&["names", "/"])).stdout;
+    assert!(
+        names.contains("probe\n") && !names.contains("left"),
+        "{names}"
+    );
+}
+
+fn f01_a_container_that_was_killed_leaves_nothing_to_the_next(fixture: &Fixture) {
+    let drive = Drive {
+        request: by_root(&["await-signal", "/left"]),
+        ..Drive::default()
+    };
+    let mut running = fixture.command(drive).spawn().unwrap();
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let started = std::time::Instant::now();
+        while !done() {
+            assert!(started.elapsed().as_secs() < 20, "{what}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    until("it writes", &|| writable_layers(fixture).1 == 1);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // The next removes it, as soon as the kernel has ended all of the killed one.
+    until("it goes", &|| {
+        let names = driven(fixture, by_root(&["names", "/"])).stdout;
+        assert!(
+            names.contains("probe\n") && !names.contains("left"),
+            "{names}"
+        );
+        writable_layers(fixture).1 == 0
+    });
 }
 
 fn host_mode_makes_root_the_caller(fixture: &Fixture) {
@@ -699,4 +774,5 @@ fn nothing_is_left_in_the_store(fixture: &Fixture) {
             .collect();
         assert!(left.is_empty(), "{left:?}");
     }
+    assert_eq!(writable_layers(fixture).1, 0);
 }

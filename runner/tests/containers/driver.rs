@@ -1,11 +1,14 @@
 //! The caller of a run, as a process of its own, so that its streams are real. `drive JOB` takes a [`Drive`] as JSON.
 
 use std::error::Error;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use runner::{RunEvent, RunRequest};
+use runner::RunRequest;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,27 +28,17 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     let drive: Drive = serde_json::from_str(text).expect("the test wrote it");
     let session = (!drive.prepare).then(|| runner::session(false).expect("there is one thread"));
     let plan = crate::fixture::session_plan(drive.single_id).expect("the fixture had one");
-    let events = |event| match event {
-        RunEvent::Started(control) => {
-            let Some((signal, ready)) = drive.signal.clone() else {
-                return;
-            };
-            std::thread::spawn(move || {
-                while !ready.exists() {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                control.signal(signal);
-            });
-        }
-        RunEvent::Notice(text) => eprintln!("notice: {text}"),
-        _ => {}
-    };
+    let mut signals = Sent::once_ready(drive.signal.clone());
+    let notice = |text: String| eprintln!("notice: {text}");
     let result = match session {
-        None => runner::prepare(&drive.request, &drive.store, &plan, &events).map(|()| 0),
+        None => runner::prepare(&drive.request, &drive.store, &plan, &notice).map(|()| 0),
         Some(session) => session
             .begin(&plan)
             .map_err(runner::RunError::from)
-            .and_then(|session| runner::run(&drive.request, &drive.store, session, &events)),
+            .and_then(|session| {
+                let (request, store) = (&drive.request, &drive.store);
+                runner::run(request, store, session, &mut signals, &notice)
+            }),
     };
     let code = match result {
         Ok(code) => code,
@@ -61,4 +54,49 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         }
     };
     ExitCode::from(u8::try_from(code).unwrap_or(255))
+}
+
+/// One signal, readable once a file is there.
+struct Sent {
+    signal: i32,
+    ready: UnixStream,
+    /// Open, so that the other end is readable only then.
+    _sender: UnixStream,
+}
+
+impl Sent {
+    fn once_ready(wanted: Option<(i32, PathBuf)>) -> Self {
+        let (ready, sender) = UnixStream::pair().expect("a socket");
+        ready.set_nonblocking(true).expect("a socket");
+        let mut thread = sender.try_clone().expect("a descriptor");
+        let signal = wanted.as_ref().map_or(0, |(signal, _)| *signal);
+        if let Some((_, file)) = wanted {
+            std::thread::spawn(move || {
+                while !file.exists() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                thread.write_all(b"!").expect("the test listens");
+            });
+        }
+        Self {
+            signal,
+            ready,
+            _sender: sender,
+        }
+    }
+}
+
+impl AsFd for Sent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+}
+
+impl runner::Signals for Sent {
+    fn take(&mut self) -> Vec<i32> {
+        match self.ready.read(&mut [0]) {
+            Ok(1) => vec![self.signal],
+            _ => Vec::new(),
+        }
+    }
 }

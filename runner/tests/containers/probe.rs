@@ -3,11 +3,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) fn main(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -35,6 +35,8 @@ fn act(words: &[&str]) -> io::Result<u8> {
             let inode = |path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
             println!("{}", inode(one)? == inode(other)?);
         }
+        ["mark", path] => mark(path)?,
+        ["marks", path] => marks(path)?,
         ["env"] => std::env::vars().for_each(|(key, value)| println!("{key}={value}")),
         ["cwd"] => println!("{}", std::env::current_dir()?.display()),
         ["names", directory] => names(directory)?,
@@ -64,6 +66,26 @@ fn act(words: &[&str]) -> io::Result<u8> {
         other => println!("unknown act {other:?}"),
     }
     Ok(0)
+}
+
+/// Changes whatever can be changed of a directory without putting anything into it.
+fn mark(path: &str) -> io::Result<()> {
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(path, "user.mark", b"1", flags)?;
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    fs::File::open(path)?.set_modified(long_ago)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+fn marks(path: &str) -> io::Result<()> {
+    let attribute = rustix::fs::getxattr(path, "user.mark", &mut [0; 8]);
+    let meta = fs::symlink_metadata(path)?;
+    println!(
+        "{attribute:?} {:o} {}",
+        meta.mode() & 0o7777,
+        meta.mtime() == 1
+    );
+    Ok(())
 }
 
 fn stat(path: &str) -> io::Result<()> {

@@ -18,8 +18,7 @@ use rustix::mount::MountPropagationFlags;
 use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
-use crate::step::IdleStep;
-use crate::{capabilities, sys, wire};
+use crate::{sys, wire};
 
 /// What ends a process that has nobody to tell why.
 const LOST: u8 = 125;
@@ -69,7 +68,7 @@ fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> Ex
     let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
     match separate(ground) {
         Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
-        Ok(sys::Forked::Child) => match ready(&socket, owner, start) {
+        Ok(sys::Forked::Child) => match ready(&socket, owner) {
             Ok(Some(ready)) => {
                 let context = ready.context(socket);
                 match start {
@@ -132,21 +131,12 @@ struct Ready {
     stdin: OwnedFd,
     mapped: OwnedFd,
     executable: OwnExecutable,
-    ahead: Option<IdleStep>,
 }
 
 /// Prepares what needs no ids, and hears which they will be. `None` when the caller went away or changed its mind.
-fn ready(
-    socket: &UnixStream,
-    (uid, gid): (Uid, Gid),
-    start: Start,
-) -> Result<Option<Ready>, SetupFailure> {
+fn ready(socket: &UnixStream, (uid, gid): (Uid, Gid)) -> Result<Option<Ready>, SetupFailure> {
     let executable = OwnExecutable::open()?;
     wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
-    // What does not start now is started when it is needed, and says then why it cannot.
-    let ahead = (start == Start::Forked)
-        .then(|| capabilities::passed_on(|| IdleStep::spawn(&executable)))
-        .and_then(|spawned| spawned.ok()?.ok());
     let received = wire::receive::<Hello>(socket).during(|| "hear from the caller".into())?;
     let Some((hello, fds)) = received else {
         return Ok(None);
@@ -162,7 +152,6 @@ fn ready(
         stdin,
         mapped,
         executable,
-        ahead,
     }))
 }
 
@@ -175,7 +164,6 @@ impl Ready {
             uids,
             gids,
             executable: self.executable,
-            ahead: Mutex::new(self.ahead),
             mapped: Mutex::new(Some(self.mapped)),
         }
     }

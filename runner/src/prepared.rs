@@ -1,0 +1,271 @@
+//! A container whose root is mounted, and what else it sees. The invariant: what the container writes is in a writable layer that
+//! nobody else has, and the image's layers are only ever lower directories.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use image::{ChainId, DiffId, Store};
+use rootfs::accounts::{Account, Accounts};
+use rootfs::trees::{Trees, UnpackedLayer, WorkArea, WritableLayer, clear_unused_writable};
+use rootfs::{DirTree, Ownership, Root};
+use sandbox::{
+    MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SharedNetwork, Upper,
+};
+
+use crate::container::{ContainerSpec, numeric_ids};
+use crate::execute::{ExecuteError, Handles, Run, sandbox};
+use crate::names;
+use crate::protocol::{FromSession, send};
+use crate::reown::{self, Reowned, Wanted};
+use crate::request::{Network, RunRequest};
+use crate::userns::{Ids, Mapping};
+
+/// A container whose root is mounted.
+pub(crate) struct Prepared {
+    pub(crate) container: ContainerSpec,
+    root: OwnedFd,
+    /// Part of the root.
+    top: Option<Reowned>,
+    /// Whom files belong to that the image's root owns, as the session counts.
+    image_root: Option<u32>,
+    /// What the container wrote goes with it.
+    writable: WritableLayer,
+    /// Where the network namespace has its path, if it needs one.
+    network: Option<WorkArea>,
+    /// Holds the layers for as long as they are mounted; dropped last.
+    store: Store,
+}
+
+impl Prepared {
+    /// Mounts the image with a writable layer that was claimed for it.
+    pub(crate) fn new(
+        run: &Run<'_>,
+        store: Store,
+        mut writable: WritableLayer,
+    ) -> Result<Self, ExecuteError> {
+        let context = run.context;
+        let ownership = Ownership::of_session(context.is_single_id(), context.image_ids());
+        let trees = Trees::of(&store, ownership);
+        let layers = trees.layers(&store, run.diff_ids())?;
+        let mut lowers: Vec<PathBuf> = layers
+            .iter()
+            .rev()
+            .map(|layer| layer.directory.clone())
+            .collect();
+        lowers.push(trees.skeleton(&store)?);
+        let notice = |text: String| {
+            // The main process may be gone; then nobody reads notices.
+            let _ = send(&context.socket, &FromSession::Notice(text));
+        };
+        let reown = |mapping: Option<Mapping>| match mapping.and_then(Mapping::reowned_from) {
+            Some(kept) if !context.is_single_id() => {
+                reowned(&store, &layers, run.diff_ids(), kept, &notice)
+            }
+            _ => Ok(None),
+        };
+        // A USER of numbers says who is kept before any account is looked up, and then one mount is enough.
+        let user = run.user();
+        let expected = numeric_ids(&user).map(|ids| run.request.userns.mapping(ids));
+        let mut top = reown(expected)?;
+        let mut root = mount(&writable, top.as_ref(), &lowers)?;
+        let container = run.container(&account(&root, &user)?)?;
+        container.notices.iter().cloned().for_each(&notice);
+        if expected != Some(container.mapping) {
+            let other = reown(Some(container.mapping))?;
+            if top.is_some() || other.is_some() {
+                top = other;
+                writable = WritableLayer::claim(&store)?;
+                root = mount(&writable, top.as_ref(), &lowers)?;
+            }
+        }
+        Ok(Self {
+            container,
+            root,
+            top,
+            image_root: trees.image_root(),
+            writable,
+            network: None,
+            store,
+        })
+    }
+
+    /// The sandbox; what it refers to is added to `handles`.
+    pub(crate) fn spec(
+        &mut self,
+        run: &Run<'_>,
+        handles: &mut Handles,
+    ) -> Result<SandboxSpec, ExecuteError> {
+        let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
+        let root = handles.add(root);
+        let mounts = self.mounts(run.request, handles)?;
+        let network = self.network(&run.request.network, handles)?;
+        Ok(sandbox(&self.container, run.request, root, network, mounts))
+    }
+
+    fn mounts(
+        &self,
+        request: &RunRequest,
+        handles: &mut Handles,
+    ) -> Result<Vec<MountSpec>, ExecuteError> {
+        let mut mounts = self.names(&request.network, handles)?;
+        for volume in &request.mounts.volumes {
+            let failed = |source| ExecuteError::Volume {
+                target: volume.target.clone(),
+                source,
+            };
+            let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
+            let directory =
+                is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
+            let source = MountSource::Tree {
+                handle: handles.add(handle),
+                directory,
+            };
+            mounts.push(MountSpec {
+                target: volume.target.clone(),
+                source,
+                read_only: volume.read_only,
+            });
+        }
+        let tmpfs = request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
+            target: tmpfs.target.clone(),
+            source: MountSource::Tmpfs {
+                size: tmpfs.size,
+                mode: tmpfs.mode,
+            },
+            read_only: false,
+        });
+        mounts.extend(tmpfs);
+        Ok(mounts)
+    }
+
+    /// The files of /etc that say where the container is. In memory: they are few bytes, and gone with the container.
+    fn names(
+        &self,
+        network: &Network,
+        handles: &mut Handles,
+    ) -> Result<Vec<MountSpec>, ExecuteError> {
+        // A host without the file has no resolver to pass on.
+        let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let files = names::files(network, &self.container.hostname, &host_resolv);
+        let in_memory = files.each_ref().map(|(name, text)| {
+            let file = MemoryFile {
+                content: text.as_bytes(),
+                mode: 0o644,
+                owner: self.image_root.map(|id| (id, id)),
+            };
+            (*name, file)
+        });
+        let trees =
+            sandbox::memory_files(self.writable.path(), in_memory).map_err(ExecuteError::Names)?;
+        let mounted = files.iter().zip(trees).map(|((name, _), tree)| MountSpec {
+            target: format!("/etc/{name}"),
+            source: MountSource::Tree {
+                handle: handles.add(tree),
+                directory: false,
+            },
+            read_only: false,
+        });
+        Ok(mounted.collect())
+    }
+
+    /// Removes what nobody will look for again, while the step gets ready and there is nothing to do but wait.
+    pub(crate) fn tidy(&self) {
+        // What stays goes with the writable layer.
+        let _ = self.writable.unmark();
+        clear_unused_writable(&self.store);
+    }
+
+    /// Removes what the container wrote, and holds nothing of the store any more. What comes back are its mounts: the kernel takes
+    /// them down when this process is gone, which takes longer than all else here.
+    pub(crate) fn clear(self) -> impl Sized {
+        self.writable.clear();
+        (self.root, self.top, self.writable)
+    }
+
+    fn network(
+        &mut self,
+        network: &Network,
+        handles: &mut Handles,
+    ) -> Result<NetworkSpec, ExecuteError> {
+        Ok(match network {
+            Network::None => NetworkSpec::None,
+            Network::Host => NetworkSpec::Host,
+            Network::Pasta { program } => {
+                let area = self.network.insert(WorkArea::create(&self.store)?);
+                let place = area.path().join("namespace");
+                let shared = SharedNetwork::start(program, &place, &[])?;
+                let namespace = shared.namespace().try_clone_to_owned();
+                NetworkSpec::Shared(handles.add(namespace.map_err(ExecuteError::Stdio)?))
+            }
+        })
+    }
+}
+
+fn scratch(path: &Path, source: io::Error) -> ExecuteError {
+    ExecuteError::Scratch {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(handle)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// Mounts the image with a writable layer, whose root looks like that of the topmost lower one.
+fn mount(
+    writable: &WritableLayer,
+    top: Option<&Reowned>,
+    below: &[PathBuf],
+) -> Result<OwnedFd, ExecuteError> {
+    let lowers: Vec<PathBuf> = top
+        .map(Reowned::path)
+        .into_iter()
+        .chain(below.iter().cloned())
+        .collect();
+    let (upper, work) = (writable.upper(), writable.work());
+    if let Some(top) = lowers.first() {
+        let seen = fs::metadata(top).map_err(|source| scratch(&upper, source))?;
+        std::os::unix::fs::chown(&upper, Some(seen.uid()), Some(seen.gid()))
+            .and_then(|()| fs::set_permissions(&upper, seen.permissions()))
+            .map_err(|source| scratch(&upper, source))?;
+    }
+    let overlay = Overlay {
+        lowers,
+        data_only: Vec::new(),
+        upper: Some(Upper { upper, work }),
+    };
+    overlay.mount().map_err(ExecuteError::Mount)
+}
+
+fn account(root: &OwnedFd, user: &str) -> Result<Account, ExecuteError> {
+    // Only content matters here, and re-owned files belong to ids that are no image's.
+    let ownership = Ownership::Recorded;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+    let tree = DirTree::new(Root::open(&path).map_err(ExecuteError::Root)?, ownership);
+    Accounts::of(&tree)
+        .and_then(|accounts| accounts.resolve_user(user))
+        .map_err(ExecuteError::Account)
+}
+
+fn reowned(
+    store: &Store,
+    layers: &[UnpackedLayer],
+    diff_ids: &[DiffId],
+    kept: Ids,
+    notice: &dyn Fn(String),
+) -> Result<Option<Reowned>, ExecuteError> {
+    let Some(chain) = ChainId::of(diff_ids) else {
+        return Ok(None);
+    };
+    let wanted = Wanted {
+        layers,
+        chain,
+        kept,
+    };
+    Ok(reown::prepare(store, &wanted, notice)?)
+}
