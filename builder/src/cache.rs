@@ -5,7 +5,8 @@
 //! COPY are worth hashing before it runs. It lists one record for each input digest seen. Its first line is a digest of its own
 //! name and of the rest, so that neither rot nor another step's records pass for it (F14).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 
 use image::store::{Damage, Examined};
 use image::{Area, DiffId, Digest, Store, StoreError};
@@ -100,16 +101,16 @@ impl<'s> Cache<'s> {
     /// Looks at every file of the cache; also those of remembered digests.
     pub(crate) fn examine(&self) -> Examined {
         let mut examined = Examined::default();
-        let mut look = |directory: &str, good: &dyn Fn(&str, &[u8]) -> bool| {
+        let mut look = |directory: &str, good: &dyn Fn(&str, File) -> io::Result<bool>| {
             let place = self.store.subdir(Area::Cache).join(directory);
             for entry in fs::read_dir(place).into_iter().flatten().flatten() {
                 let name = format!("{directory}/{}", entry.file_name().to_string_lossy());
                 // Pruned or replaced meanwhile, or not to be read, which counts as none for every user of it.
-                let Ok(text) = fs::read(entry.path()) else {
+                let Ok(good) = File::open(entry.path()).and_then(|file| good(&name, file)) else {
                     continue;
                 };
                 examined.count += 1;
-                if !good(&name, &text) {
+                if !good {
                     examined.damaged.push(Damage {
                         path: entry.path(),
                         problem: "has not the digest that it says".to_owned(),
@@ -118,8 +119,12 @@ impl<'s> Cache<'s> {
                 }
             }
         };
-        look("steps", &|name, text| decode(name, text).is_some());
-        look("digests", &|_, text| FileDigests::is_whole(text));
+        look("steps", &|name, mut file| {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok(decode(name, &text).is_some())
+        });
+        look("digests", &|_, file| Ok(FileDigests::is_whole(file)));
         examined
     }
 

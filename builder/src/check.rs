@@ -153,14 +153,14 @@ fn examine_indexes(store: &Store) -> Examined {
     let mut examined = Examined::default();
     let place = store.subdir(Area::Index);
     for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
-        let Ok(data) = std::fs::read(entry.path()) else {
+        let Ok(file) = std::fs::File::open(entry.path()) else {
             continue;
         };
         examined.count += 1;
         let name = entry.file_name();
-        let problem = match rootfs::LayerIndex::decode(&data) {
-            Ok(index) if *index.diff_id.digest().hex() == *name => continue,
-            Ok(index) => format!("is the index of layer {}", index.diff_id),
+        let problem = match read_whole(file) {
+            Ok(diff_id) if *diff_id.digest().hex() == *name => continue,
+            Ok(diff_id) => format!("is the index of layer {diff_id}"),
             Err(error) => format!("is no index ({})", chain(&error)),
         };
         examined.damaged.push(Damage {
@@ -170,6 +170,13 @@ fn examine_indexes(store: &Store) -> Examined {
         });
     }
     examined
+}
+
+/// Reads an index to its end, and says of which layer it is.
+fn read_whole(file: std::fs::File) -> Result<image::DiffId, rootfs::layer::IndexError> {
+    let mut index = rootfs::layer::IndexReader::open(file)?;
+    while index.next()?.is_some() {}
+    Ok(index.diff_id())
 }
 
 fn ask_session(store: &Store, plan: &SessionPlan, repair: bool) -> Result<Report, CheckError> {

@@ -2,12 +2,13 @@
 //! the store that goes with its owner, completely or not at all, and is looked at only through that directory's handle.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use image::DiffId;
 use rootfs::copy::{CopyError, extract};
-use rootfs::trees::{TreesError, WorkArea, layer_index};
+use rootfs::trees::{TreesError, WorkArea, open_index};
 use rootfs::{DirTree, Ownership, Root, RootError, SingleError, SingleFile, Tree as _, TreePath};
 
 use crate::event::BuildEvent;
@@ -29,7 +30,7 @@ pub enum ContextError {
         /// As the user knows it.
         name: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is damaged, or does not fit.
     #[error("unpack the build context {name}")]
@@ -130,8 +131,11 @@ fn checkout(
         });
     };
     // All files of a commit have its time.
-    let index = layer_index(reach.store, tree)?;
-    private.commit_time = index.records.first().map(|record| record.entry.mtime.secs);
+    let mut index = open_index(reach.store, tree)?;
+    let first = index
+        .next()
+        .map_err(|error| fail(io::Error::other(error)))?;
+    private.commit_time = first.map(|record| record.entry.mtime.secs);
     if !subdir.is_empty() {
         let tree = DirTree::new(Root::open(&private.path)?, Ownership::Recorded);
         let found = TreePath::scoped(subdir)
@@ -141,7 +145,7 @@ fn checkout(
             .flatten();
         let Some((path, _)) = found.filter(|(_, meta)| meta.is_dir()) else {
             let message = format!("there is no directory {subdir}");
-            return Err(fail(std::io::Error::other(message)));
+            return Err(fail(io::Error::other(message)));
         };
         // Canonical: no component of it is a link.
         let names = path.components().map(std::ffi::OsStr::from_bytes);
@@ -163,7 +167,12 @@ pub fn open(reach: &Reach<'_>, name: &str, file: File) -> Result<Opened, Context
     let archive = SingleFile::of_file("context", file)?;
     let area = WorkArea::create(reach.store)?;
     let path = area.directory("context")?;
-    let found = extract(&archive, &Root::open(&path)?, reach.store.stop());
+    let found = extract(
+        &archive,
+        &Root::open(&path)?,
+        &reach.store.scratch(),
+        reach.store.stop(),
+    );
     match found.map_err(|source| ContextError::Unpack {
         name: name.to_owned(),
         source,

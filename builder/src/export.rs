@@ -279,7 +279,7 @@ fn describe(output: &Output) -> String {
 }
 
 fn tar(store: &Store, images: &[&Image], out: Box<dyn Write>) -> Result<Box<dyn Write>, Failure> {
-    let mut writer = LayerWriter::new(out, LayerTimes::Recorded);
+    let mut writer = LayerWriter::new(out, LayerTimes::Recorded).with_scratch(&store.scratch());
     for (image, place) in places(images) {
         files(store, image, &format!("/{place}"), |plan| {
             plan.write_layer(&mut writer)?;
@@ -306,6 +306,7 @@ fn files(
         parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
+        scratch: store.scratch(),
     };
     let keep = |_: &rootfs::TreePath, _: bool| Verdict::Keep;
     let rules = Rules {

@@ -2,6 +2,8 @@
 //! stored memo, it counts as empty; one is loaded once in a build and stored at its end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,9 +36,8 @@ impl<'s> Memos<'s> {
             return Arc::clone(known);
         }
         let path = self.store.subdir(Area::Cache).join(name(directory));
-        let digests = std::fs::read(path)
-            .map_or_else(|_| FileDigests::new(), |data| FileDigests::decode(&data));
-        let digests = Arc::new(digests);
+        let stored = File::open(path).ok();
+        let digests = Arc::new(FileDigests::load(stored, &self.store.scratch()));
         open.insert(directory.to_owned(), Arc::clone(&digests));
         digests
     }
@@ -45,11 +46,13 @@ impl<'s> Memos<'s> {
     pub(crate) fn save(&self, complete: bool) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for (directory, digests) in &*open {
-            if let Some(data) = digests.encode(complete) {
+            if digests.has_news() {
+                let mut write = |out: &mut dyn Write| digests.store(complete, out);
+                let name = name(directory);
                 // Failing to remember costs time, not correctness.
                 let _ = self
                     .store
-                    .write_derived(Area::Cache, &name(directory), &data);
+                    .write_derived_with(Area::Cache, &name, &mut write);
             }
         }
     }

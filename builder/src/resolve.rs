@@ -8,7 +8,7 @@ use image::layout::Layout;
 use image::registry::{self, Access, Pull, RegistryOptions, TransferEvent};
 use image::{Credentials, DiffId, Image, LayerObserver, LayerStream, Platform, Reference, Store};
 use rootfs::LayerReader;
-use rootfs::layer::{Dialect, LayerIndex, Limits};
+use rootfs::layer::{Dialect, Limits, ReadIndex, StoredIndex};
 use rootfs::trees::save_index;
 
 use crate::error::BuildError;
@@ -209,9 +209,7 @@ struct Indexing<'s> {
 struct Index {
     store: std::path::PathBuf,
     input: Option<io::PipeWriter>,
-    reader: Option<std::thread::JoinHandle<Option<Vec<rootfs::layer::Record>>>>,
-    diff_id: DiffId,
-    size: u64,
+    reader: Option<std::thread::JoinHandle<Option<StoredIndex>>>,
 }
 
 impl LayerObserver for Indexing<'_> {
@@ -221,16 +219,16 @@ impl LayerObserver for Indexing<'_> {
             // The index is made later, by reading the layer again.
             Err(_) => return Box::new(io::sink()),
         };
+        let (diff_id, scratch) = (*diff_id, self.store.scratch());
         let read = move || {
             let input = io::BufReader::with_capacity(256 << 10, output);
             let mut layer = LayerReader::new(input, Dialect::Layer, Limits::default());
-            let mut records = Vec::new();
+            let mut index = ReadIndex::new(&scratch);
             while let Some(record) = layer.next().ok()? {
-                records.push(record);
+                index.add(record, &layer).ok()?;
             }
-            layer.read_to_end().ok()?;
-            layer.sum_up(&mut records);
-            Some(records)
+            let size = layer.read_to_end().ok()?;
+            index.finish(&layer, diff_id, size).ok()
         };
         let Ok(reader) = std::thread::Builder::new().spawn(read) else {
             return Box::new(io::sink());
@@ -239,15 +237,12 @@ impl LayerObserver for Indexing<'_> {
             store: self.store.path().to_owned(),
             input: Some(input),
             reader: Some(reader),
-            diff_id: *diff_id,
-            size: 0,
         })
     }
 }
 
 impl Write for Index {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.size += bytes.len() as u64;
         // A reader that gave up found no layer; that is reported by whoever needs the index.
         if self
             .input
@@ -267,18 +262,14 @@ impl Write for Index {
 impl LayerStream for Index {
     fn verified(mut self: Box<Self>) -> io::Result<()> {
         drop(self.input.take());
-        let records = self
+        let index = self
             .reader
             .take()
             .and_then(|reader| reader.join().ok())
             .flatten();
-        if let Some(records) = records {
+        if let Some(index) = index {
             let store = Store::open(&self.store).map_err(io::Error::other)?;
-            save_index(
-                &store,
-                &LayerIndex::new(self.diff_id, self.size, records).stored(),
-            )
-            .map_err(io::Error::other)?;
+            save_index(&store, &index).map_err(io::Error::other)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(crate) fn squash(
     let blob = store
         .unhashed_blob()
         .map_err(|error| StepFailure::of_build(&error))?;
-    let mut writer = LayerWriter::new(blob, LayerTimes::Recorded);
+    let mut writer = LayerWriter::new(blob, LayerTimes::Recorded).with_scratch(&store.scratch());
     view_of(store, layers)?
         .write_changes(&base, &mut writer)
         .map_err(|error| StepFailure::of_build(&error))?;

@@ -41,5 +41,5 @@ pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference, Tag, Version};
 pub use registry::{Access, Pull, RegistryError, RegistryOptions, TransferEvent};
 pub use stop::{Stop, Stopped};
-pub use store::{Area, Store, StoreError};
+pub use store::{Area, Scratch, Store, StoreError};
 pub use tarball::ArchiveError;

@@ -55,7 +55,7 @@ fn measure(tree: &Path, base: &Path) -> Result<(), Box<dyn Error>> {
     })?;
     assert_eq!(sink.index.diff_id, finished.index.diff_id);
     let stored = report("index encode", || {
-        Ok(finished.index.decode().stored().bytes)
+        Ok(finished.index.decode().stored().bytes())
     })?;
     let loaded = report("index decode", || Ok(LayerIndex::decode(&stored)?))?;
     println!(
@@ -70,10 +70,14 @@ fn measure(tree: &Path, base: &Path) -> Result<(), Box<dyn Error>> {
     };
     let cold = FileDigests::new();
     let first = report("content digest, cold", || Ok(plan.digest(&cold, now)?))?;
-    let Some(memo) = cold.encode(true) else {
+    if !cold.has_news() {
         return Err("nothing was remembered: the tree is too new, run again".into());
-    };
-    let warm = report("memo decode", || Ok(FileDigests::decode(&memo)))?;
+    }
+    cold.store(true, &mut File::create(base.join("memo"))?)?;
+    let warm = report("memo load", || {
+        let stored = File::open(base.join("memo"))?;
+        Ok(FileDigests::load(Some(stored), &rootfs::Scratch::default()))
+    })?;
     let second = report("plan and digest, warm", || {
         Ok(planned(&context)?.digest(&warm, now)?)
     })?;
@@ -90,6 +94,7 @@ fn planned(context: &DirTree) -> Result<CopyPlan<'_>, Box<dyn Error>> {
         parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
+        scratch: rootfs::Scratch::default(),
     };
     let keep = |_: &rootfs::TreePath, _| Verdict::Keep;
     Ok(plan(

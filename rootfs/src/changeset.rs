@@ -3,7 +3,6 @@
 //! Invariant: an upper directory that belongs to nobody of the image (session id 0 under a shifted map) is an error, never a
 //! wrong owner; the walk goes by handles, in the order of the names' bytes, and opens nothing but directories and regular files.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,10 +12,12 @@ use thiserror::Error;
 
 use crate::entry::{Device, Entry, Kind, Time, Xattrs};
 use crate::layer::{LayerWriter, WriteError};
+use crate::names::Names;
 use crate::note::Note;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::path::TreePath;
 use crate::root::{self, Call, Root, RootError};
+use crate::sorted::{ScratchError, SortedMap};
 use crate::tree::{NodeKind, kind};
 use crate::walk::{self, Descent};
 use crate::xattr;
@@ -25,6 +26,9 @@ use crate::xattr;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ChangesetError {
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// The upper directory refused.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -48,8 +52,8 @@ pub fn write<W: Write>(
         descent,
         path: TreePath::root(),
         ownership,
+        links: SortedMap::new(layer.scratch()),
         layer,
-        links: HashMap::new(),
         notes: Vec::new(),
     };
     walk.run()?;
@@ -61,8 +65,8 @@ struct Walk<'w, W> {
     path: TreePath,
     ownership: Ownership,
     layer: &'w mut LayerWriter<W>,
-    /// First names of files with several.
-    links: HashMap<(u64, u64), TreePath>,
+    /// First names of files with several, by what identifies the file.
+    links: SortedMap<Vec<u8>>,
     notes: Vec<Note>,
 }
 
@@ -70,7 +74,7 @@ impl<W: Write> Walk<'_, W> {
     fn run(&mut self) -> Result<(), ChangesetError> {
         let mut waiting = vec![self.enter()?];
         while let Some(names) = waiting.last_mut() {
-            let Some(name) = names.pop() else {
+            let Some(name) = names.next() else {
                 waiting.pop();
                 self.leave()?;
                 continue;
@@ -101,8 +105,8 @@ impl<W: Write> Walk<'_, W> {
         Ok(())
     }
 
-    /// Starts the directory where the walk is: writes its entry, and returns its names, the last one first.
-    fn enter(&mut self) -> Result<Vec<Vec<u8>>, ChangesetError> {
+    /// Starts the directory where the walk is: writes its entry, and returns its names.
+    fn enter(&mut self) -> Result<Names, ChangesetError> {
         let path = self.path.clone();
         let here = root::open_directory(self.descent.here(), b".")
             .map_err(RootError::call(Call::Open, &path))?;
@@ -119,8 +123,7 @@ impl<W: Write> Walk<'_, W> {
             self.layer
                 .append(Entry::new(path.clone(), Kind::Opaque, 0o644))?;
         }
-        let names = walk::list(here.as_fd()).map_err(RootError::call(Call::List, &path))?;
-        Ok(names.into_iter().rev().map(|name| name.name).collect())
+        Ok(walk::list(here.as_fd()).map_err(RootError::call(Call::List, &path))?)
     }
 
     /// Writes one entry; true for a directory, which is written when it is entered.
@@ -155,22 +158,27 @@ impl<W: Write> Walk<'_, W> {
 
     /// Appends an entry without content, or a link to its first name.
     fn linked(&mut self, mut entry: Entry, stat: &Stat) -> Result<(), ChangesetError> {
-        if let Some(first) = self.first_name(&entry.path, stat) {
+        if let Some(first) = self.first_name(&entry.path, stat)? {
             entry.kind = Kind::Hardlink(first);
         }
         Ok(self.layer.append(entry)?)
     }
 
-    fn first_name(&mut self, path: &TreePath, stat: &Stat) -> Option<TreePath> {
+    fn first_name(
+        &mut self,
+        path: &TreePath,
+        stat: &Stat,
+    ) -> Result<Option<TreePath>, ScratchError> {
         if stat.st_nlink < 2 {
-            return None;
+            return Ok(None);
         }
-        let identity = (stat.st_dev, stat.st_ino);
-        let first = self.links.get(&identity).cloned();
-        if first.is_none() {
-            self.links.insert(identity, path.clone());
+        let identity = [stat.st_dev, stat.st_ino].map(u64::to_be_bytes);
+        let identity = identity.as_flattened();
+        if let Some(first) = self.links.get(identity)? {
+            return Ok(Some(TreePath::kept(first)));
         }
-        first
+        self.links.insert(identity, path.as_bytes().to_vec())?;
+        Ok(None)
     }
 
     fn file(&mut self, path: TreePath, name: &[u8], listed: &Stat) -> Result<(), ChangesetError> {
@@ -182,7 +190,7 @@ impl<W: Write> Walk<'_, W> {
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut entry = self.entry(path, Kind::File { size }, &stat, raw)?;
-        if let Some(first) = self.first_name(&entry.path, &stat) {
+        if let Some(first) = self.first_name(&entry.path, &stat)? {
             entry.kind = Kind::Hardlink(first);
             entry.xattrs.clear();
             return Ok(self.layer.append(entry)?);

@@ -11,11 +11,12 @@ mod place;
 mod plan;
 mod planned;
 mod select;
+mod target;
 mod write;
 
-use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use image::{Digest, Hasher, Stop};
+use image::{Digest, Hasher, Scratch, Stop};
 use thiserror::Error;
 
 use crate::digests::{DigestError, Input, describe, part};
@@ -25,11 +26,12 @@ use crate::note::Note;
 use crate::ownership::{OwnerId, OwnershipError};
 use crate::path::{PathError, TreePath};
 use crate::root::RootError;
-use crate::tree::{Tree, TreeError};
+use crate::sorted::{ScratchError, SortedMap};
+use crate::tree::{Meta, Tree, TreeError};
 
 pub use extract::extract;
 pub use plan::plan;
-use planned::{Origin, Planned};
+use planned::{Base, Origin, Planned, SourceFile};
 pub(crate) use write::Heeding;
 
 /// Who owns what is copied.
@@ -111,6 +113,8 @@ pub struct CopyRequest<'r> {
     /// The time of a copy of something that has this one; [`Time::OF_STEP`] where it is to be that of what has none of its own
     /// (made directories, inline files).
     pub date: &'r dyn Fn(Time) -> Time,
+    /// Where a plan of very many files is kept.
+    pub scratch: Scratch,
 }
 
 /// The matchers, which live in another crate.
@@ -195,6 +199,9 @@ pub enum CopyError {
         /// The link's place.
         link: TreePath,
     },
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A tree could not be looked at.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -228,21 +235,81 @@ fn suggestion(nearest: Option<&TreePath>) -> String {
 pub struct CopyPlan<'t> {
     /// The source tree, and then those of [`CopySource::Other`].
     sources: Vec<&'t dyn Tree>,
-    /// Boxed, since a tree of hundreds of thousands of files has nodes that are half empty.
-    entries: BTreeMap<TreePath, Box<Planned>>,
-    /// The directories that files are taken from.
-    directories: Vec<TreePath>,
     archives: Vec<archive::Archive>,
     notes: Vec<Note>,
-    pub(crate) stop: Stop,
+    parts: DetachedPlan,
 }
 
-impl CopyPlan<'_> {
+/// A plan of one tree, without it.
+pub struct DetachedPlan {
+    entries: SortedMap<Box<Planned>>,
+    /// How files of the sources and their copies belong together.
+    bases: Vec<Base>,
+    /// What [`Time::OF_STEP`] means.
+    of_step: Time,
+    newest: Option<i64>,
+    has_links: bool,
+    seen: Seen,
+    scratch: Scratch,
+    stop: Stop,
+}
+
+/// Everything of the first source that was looked at while planning, as it was then, in any order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen(u64);
+
+impl Seen {
+    fn add(&mut self, meta: &Meta) {
+        let mut hasher = DefaultHasher::new();
+        meta.hash(&mut hasher);
+        self.0 = self.0.wrapping_add(hasher.finish());
+    }
+}
+
+impl<'t> CopyPlan<'t> {
+    fn new(source: &'t dyn Tree, scratch: &Scratch) -> Self {
+        Self {
+            sources: vec![source],
+            archives: Vec::new(),
+            notes: Vec::new(),
+            parts: DetachedPlan {
+                entries: SortedMap::new(scratch),
+                bases: Vec::new(),
+                of_step: Time::OF_STEP,
+                newest: None,
+                has_links: false,
+                seen: Seen::default(),
+                scratch: scratch.clone(),
+                stop: Stop::default(),
+            },
+        }
+    }
+
+    /// Everything that is planned, parents first.
+    fn planned(&self) -> impl Iterator<Item = Result<(TreePath, Box<Planned>), ScratchError>> {
+        self.parts.entries.iter().map(|entry| {
+            let (path, mut planned) = entry?;
+            if planned.mtime == Time::OF_STEP {
+                planned.mtime = self.parts.of_step;
+            }
+            Ok((TreePath::kept(path), planned))
+        })
+    }
+
+    /// Where a file of a source is there; `target` is where its copy goes.
+    fn source_of(&self, file: &SourceFile, target: &TreePath) -> (&'t dyn Tree, TreePath) {
+        (
+            file.tree(&self.sources),
+            file.path(&self.parts.bases, target),
+        )
+    }
+
     /// The entries as a layer would hold them, parents first.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.entries
-            .iter()
-            .map(|(path, planned)| planned.entry(path))
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry, ScratchError>> {
+        self.planned().map(|planned| {
+            let (path, planned) = planned?;
+            Ok(planned.entry(&path))
+        })
     }
 
     /// Gives every entry with what it is made of, in order.
@@ -250,15 +317,18 @@ impl CopyPlan<'_> {
         &self,
         accept: &mut dyn FnMut(&Entry, Input<'_>) -> Result<(), DigestError>,
     ) -> Result<(), DigestError> {
-        for (path, planned) in self.entries.iter().filter(|(_, planned)| !planned.kept) {
-            let entry = planned.entry(path);
+        for planned in self.planned() {
+            let (path, planned) = planned?;
+            if planned.kept {
+                continue;
+            }
+            let entry = planned.entry(&path);
             match &planned.from {
                 // A member of an archive counts as part of the archive.
                 Origin::Nowhere | Origin::Member { .. } => accept(&entry, Input::None)?,
                 Origin::Inline(content) => accept(&entry, Input::Bytes(content))?,
                 Origin::Tree(file) => {
-                    let (tree, from) =
-                        (file.tree(&self.sources), file.path(&self.directories, path));
+                    let (tree, from) = self.source_of(file, &path);
                     accept(&entry, Input::File(tree, &from, &file.meta()))?;
                 }
             }
@@ -275,37 +345,49 @@ impl CopyPlan<'_> {
 
     /// The newest time of what has one of its own, in seconds since 1970.
     pub fn newest(&self) -> Option<i64> {
-        let own = self.entries.values().filter(|planned| !planned.kept);
-        own.map(|planned| planned.mtime)
-            .filter(|time| *time != Time::OF_STEP)
-            .map(|time| time.secs)
-            .max()
+        self.parts.newest
+    }
+
+    /// What was looked at. Two plans of the same sources that saw the same read the same, unless it changed later.
+    pub fn seen(&self) -> Seen {
+        self.parts.seen
     }
 
     /// Gives [`Time::OF_STEP`] a meaning.
     #[must_use]
     pub fn dated(mut self, of_step: Time) -> Self {
-        for planned in self.entries.values_mut() {
-            if planned.mtime == Time::OF_STEP {
-                planned.mtime = of_step;
-            }
-        }
+        self.parts.of_step = of_step;
         self
     }
 
+    /// Has hashing and writing end early, with an error, when `stop` asks for it.
+    #[must_use]
+    pub fn heeding(mut self, stop: &Stop) -> Self {
+        self.parts.stop = stop.clone();
+        self
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.parts.stop
+    }
+
     /// The digest of what would be written, and from where; contents are not looked at.
-    pub fn outline(&self) -> Digest {
+    ///
+    /// # Errors
+    /// When the plan cannot be read from the disk.
+    pub fn outline(&self) -> Result<Digest, ScratchError> {
         let mut hasher = Hasher::new();
-        for (path, planned) in &self.entries {
-            let entry = planned.entry(path);
+        for planned in self.planned() {
+            let (path, planned) = planned?;
+            let entry = planned.entry(&path);
             describe(&mut hasher, &entry, entry.mtime.secs);
             hasher.update(&planned.mtime.nanos.to_le_bytes());
             hasher.update(&planned.size().to_le_bytes());
             if let Origin::Tree(file) = &planned.from {
-                part(&mut hasher, file.path(&self.directories, path).as_bytes());
+                part(&mut hasher, self.source_of(file, &path).1.as_bytes());
             }
         }
-        hasher.finish()
+        Ok(hasher.finish())
     }
 
     /// Whether the files that were planned are still what they were then, by their status alone.
@@ -313,10 +395,11 @@ impl CopyPlan<'_> {
     /// # Errors
     /// [`CopyError::Changed`] for the first one that is not.
     pub fn unchanged(&self) -> Result<(), CopyError> {
-        for (target, planned) in &self.entries {
+        for planned in self.planned() {
+            let (target, planned) = planned?;
             if let Origin::Tree(file) = &planned.from {
-                let path = file.path(&self.directories, target);
-                if file.tree(&self.sources).node(&path)? != Some(file.meta()) {
+                let (tree, path) = self.source_of(file, &target);
+                if tree.node(&path)? != Some(file.meta()) {
                     return Err(CopyError::Changed { path });
                 }
             }
@@ -328,11 +411,7 @@ impl CopyPlan<'_> {
     #[must_use]
     pub fn detach(self) -> DetachedPlan {
         debug_assert!(self.sources.len() == 1 && self.archives.is_empty());
-        DetachedPlan {
-            entries: self.entries,
-            directories: self.directories,
-            stop: self.stop,
-        }
+        self.parts
     }
 
     /// What is left out, sockets for example.
@@ -341,24 +420,15 @@ impl CopyPlan<'_> {
     }
 }
 
-/// A plan of one tree, without it.
-pub struct DetachedPlan {
-    entries: BTreeMap<TreePath, Box<Planned>>,
-    directories: Vec<TreePath>,
-    stop: Stop,
-}
-
 impl DetachedPlan {
     /// The plan, over its tree opened anew.
     #[must_use]
     pub fn attach(self, tree: &dyn Tree) -> CopyPlan<'_> {
         CopyPlan {
             sources: vec![tree],
-            entries: self.entries,
-            directories: self.directories,
             archives: Vec::new(),
             notes: Vec::new(),
-            stop: self.stop,
+            parts: self,
         }
     }
 }

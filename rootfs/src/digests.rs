@@ -3,21 +3,24 @@
 //! Invariant: a remembered digest is used only when the file's device, inode, size, mtime and ctime are what they were, and both
 //! times lay clearly before the moment the digest was taken; a change within one clock tick is never missed (git's racy rule).
 
-use std::collections::{HashMap, HashSet};
-use std::io::{self, Read};
+mod memo;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use image::{Digest, Hasher, Stop};
+use image::{Digest, Hasher, Scratch, Stop};
 use thiserror::Error;
 
+use crate::codec::{Decoder, Encoder};
 use crate::copy::{CopyPlan, Heeding};
 use crate::entry::{Entry, Kind, Time, Xattrs};
 use crate::path::TreePath;
+use crate::sorted::{ScratchError, SortedMap, Value};
 use crate::tree::{Meta, OpenFile, Tree, TreeError};
 
-const MAGIC: &[u8; 16] = b"rbuild-digests2\n";
-/// Key and digest as they are stored.
-const RECORD: usize = 16 + 32;
+use memo::{Key, Marks, Memo};
+
 /// File times come from a clock that ticks at most every 10 ms, on network file systems from another machine's.
 const CLEARLY_OLDER: i64 = 2;
 
@@ -25,6 +28,9 @@ const CLEARLY_OLDER: i64 = 2;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DigestError {
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A file could not be looked at.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -38,47 +44,30 @@ pub enum DigestError {
     },
 }
 
-/// The records of stored data, which has its own digest at its end.
-fn records(data: &[u8]) -> Option<&[u8]> {
-    let (body, digest) = data.split_last_chunk::<32>()?;
-    let records = body.strip_prefix(MAGIC)?;
-    let good = records.len() % RECORD == 0 && Digest::of(body).as_bytes() == digest;
-    good.then_some(records)
-}
+impl Value for [u8; 32] {
+    fn write(&self, out: &mut Encoder) {
+        out.0.extend_from_slice(self);
+    }
 
-/// What identifies a file's content, as half a SHA-256: a context may have hundreds of thousands of files.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key([u8; 16]);
-
-impl Key {
-    fn of(meta: &Meta) -> Self {
-        let words = [
-            meta.inode.0,
-            meta.inode.1,
-            meta.size,
-            meta.mtime.secs.cast_unsigned(),
-            meta.mtime.nanos.into(),
-            meta.ctime.secs.cast_unsigned(),
-            meta.ctime.nanos.into(),
-        ];
-        let digest = Digest::of(words.map(u64::to_le_bytes).as_flattened());
-        let (half, _) = digest.as_bytes().split_at(16);
-        Self(half.try_into().expect("the length is split at"))
+    fn read(input: &mut Decoder<'_>) -> Option<Self> {
+        input.array()
     }
 }
 
 /// Digests of files by what identifies their content.
 #[derive(Default)]
 pub struct FileDigests {
-    known: HashMap<Key, [u8; 32]>,
+    known: Memo,
     learned: Mutex<Learned>,
 }
 
 #[derive(Default)]
 struct Learned {
-    fresh: HashMap<Key, [u8; 32]>,
-    /// Keys of known digests that were asked for.
-    used: HashSet<Key>,
+    fresh: SortedMap<[u8; 32]>,
+    /// How many they are.
+    count: u64,
+    /// Which known digests were asked for.
+    used: Marks,
 }
 
 impl FileDigests {
@@ -87,51 +76,79 @@ impl FileDigests {
         Self::default()
     }
 
-    /// Loads a memo; anything that is not one is an empty memo, since it only saves work.
-    pub fn decode(data: &[u8]) -> Self {
-        let records = records(data).unwrap_or_default();
-        let mut known = HashMap::with_capacity(records.len() / RECORD);
-        for record in records.chunks_exact(RECORD) {
-            let (key, digest) = record.split_at(16);
-            let key = Key(key.try_into().expect("the length is split at"));
-            known.insert(key, digest.try_into().expect("the rest of a record"));
-        }
+    /// A memo of nothing yet beside what is in the file, which was stored by [`store`](Self::store); anything that is not one is an
+    /// empty memo, since it only saves work. What is learned and does not fit into memory goes to `scratch`.
+    pub fn load(file: Option<File>, scratch: &Scratch) -> Self {
+        let known = file.and_then(Memo::load).unwrap_or_default();
+        let learned = Learned {
+            fresh: SortedMap::new(scratch),
+            count: 0,
+            used: Marks::of(known.count()),
+        };
         Self {
             known,
-            learned: Mutex::default(),
+            learned: Mutex::new(learned),
         }
     }
 
-    /// Whether stored data is a memo, as it was stored.
-    pub fn is_whole(data: &[u8]) -> bool {
-        records(data).is_some()
+    /// Whether a stored file is a memo, as it was stored.
+    pub fn is_whole(file: File) -> bool {
+        Memo::load(file).is_some()
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The memo to store; `None` when nothing was learned. Where `complete`, everything of interest was asked for, and what was
-    /// not is forgotten once it is more than the rest: other builds of the same directory may ask for it.
-    pub fn encode(&self, complete: bool) -> Option<Vec<u8>> {
-        let Learned { fresh, used } = &*self.learned();
-        if fresh.is_empty() {
-            return None;
+    /// Whether there is something new to store.
+    pub fn has_news(&self) -> bool {
+        self.learned().count > 0
+    }
+
+    /// Writes the memo. Where `complete`, everything of interest was asked for, and what was not is forgotten once it is more than
+    /// the rest: other builds of the same directory may ask for it.
+    ///
+    /// # Errors
+    /// Those of `out`, and of what is kept on the disk.
+    pub fn store(&self, complete: bool, out: &mut dyn Write) -> io::Result<()> {
+        let learned = self.learned();
+        let (known, used) = (self.known.count(), learned.used.count());
+        let forget = complete && known - used > used + learned.count;
+        let mut writer = memo::Writer::new(out)?;
+        let mut fresh = learned.fresh.iter().peekable();
+        for number in 0..known {
+            if forget && !learned.used.has(number) {
+                continue;
+            }
+            let (key, digest) = self.known.record(number)?;
+            while let Some(next) =
+                fresh.next_if(|next| !matches!(next, Ok((new, _)) if new[..] > key.0[..]))
+            {
+                let (key, digest) = next.map_err(io::Error::other)?;
+                writer.add(&key, &digest)?;
+            }
+            writer.add(&key.0, &digest)?;
         }
-        let forget = complete && self.known.len() - used.len() > used.len() + fresh.len();
-        let mut out = Vec::with_capacity(MAGIC.len() + (fresh.len() + self.known.len()) * RECORD);
-        out.extend_from_slice(MAGIC);
-        let kept = self
-            .known
-            .iter()
-            .filter(|(key, _)| !forget || used.contains(key));
-        for (key, digest) in kept.chain(fresh) {
-            out.extend_from_slice(&key.0);
-            out.extend_from_slice(digest);
+        for next in fresh {
+            let (key, digest) = next.map_err(io::Error::other)?;
+            writer.add(&key, &digest)?;
         }
-        let digest = Digest::of(&out);
-        out.extend_from_slice(digest.as_bytes());
-        Some(out)
+        writer.finish()
+    }
+
+    fn recall(&self, key: &Key) -> Result<Option<[u8; 32]>, DigestError> {
+        let known = self.known.find(key).map_err(ScratchError::from)?;
+        if let Some((number, digest)) = known {
+            self.learned().used.mark(number);
+            return Ok(Some(digest));
+        }
+        Ok(self.learned().fresh.get(&key.0)?)
+    }
+
+    fn learn(&self, key: &Key, digest: [u8; 32]) -> Result<(), DigestError> {
+        let mut learned = self.learned();
+        learned.count += 1;
+        Ok(learned.fresh.insert(&key.0, digest)?)
     }
 
     /// The digest of a file's content and attributes; read only when it is not known. `now` is the time before the reading.
@@ -144,12 +161,8 @@ impl FileDigests {
         stop: &Stop,
     ) -> Result<[u8; 32], DigestError> {
         let key = Key::of(meta);
-        if let Some(known) = self.known.get(&key) {
-            self.learned().used.insert(key);
-            return Ok(*known);
-        }
-        if let Some(known) = self.learned().fresh.get(&key) {
-            return Ok(*known);
+        if let Some(known) = self.recall(&key)? {
+            return Ok(known);
         }
         let OpenFile {
             content, xattrs, ..
@@ -173,7 +186,7 @@ impl FileDigests {
             && settled(meta.ctime)
             && unchanged()?
         {
-            self.learned().fresh.insert(key, digest);
+            self.learn(&key, digest)?;
         }
         Ok(digest)
     }
@@ -216,7 +229,7 @@ impl CopyPlan<'_> {
     pub fn remember(&self, memo: &FileDigests, now: Time) -> Result<(), DigestError> {
         self.inputs(&mut |_, input| match input {
             Input::File(tree, path, meta) => {
-                memo.digest(tree, path, meta, now, &self.stop).map(drop)
+                memo.digest(tree, path, meta, now, self.stop()).map(drop)
             }
             Input::None | Input::Bytes(_) => Ok(()),
         })
@@ -264,7 +277,7 @@ impl CopyPlan<'_> {
                 Input::None => None,
                 Input::Bytes(bytes) => Some(*Digest::of(bytes).as_bytes()),
                 Input::File(tree, path, meta) => {
-                    Some(memo.digest(tree, path, meta, now, &self.stop)?)
+                    Some(memo.digest(tree, path, meta, now, self.stop())?)
                 }
             };
             let content = content.as_ref().map_or(&[][..], |digest| {

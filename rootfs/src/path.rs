@@ -62,6 +62,11 @@ impl TreePath {
         Ok(Self(cleaned))
     }
 
+    /// The path whose [bytes](Self::as_bytes) were put aside.
+    pub(crate) const fn kept(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes, without a leading `/`; empty for the root.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

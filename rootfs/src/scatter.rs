@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode};
 
 use crate::path::TreePath;
 use crate::root::{Call, Root, RootError, open_directory};
-use crate::walk::{self, Name};
+use crate::walk;
 
 /// The name of the one empty file that all others are links of; a directory has no such name, since it is made beside them.
 const EMPTY: &[u8] = b"empty";
@@ -48,19 +48,15 @@ impl Place<'_> {
     /// Puts in the files that come last in `directory`.
     fn fill(&self, directory: BorrowedFd<'_>, path: &TreePath) -> Result<(), RootError> {
         let names = walk::read(directory).map_err(RootError::call(Call::List, path))?;
-        let files: Vec<Name> = names
-            .into_iter()
-            .filter(|name| name.kind != FileType::Directory)
-            .collect();
+        let is_file = |name: &Vec<u8>| {
+            rustix::fs::statat(directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Directory)
+        };
+        let files: Vec<Vec<u8>> = names.filter(is_file).collect();
         let here = self.tree.directory(path)?;
         for file in &files[files.len().div_ceil(2)..] {
-            let linked = rustix::fs::linkat(
-                self.into,
-                EMPTY,
-                &here,
-                file.name.as_slice(),
-                AtFlags::empty(),
-            );
+            let linked =
+                rustix::fs::linkat(self.into, EMPTY, &here, file.as_slice(), AtFlags::empty());
             match linked {
                 Ok(()) => {}
                 // The most links that the file system lets a file have.
@@ -68,7 +64,7 @@ impl Place<'_> {
                     let flags = rustix::fs::OFlags::CREATE
                         | rustix::fs::OFlags::WRONLY
                         | rustix::fs::OFlags::CLOEXEC;
-                    rustix::fs::openat(&here, file.name.as_slice(), flags, Mode::RUSR)
+                    rustix::fs::openat(&here, file.as_slice(), flags, Mode::RUSR)
                         .map(drop)
                         .map_err(RootError::call(Call::Create, path))?;
                 }

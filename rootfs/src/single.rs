@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::entry::{Time, Xattrs};
+use crate::names::Names;
 use crate::path::{PathError, TreePath};
 use crate::tree::{Content, Meta, NodeKind, OpenFile, Tree, TreeError};
 
@@ -126,11 +127,11 @@ impl Tree for SingleFile<'_> {
         Err(TreeError::Missing { path: path.clone() })
     }
 
-    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError> {
-        let name = self.path.file_name().unwrap_or_default().to_vec();
-        match self.node_at(&self.path) {
-            Some(meta) if path.is_root() => Ok(vec![(name, meta)]),
-            _ => Err(TreeError::Missing { path: path.clone() }),
+    fn names(&self, path: &TreePath) -> Result<Names, TreeError> {
+        if path.is_root() {
+            Ok(self.path.file_name().into_iter().collect())
+        } else {
+            Err(TreeError::Missing { path: path.clone() })
         }
     }
 

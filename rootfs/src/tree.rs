@@ -12,9 +12,11 @@ use thiserror::Error;
 
 use crate::entry::{Device, Time, Xattrs};
 use crate::metadata::{settle, times};
+use crate::names::Names;
 use crate::ownership::{OwnerId, Ownership, OwnershipError};
 use crate::path::{PathError, TreePath};
 use crate::root::{self, Call, Root, RootError};
+use crate::sorted::ScratchError;
 use crate::{walk, xattr};
 
 /// Why a tree could not be looked at.
@@ -27,6 +29,9 @@ pub enum TreeError {
     /// An owner that is not the image's.
     #[error(transparent)]
     Ownership(#[from] OwnershipError),
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A link's target that is no path.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -75,7 +80,7 @@ pub enum TreeError {
 }
 
 /// What something in a tree is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeKind {
     /// A regular file.
     File,
@@ -94,7 +99,7 @@ pub enum NodeKind {
 }
 
 /// What a tree knows about one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// What it is.
     pub kind: NodeKind,
@@ -185,11 +190,24 @@ pub trait Tree: Sync {
     /// The target of the link at the canonical path.
     fn read_link(&self, path: &TreePath) -> Result<Vec<u8>, TreeError>;
     /// The names in the directory at the canonical path, sorted by their bytes.
-    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError>;
+    fn names(&self, path: &TreePath) -> Result<Names, TreeError>;
     /// The extended attributes of the file or directory at the canonical path.
     fn xattrs(&self, path: &TreePath) -> Result<Xattrs, TreeError>;
     /// Opens the regular file at the canonical path.
     fn open(&self, path: &TreePath) -> Result<OpenFile<'_>, TreeError>;
+
+    /// The names in the directory at the canonical path, sorted by their bytes, with what they are: for directories of which it is
+    /// known that they are not large.
+    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError> {
+        let mut found = Vec::new();
+        for name in self.names(path)? {
+            // Else it is gone since it was listed.
+            if let Some(meta) = self.node(&path.child(&name))? {
+                found.push((name, meta));
+            }
+        }
+        Ok(found)
+    }
 
     /// The bytes of the regular file at the canonical path from `offset` on, `length` of them unless it ends before.
     fn read_at(&self, path: &TreePath, offset: u64, length: usize) -> Result<Vec<u8>, TreeError> {
@@ -415,25 +433,9 @@ impl Tree for DirTree {
         Ok(target.map_err(RootError::call(Call::ReadLink, path))?)
     }
 
-    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError> {
-        self.within(path.as_bytes(), |directory| {
-            let names = walk::list(directory.as_fd()).map_err(RootError::call(Call::List, path))?;
-            let mut found = Vec::with_capacity(names.len());
-            for walk::Name { name, .. } in names {
-                match rustix::fs::statat(directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => {
-                        let meta = self.meta(&stat, || path.child(&name))?;
-                        found.push((name, meta));
-                    }
-                    // Gone since it was listed.
-                    Err(rustix::io::Errno::NOENT) => {}
-                    Err(errno) => {
-                        return Err(RootError::call(Call::Stat, &path.child(&name))(errno).into());
-                    }
-                }
-            }
-            Ok(found)
-        })?
+    fn names(&self, path: &TreePath) -> Result<Names, TreeError> {
+        let names = self.within(path.as_bytes(), |directory| walk::list(directory.as_fd()))?;
+        Ok(names.map_err(RootError::call(Call::List, path))?)
     }
 
     fn xattrs(&self, path: &TreePath) -> Result<Xattrs, TreeError> {

@@ -29,10 +29,14 @@ use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
-use crate::layer::{Dialect, LayerIndex, LayerReader, Limits, ReadAhead, ReadError, StoredIndex};
+use crate::layer::{
+    Dialect, IndexError, IndexReader, LayerIndex, LayerReader, Limits, ReadAhead, ReadError,
+    ReadIndex, StoredIndex,
+};
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::root::{Root, RootError};
+use crate::sorted::ScratchError;
 use crate::unpack::{UnpackError, unpack_verified};
 use crate::view::{ApplyError, LayerContents, View};
 
@@ -60,6 +64,17 @@ pub enum TreesError {
         /// Why.
         source: ReadError,
     },
+    /// The index of a layer cannot be read.
+    #[error("read the index of layer {diff_id}")]
+    ReadIndex {
+        /// Which.
+        diff_id: DiffId,
+        /// Why.
+        source: IndexError,
+    },
+    /// The index of a layer cannot be kept.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A layer does not fit on those below.
     #[error("stack layer {diff_id}")]
     Stack {
@@ -110,15 +125,27 @@ pub struct UnpackedLayer {
 /// # Errors
 /// When a layer is missing, is none, or does not fit on those below.
 pub fn view_of(store: &Store, diff_ids: &[DiffId]) -> Result<View, TreesError> {
-    let mut view = View::new();
+    let mut view = View::in_scratch(&store.scratch());
     for diff_id in diff_ids {
-        view.push(&layer_index(store, diff_id)?)
-            .map_err(|source| TreesError::Stack {
-                diff_id: *diff_id,
-                source,
-            })?;
+        push(&mut view, open_index(store, diff_id)?)?;
     }
     Ok(view)
+}
+
+/// Puts a layer on top of a view.
+fn push(view: &mut View, mut index: IndexReader<'_>) -> Result<(), TreesError> {
+    let diff_id = index.diff_id();
+    view.begin_layer();
+    loop {
+        match index.next() {
+            Ok(Some(record)) => {
+                let applied = view.apply(&record);
+                applied.map_err(|source| TreesError::Stack { diff_id, source })?;
+            }
+            Ok(None) => return Ok(()),
+            Err(source) => return Err(TreesError::ReadIndex { diff_id, source }),
+        }
+    }
 }
 
 /// The same view, able to open files.
@@ -155,6 +182,25 @@ impl LayerContents for Blobs {
 /// # Errors
 /// When the layer is missing or is none.
 pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesError> {
+    let mut index = open_index(store, diff_id)?;
+    let (mut records, size) = (Vec::new(), index.size());
+    let next = |index: &mut IndexReader<'_>| {
+        let diff_id = *diff_id;
+        index
+            .next()
+            .map_err(|source| TreesError::ReadIndex { diff_id, source })
+    };
+    while let Some(record) = next(&mut index)? {
+        records.push(record);
+    }
+    Ok(LayerIndex::new(*diff_id, size, records))
+}
+
+/// The same, to be read record by record.
+///
+/// # Errors
+/// When the layer is missing or is none.
+pub fn open_index(store: &Store, diff_id: &DiffId) -> Result<IndexReader<'static>, TreesError> {
     if let Some(index) = known_index(store, diff_id) {
         return Ok(index);
     }
@@ -168,23 +214,26 @@ pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesE
         Dialect::Layer,
         Limits::default(),
     );
-    let mut records = Vec::new();
+    let mut index = ReadIndex::new(&store.scratch());
     while let Some(record) = reader.next().map_err(failed)? {
-        records.push(record);
+        index.add(record, &reader)?;
     }
     // Reading to the end has the blob verified against its name.
     let size = reader.read_to_end().map_err(failed)?;
-    reader.sum_up(&mut records);
-    let index = LayerIndex::new(*diff_id, size, records);
-    save_index(store, &index.stored())?;
-    Ok(index)
+    save_index(store, &index.finish(&reader, *diff_id, size)?)?;
+    let path = index_path(store, diff_id);
+    let file = File::open(&path).map_err(at("open", &path))?;
+    IndexReader::open(file).map_err(|source| TreesError::ReadIndex {
+        diff_id: *diff_id,
+        source,
+    })
 }
 
 /// The index as it is stored; one of an older version, or a damaged one, is none.
-fn known_index(store: &Store, diff_id: &DiffId) -> Option<LayerIndex> {
-    let data = fs::read(index_path(store, diff_id)).ok()?;
-    let index = LayerIndex::decode(&data).ok()?;
-    (index.diff_id == *diff_id).then_some(index)
+fn known_index(store: &Store, diff_id: &DiffId) -> Option<IndexReader<'static>> {
+    let file = File::open(index_path(store, diff_id)).ok()?;
+    let index = IndexReader::open(file).ok()?;
+    (index.diff_id() == *diff_id).then_some(index)
 }
 
 fn index_path(store: &Store, diff_id: &DiffId) -> PathBuf {
@@ -197,7 +246,7 @@ fn index_path(store: &Store, diff_id: &DiffId) -> PathBuf {
 /// When it cannot be written.
 pub fn save_index(store: &Store, index: &StoredIndex) -> Result<(), TreesError> {
     let name = index.diff_id.digest().hex();
-    Ok(store.write_derived(Area::Index, &name, &index.bytes)?)
+    Ok(store.write_derived_with(Area::Index, &name, &mut |out| index.write_to(out))?)
 }
 
 fn unique() -> String {
@@ -387,7 +436,7 @@ impl Trees {
                 }
             })?;
         if !indexed {
-            save_index(store, &unpacked.index.stored())?;
+            save_index(store, &unpacked.index)?;
         }
         write_chain(&fresh, chain)?;
         mark_unsynced(&fresh)?;

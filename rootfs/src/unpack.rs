@@ -3,7 +3,6 @@
 //! Invariant: where an entry belongs is decided by a [`View`] of the layers below and this one so far; on disk, only canonical
 //! paths beneath the directory's handle are touched, and never through a link.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -14,12 +13,13 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::entry::{Kind, Time, Xattrs};
-use crate::layer::{Dialect, LayerIndex, LayerReader, Limits, ReadError, Record};
+use crate::layer::{Dialect, LayerReader, Limits, ReadError, ReadIndex, Record, StoredIndex};
 use crate::metadata::{set_times_of_name, settle, times};
 use crate::note::Note;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::path::TreePath;
 use crate::root::{self, Call, Root, RootError};
+use crate::sorted::{ScratchError, SortedMap, reversed, unreversed};
 use crate::tree::{Meta, Tree, TreeError};
 use crate::view::{Applied, ApplyError, View};
 use crate::{walk, xattr};
@@ -43,6 +43,9 @@ pub enum UnpackError {
     /// An owner has no id on disk.
     #[error(transparent)]
     Ownership(#[from] OwnershipError),
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// Content stopped coming or could not be stored.
     #[error("write the content of '{path}'")]
     Content {
@@ -66,7 +69,7 @@ pub enum WhiteoutForm {
 #[derive(Debug)]
 pub struct Unpacked {
     /// The layer's index; its diff id is of the bytes that were really read.
-    pub index: LayerIndex,
+    pub index: StoredIndex,
     /// What was left out.
     pub notes: Vec<Note>,
     /// How many device nodes are in the layer but not on disk.
@@ -85,7 +88,7 @@ pub fn unpack(
 }
 
 /// As [`unpack`], of a stream that verifies itself: its end is an error unless it was the layer `diff_id`. Of an `indexed` layer
-/// no entries are collected: of hundreds of thousands they take much memory.
+/// no index is made.
 pub fn unpack_verified(
     stream: impl Read,
     (diff_id, indexed): (DiffId, bool),
@@ -119,8 +122,8 @@ struct Unpacking<'u> {
     merged: View,
     ownership: Ownership,
     form: WhiteoutForm,
-    /// Directories that were made; they get their mode, owner and time at the end.
-    made: BTreeSet<TreePath>,
+    /// Directories that were made, in reverse: they get their mode, owner and time at the end, the deepest first.
+    made: SortedMap<()>,
     recent: Option<(TreePath, Rc<OwnedFd>)>,
     notes: Vec<Note>,
     devices: usize,
@@ -131,14 +134,13 @@ impl<'u> Unpacking<'u> {
     fn new(root: &'u Root, lower: &'u View, ownership: Ownership, form: WhiteoutForm) -> Self {
         let mut merged = lower.clone();
         merged.begin_layer();
-        let made = BTreeSet::from([TreePath::root()]);
         Self {
             root,
             lower,
+            made: SortedMap::new(merged.scratch()),
             merged,
             ownership,
             form,
-            made,
             recent: None,
             notes: Vec::new(),
             devices: 0,
@@ -165,22 +167,21 @@ impl<'u> Unpacking<'u> {
         reader: &mut LayerReader<R>,
         end: impl FnOnce(&mut LayerReader<R>) -> Result<(DiffId, u64), ReadError>,
     ) -> Result<Unpacked, UnpackError> {
-        let mut records = Vec::new();
+        let mut index = ReadIndex::new(self.merged.scratch());
         while let Some(record) = reader.next()? {
             self.ids(&record)?;
             if let Some(applied) = self.merged.apply(&record)? {
                 self.place(&record, &applied, reader)?;
             }
             if !self.indexed {
-                records.push(record);
+                index.add(record, reader)?;
             }
         }
         self.notes.extend(reader.take_notes());
         let (diff_id, size) = end(reader)?;
-        reader.sum_up(&mut records);
         self.settle_directories()?;
         Ok(Unpacked {
-            index: LayerIndex::new(diff_id, size, records),
+            index: index.finish(reader, diff_id, size)?,
             notes: self.notes,
             devices: self.devices,
         })
@@ -470,7 +471,7 @@ impl<'u> Unpacking<'u> {
     ) -> Result<OwnedFd, UnpackError> {
         rustix::fs::mkdirat(parent, name, Mode::RWXU)
             .map_err(RootError::call(Call::MakeDir, path))?;
-        self.made.insert(path.clone());
+        self.made.insert(&reversed(path.as_bytes()), ())?;
         Ok(
             root::open_directory(parent.as_fd(), name)
                 .map_err(RootError::call(Call::Open, path))?,
@@ -479,7 +480,9 @@ impl<'u> Unpacking<'u> {
 
     /// Owners, modes, attributes and times of directories, when nothing is written into them any more; deepest first.
     fn settle_directories(&mut self) -> Result<(), UnpackError> {
-        for path in std::mem::take(&mut self.made).into_iter().rev() {
+        self.made.insert(&reversed(b""), ())?;
+        for made in std::mem::take(&mut self.made).iter() {
+            let path = TreePath::kept(unreversed(&made?.0));
             let Some(meta) = self.merged.node(&path)?.filter(Meta::is_dir) else {
                 continue;
             };

@@ -3,19 +3,22 @@
 //! Invariant: applying layers here and unpacking them give the same tree; [`unpack`](crate::unpack) asks this type where an
 //! entry belongs and then does the same on disk. Hard links are one node with several names.
 
+mod node;
+mod pieces;
 mod squash;
 mod verify;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::Crc;
+use image::Scratch;
 use thiserror::Error;
 
-use crate::entry::{Entry, Kind, Time, Xattrs};
-use crate::layer::{Extent, LayerIndex, Record, Stored};
+use crate::entry::{Entry, Kind, Xattrs};
+use crate::layer::{LayerIndex, Record};
+use crate::names::Names;
 use crate::path::{PathError, TreePath};
+use crate::sorted::SortedMap;
 use crate::tree::{Content, Follow, Meta, NodeKind, OpenFile, Tree, TreeError};
 
 /// Where the bytes of layers are read from.
@@ -47,30 +50,41 @@ pub enum ApplyError {
 pub use squash::SquashError;
 pub use verify::Difference;
 
-type NodeId = usize;
+use node::{Node, meta};
+use pieces::Pieces;
+
+type NodeId = u64;
 const ROOT: NodeId = 0;
 
-#[derive(Clone)]
-struct Node {
-    meta: Meta,
-    target: Vec<u8>,
-    xattrs: Xattrs,
-    /// The layer that the node is from, or that last put something into this directory.
-    layer: usize,
-    /// The layer that holds the content.
-    content_layer: usize,
-    stored: Stored,
-    /// Of the stored pieces.
-    sum: u32,
-    children: BTreeMap<Vec<u8>, NodeId>,
-}
-
 /// A stack of layers.
-#[derive(Clone)]
 pub struct View {
-    nodes: Vec<Node>,
+    /// By number.
+    nodes: SortedMap<Node>,
+    /// By the number of the directory and the name in it; none where the name is gone.
+    names: SortedMap<Option<NodeId>>,
+    /// How many nodes there were ever.
+    count: u64,
     layers: usize,
     contents: Option<Arc<dyn LayerContents>>,
+    /// The directory that the last entry went to: as it was named, and where that is.
+    into: Option<(TreePath, TreePath, NodeId)>,
+    /// A directory that something was looked for in.
+    seen: Mutex<Option<(TreePath, NodeId)>>,
+    scratch: Scratch,
+}
+
+impl Clone for View {
+    fn clone(&self) -> Self {
+        Self {
+            nodes: self.nodes.clone(),
+            names: self.names.clone(),
+            contents: self.contents.clone(),
+            into: None,
+            seen: Mutex::default(),
+            scratch: self.scratch.clone(),
+            ..*self
+        }
+    }
 }
 
 impl std::fmt::Debug for View {
@@ -78,7 +92,7 @@ impl std::fmt::Debug for View {
         formatter
             .debug_struct("View")
             .field("layers", &self.layers)
-            .field("nodes", &self.nodes.len())
+            .field("nodes", &self.count)
             .finish_non_exhaustive()
     }
 }
@@ -92,12 +106,29 @@ impl Default for View {
 impl View {
     /// The empty tree: a root directory, 0755, of root.
     pub fn new() -> Self {
-        let root = Node::implied(0);
+        Self::in_scratch(&Scratch::default())
+    }
+
+    /// The empty tree, which has a place on the disk for what does not fit into memory.
+    #[must_use]
+    pub fn in_scratch(scratch: &Scratch) -> Self {
+        let mut nodes = SortedMap::new(scratch);
+        let root = nodes.insert(&key(ROOT), Node::implied(0));
+        root.expect("one node fits into memory");
         Self {
-            nodes: vec![root],
+            nodes,
+            names: SortedMap::new(scratch),
+            count: 1,
             layers: 0,
             contents: None,
+            into: None,
+            seen: Mutex::default(),
+            scratch: scratch.clone(),
         }
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// Puts a whole stack together, lowest layer first.
@@ -130,62 +161,91 @@ impl View {
 
     pub(crate) fn begin_layer(&mut self) {
         self.layers += 1;
+        self.into = None;
     }
 
     fn current(&self) -> usize {
         self.layers.saturating_sub(1)
     }
 
+    fn node_of(&self, id: NodeId) -> Result<Node, TreeError> {
+        let node = self.nodes.get(&key(id))?;
+        Ok(node.expect("a number is given with its node"))
+    }
+
+    fn put(&mut self, id: NodeId, node: Node) -> Result<(), TreeError> {
+        Ok(self.nodes.insert(&key(id), node)?)
+    }
+
+    fn child(&self, directory: NodeId, name: &[u8]) -> Result<Option<NodeId>, TreeError> {
+        Ok(self.names.get(&[&key(directory), name].concat())?.flatten())
+    }
+
+    fn set_child(
+        &mut self,
+        directory: NodeId,
+        name: &[u8],
+        child: Option<NodeId>,
+    ) -> Result<(), TreeError> {
+        Ok(self
+            .names
+            .insert(&[&key(directory), name].concat(), child)?)
+    }
+
+    /// The names in a directory, in order.
+    fn children(
+        &self,
+        directory: NodeId,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, NodeId), TreeError>> {
+        let of_directory = key(directory);
+        let all = self
+            .names
+            .from(&of_directory)
+            .map(move |entry| match entry {
+                Ok((name, _)) if !name.starts_with(&of_directory) => None,
+                Ok((name, child)) => Some(Ok(
+                    child.map(|child| (name[of_directory.len()..].to_vec(), child))
+                )),
+                Err(error) => Some(Err(TreeError::from(error))),
+            });
+        all.map_while(|entry| entry).filter_map(Result::transpose)
+    }
+
+    /// Forgets where directories are: some name leads elsewhere now.
+    fn forget(&mut self) {
+        self.into = None;
+        *self.seen.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Applies one entry of the topmost layer and says where it went; `None` when it changes nothing.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<Option<Applied>, ApplyError> {
         let entry = &record.entry;
         if let Kind::Whiteout | Kind::Opaque = entry.kind {
+            self.forget();
             return self.delete(entry);
         }
-        if entry.path.is_root() {
-            self.describe(ROOT, entry);
+        let Some(name) = entry.path.file_name() else {
+            self.describe(ROOT, entry)?;
             return Ok(Some(Applied {
                 path: TreePath::root(),
                 link: None,
             }));
-        }
-        let parent = self.resolve(&entry.path.parent(), Follow::All)?;
+        };
+        let (parent, directory) = self.directory_for(entry)?;
         let link = match &entry.kind {
             Kind::Hardlink(target) => Some(self.link_target(&entry.path, target)?),
             _ => None,
         };
-        let directory = self.make_dirs(&parent)?;
-        let name = entry.path.file_name().expect("the root was handled");
-        let layer = self.current();
-        let node = match (&link, self.nodes[directory].children.get(name)) {
-            (Some((_, target)), _) if self.nodes[*target].layer == layer => {
-                self.nodes[*target].meta.links += 1;
-                *target
+        let existing = self.child(directory, name)?;
+        let node = self.node_for(record, existing, link.as_ref().map(|(_, target)| *target))?;
+        if existing != Some(node) {
+            self.set_child(directory, name, Some(node))?;
+            if let Some(replaced) = existing {
+                self.forget();
+                let mut old = self.node_of(replaced)?;
+                old.meta.links = old.meta.links.saturating_sub(1);
+                self.put(replaced, old)?;
             }
-            // A link to a file of a lower layer is a copy of it in this one (F30).
-            (Some((_, target)), _) => {
-                let copy = Node {
-                    layer,
-                    ..self.nodes[*target].clone()
-                };
-                let copy = self.add(copy);
-                self.nodes[copy].meta.links = 1;
-                copy
-            }
-            (None, Some(existing))
-                if entry.kind == Kind::Dir && self.nodes[*existing].meta.is_dir() =>
-            {
-                *existing
-            }
-            _ => self.add(Node::of(record, layer)),
-        };
-        if entry.kind == Kind::Dir {
-            self.describe(node, entry);
-        }
-        if let Some(replaced) = self.nodes[directory].children.insert(name.to_vec(), node)
-            && replaced != node
-        {
-            self.nodes[replaced].meta.links = self.nodes[replaced].meta.links.saturating_sub(1);
         }
         Ok(Some(Applied {
             path: parent.child(name),
@@ -193,21 +253,67 @@ impl View {
         }))
     }
 
+    /// Where an entry's directory is; it is made where it is not there.
+    fn directory_for(&mut self, entry: &Entry) -> Result<(TreePath, NodeId), ApplyError> {
+        let named = entry.path.parent();
+        if let Some((last, path, id)) = &self.into
+            && *last == named
+        {
+            return Ok((path.clone(), *id));
+        }
+        let path = self.resolve(&named, Follow::All)?;
+        if let Kind::Hardlink(target) = &entry.kind {
+            // Nothing is made for a link to nothing.
+            self.link_target(&entry.path, target)?;
+        }
+        let id = self.make_dirs(&path)?;
+        self.into = Some((named, path.clone(), id));
+        Ok((path, id))
+    }
+
+    /// The node that an entry's name is to lead to.
+    fn node_for(
+        &mut self,
+        record: &Record,
+        existing: Option<NodeId>,
+        target: Option<NodeId>,
+    ) -> Result<NodeId, TreeError> {
+        let layer = self.current();
+        if let Some(target) = target {
+            let mut node = self.node_of(target)?;
+            if node.layer == layer {
+                node.meta.links += 1;
+                self.put(target, node)?;
+                return Ok(target);
+            }
+            // A link to a file of a lower layer is a copy of it in this one (F30).
+            (node.layer, node.meta.links) = (layer, 1);
+            return self.add(node);
+        }
+        let entry = &record.entry;
+        if entry.kind == Kind::Dir
+            && let Some(existing) = existing
+            && self.node_of(existing)?.meta.is_dir()
+        {
+            self.describe(existing, entry)?;
+            return Ok(existing);
+        }
+        self.add(Node::of(record, layer))
+    }
+
     fn link_target(
         &self,
         path: &TreePath,
         target: &TreePath,
     ) -> Result<(TreePath, NodeId), ApplyError> {
-        let wrong = || ApplyError::LinkTarget {
-            path: path.clone(),
-            target: target.clone(),
-        };
         let canonical = self.resolve(target, Follow::Parents)?;
-        let node = self
-            .find(&canonical)
-            .filter(|node| !self.nodes[*node].meta.is_dir())
-            .ok_or_else(wrong)?;
-        Ok((canonical, node))
+        match self.find(&canonical)? {
+            Some(node) if !self.node_of(node)?.meta.is_dir() => Ok((canonical, node)),
+            _ => Err(ApplyError::LinkTarget {
+                path: path.clone(),
+                target: target.clone(),
+            }),
+        }
     }
 
     fn delete(&mut self, entry: &Entry) -> Result<Option<Applied>, ApplyError> {
@@ -217,15 +323,15 @@ impl View {
             entry.path.parent()
         };
         let parent = self.resolve(&base, Follow::All)?;
-        let Some(directory) = self
-            .find(&parent)
-            .filter(|node| self.nodes[*node].meta.is_dir())
-        else {
+        let Some(directory) = self.find(&parent)? else {
             return Ok(None);
         };
+        if !self.node_of(directory)?.meta.is_dir() {
+            return Ok(None);
+        }
         if entry.kind == Kind::Opaque {
-            self.touch(&parent);
-            self.prune(directory);
+            self.touch(&parent)?;
+            self.prune(directory)?;
             return Ok(Some(Applied {
                 path: parent,
                 link: None,
@@ -234,10 +340,12 @@ impl View {
         let Some(name) = entry.path.file_name() else {
             return Ok(None);
         };
-        if self.nodes[directory].children.remove(name).is_none() {
+        if self.child(directory, name)?.is_none() {
             return Ok(None);
         }
-        self.touch(&parent);
+        self.set_child(directory, name, None)?;
+        self.forget();
+        self.touch(&parent)?;
         Ok(Some(Applied {
             path: parent.child(name),
             link: None,
@@ -245,88 +353,125 @@ impl View {
     }
 
     /// Removes from `directory` what is not of the current layer.
-    fn prune(&mut self, directory: NodeId) {
+    fn prune(&mut self, directory: NodeId) -> Result<(), TreeError> {
         let current = self.current();
         let mut waiting = vec![directory];
         while let Some(directory) = waiting.pop() {
-            let mut children = std::mem::take(&mut self.nodes[directory].children);
-            children.retain(|_, child| self.nodes[*child].layer == current);
-            waiting.extend(
-                children
-                    .values()
-                    .filter(|child| self.nodes[**child].meta.is_dir()),
-            );
-            self.nodes[directory].children = children;
+            let children: Vec<_> = self.children(directory).collect::<Result<_, _>>()?;
+            for (name, child) in children {
+                let node = self.node_of(child)?;
+                if node.layer != current {
+                    self.set_child(directory, &name, None)?;
+                } else if node.meta.is_dir() {
+                    waiting.push(child);
+                }
+            }
         }
+        self.forget();
+        Ok(())
     }
 
     /// The directories down to `path` get something from the current layer.
-    fn touch(&mut self, path: &TreePath) {
-        let layer = self.current();
-        let mut node = ROOT;
+    fn touch(&mut self, path: &TreePath) -> Result<(), TreeError> {
+        let mut id = ROOT;
         for name in path.components() {
-            match self.nodes[node].children.get(name) {
-                Some(child) => node = *child,
-                None => return,
+            match self.child(id, name)? {
+                Some(child) => id = child,
+                None => return Ok(()),
             }
-            self.nodes[node].layer = layer;
+            let node = self.node_of(id)?;
+            self.is_of_layer(id, node)?;
         }
+        Ok(())
+    }
+
+    fn is_of_layer(&mut self, id: NodeId, mut node: Node) -> Result<(), TreeError> {
+        let layer = self.current();
+        if node.layer == layer {
+            return Ok(());
+        }
+        node.layer = layer;
+        self.put(id, node)
     }
 
     /// Makes what is missing of the canonical `path`.
     fn make_dirs(&mut self, path: &TreePath) -> Result<NodeId, TreeError> {
         let layer = self.current();
-        let mut node = ROOT;
+        let mut id = ROOT;
         for name in path.components() {
-            let child = self.nodes[node].children.get(name).copied();
-            node = match child {
-                Some(child) if self.nodes[child].meta.is_dir() => child,
-                Some(_) => {
-                    let component = TreePath::clamped(name)?;
-                    return Err(TreeError::NotDirectory {
-                        path: path.clone(),
-                        component,
-                    });
-                }
+            id = match self.child(id, name)? {
                 None => {
-                    let made = self.add(Node::implied(layer));
-                    self.nodes[node].children.insert(name.to_vec(), made);
+                    let made = self.add(Node::implied(layer))?;
+                    self.set_child(id, name, Some(made))?;
                     made
                 }
+                Some(child) => {
+                    let node = self.node_of(child)?;
+                    if !node.meta.is_dir() {
+                        return Err(TreeError::NotDirectory {
+                            path: path.clone(),
+                            component: TreePath::clamped(name)?,
+                        });
+                    }
+                    self.is_of_layer(child, node)?;
+                    child
+                }
             };
-            self.nodes[node].layer = layer;
         }
-        Ok(node)
+        Ok(id)
     }
 
-    fn add(&mut self, mut node: Node) -> NodeId {
-        node.meta.inode = (0, self.nodes.len() as u64);
-        self.nodes.push(node);
-        self.nodes.len() - 1
+    fn add(&mut self, mut node: Node) -> Result<NodeId, TreeError> {
+        let id = self.count;
+        node.meta.inode = (0, id);
+        self.count += 1;
+        self.put(id, node)?;
+        Ok(id)
     }
 
-    fn describe(&mut self, node: NodeId, entry: &Entry) {
-        let layer = self.current();
-        let node = &mut self.nodes[node];
-        node.layer = layer;
+    fn describe(&mut self, id: NodeId, entry: &Entry) -> Result<(), TreeError> {
+        let mut node = self.node_of(id)?;
+        node.layer = self.current();
         node.xattrs = entry.xattrs.clone();
         node.meta = Meta {
             inode: node.meta.inode,
             ..meta(entry)
         };
+        self.put(id, node)
     }
 
-    fn find(&self, path: &TreePath) -> Option<NodeId> {
-        path.components().try_fold(ROOT, |node, name| {
-            self.nodes[node].children.get(name).copied()
-        })
+    fn find(&self, path: &TreePath) -> Result<Option<NodeId>, TreeError> {
+        let Some((parent, name)) = path.split() else {
+            return Ok(Some(ROOT));
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((directory, id)) = &*seen
+            && directory.as_bytes() == parent
+        {
+            return self.child(*id, name);
+        }
+        let parent = path.parent();
+        let mut id = ROOT;
+        for name in parent.components() {
+            match self.child(id, name)? {
+                Some(child) => id = child,
+                None => return Ok(None),
+            }
+        }
+        *seen = Some((parent, id));
+        self.child(id, name)
     }
 
-    fn get(&self, path: &TreePath) -> Result<&Node, TreeError> {
-        self.find(path)
-            .map(|node| &self.nodes[node])
-            .ok_or_else(|| TreeError::Missing { path: path.clone() })
+    fn get(&self, path: &TreePath) -> Result<Node, TreeError> {
+        match self.find(path)? {
+            Some(id) => self.node_of(id),
+            None => Err(TreeError::Missing { path: path.clone() }),
+        }
     }
+}
+
+fn key(id: NodeId) -> [u8; 8] {
+    id.to_be_bytes()
 }
 
 /// Where an entry went.
@@ -338,88 +483,39 @@ pub(crate) struct Applied {
     pub(crate) link: Option<TreePath>,
 }
 
-impl Node {
-    fn implied(layer: usize) -> Self {
-        let entry = Entry::new(TreePath::root(), Kind::Dir, 0o755);
-        Self {
-            meta: meta(&entry),
-            target: Vec::new(),
-            xattrs: Xattrs::new(),
-            layer,
-            content_layer: layer,
-            stored: Stored::Nothing,
-            sum: 0,
-            children: BTreeMap::new(),
-        }
-    }
-
-    fn of(record: &Record, layer: usize) -> Self {
-        let target = match &record.entry.kind {
-            Kind::Symlink(target) => target.clone(),
-            _ => Vec::new(),
-        };
-        let xattrs = record.entry.xattrs.clone();
-        Self {
-            meta: meta(&record.entry),
-            target,
-            xattrs,
-            layer,
-            content_layer: layer,
-            stored: record.stored.clone(),
-            sum: record.sum,
-            children: BTreeMap::new(),
-        }
-    }
-}
-
-fn meta(entry: &Entry) -> Meta {
-    let kind = match entry.kind {
-        Kind::Dir => NodeKind::Dir,
-        Kind::Symlink(_) => NodeKind::Symlink,
-        Kind::Fifo => NodeKind::Fifo,
-        Kind::Char(device) => NodeKind::Char(device),
-        Kind::Block(device) => NodeKind::Block(device),
-        Kind::File { .. } | Kind::Hardlink(_) | Kind::Whiteout | Kind::Opaque => NodeKind::File,
-    };
-    Meta {
-        kind,
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        size: entry.size(),
-        mtime: entry.mtime,
-        ctime: Time::default(),
-        inode: (0, 0),
-        links: 1,
-    }
-}
-
 impl Tree for View {
     fn node(&self, path: &TreePath) -> Result<Option<Meta>, TreeError> {
-        Ok(self.find(path).map(|node| self.nodes[node].meta.clone()))
+        match self.find(path)? {
+            Some(id) => Ok(Some(self.node_of(id)?.meta)),
+            None => Ok(None),
+        }
     }
 
     fn read_link(&self, path: &TreePath) -> Result<Vec<u8>, TreeError> {
-        self.get(path).map(|node| node.target.clone())
+        self.get(path).map(|node| node.target)
     }
 
-    fn read_dir(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Meta)>, TreeError> {
-        let node = self.get(path)?;
-        if !node.meta.is_dir() {
+    fn names(&self, path: &TreePath) -> Result<Names, TreeError> {
+        let id = self.find(path)?.filter(|id| {
+            let node = self.node_of(*id);
+            node.is_ok_and(|node| node.meta.is_dir())
+        });
+        let Some(id) = id else {
+            self.get(path)?;
             return Err(TreeError::NotDirectory {
                 path: path.clone(),
                 component: path.clone(),
             });
+        };
+        let mut names = Names::default();
+        for child in self.children(id) {
+            names.push(&child?.0);
         }
-        Ok(node
-            .children
-            .iter()
-            .map(|(name, child)| (name.clone(), self.nodes[*child].meta.clone()))
-            .collect())
+        Ok(names)
     }
 
     fn xattrs(&self, path: &TreePath) -> Result<Xattrs, TreeError> {
-        self.get(path).map(|node| node.xattrs.clone())
+        self.get(path).map(|node| node.xattrs)
     }
 
     fn open(&self, path: &TreePath) -> Result<OpenFile<'_>, TreeError> {
@@ -430,22 +526,13 @@ impl Tree for View {
         let extents = node.stored.extents(node.meta.size);
         let stream: Box<dyn Read + '_> = match &self.contents {
             _ if extents.is_empty() => Box::new(io::repeat(0).take(node.meta.size)),
-            Some(contents) => Box::new(Pieces {
-                contents: contents.as_ref(),
-                layer: node.content_layer,
-                extents: extents.into(),
-                at: 0,
-                size: node.meta.size,
-                open: None,
-                sum: Crc::new(),
-                expected: node.sum,
-            }),
+            Some(contents) => Box::new(Pieces::of(&node, extents, contents.as_ref())),
             None => return Err(not_at_hand(path)),
         };
         Ok(OpenFile {
             content: Content::Stream(stream),
             size: node.meta.size,
-            xattrs: node.xattrs.clone(),
+            xattrs: node.xattrs,
         })
     }
 
@@ -484,70 +571,6 @@ fn not_at_hand(path: &TreePath) -> TreeError {
             io::ErrorKind::NotFound,
             "the bytes of the layers are not at hand",
         ),
-    }
-}
-
-/// A file's stored pieces with zeros between them. At its end it is an error if they are not what they were (F14).
-struct Pieces<'v> {
-    contents: &'v dyn LayerContents,
-    layer: usize,
-    extents: VecDeque<Extent>,
-    at: u64,
-    size: u64,
-    open: Option<Box<dyn Read + 'v>>,
-    sum: Crc,
-    expected: u32,
-}
-
-impl Pieces<'_> {
-    fn rotten(&self) -> io::Error {
-        self.contents.reject(self.layer);
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "its layer in the store is damaged; it will be fetched or made again",
-        )
-    }
-}
-
-impl Read for Pieces<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (until, hole) = match self.extents.front() {
-            Some(extent) if self.at >= extent.at => (extent.at + extent.len, false),
-            Some(extent) => (extent.at, true),
-            None => (self.size, true),
-        };
-        let wanted = usize::try_from(until - self.at)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let length = if hole {
-            buffer[..wanted].fill(0);
-            wanted
-        } else {
-            let extent = self.extents[0];
-            let stream = match &mut self.open {
-                Some(stream) => stream,
-                none => none.insert(self.contents.open(
-                    self.layer,
-                    extent.stored_at,
-                    extent.len,
-                )?),
-            };
-            let length = stream.read(&mut buffer[..wanted])?;
-            self.sum.update(&buffer[..length]);
-            length
-        };
-        self.at += length as u64;
-        if length == 0 || (self.at == self.size && self.sum.sum() != self.expected) {
-            return Err(self.rotten());
-        }
-        if !hole && self.at == until {
-            self.extents.pop_front();
-            self.open = None;
-        }
-        Ok(length)
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, RawDir, Stat};
 use rustix::io::Errno;
 
+use crate::names::Names;
 use crate::path::TreePath;
 use crate::root::{self, Call, DIRECTORY, Root, RootError};
 
@@ -88,34 +89,25 @@ fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// A name in a directory, with what the directory says it is.
-pub(crate) struct Name {
-    pub(crate) name: Vec<u8>,
-    pub(crate) kind: FileType,
-}
-
 /// The names in `directory`, sorted by their bytes.
-pub(crate) fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
+pub(crate) fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Names> {
     let mut names = read(directory)?;
-    names.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    names.sort();
     Ok(names)
 }
 
 /// The names in `directory`, in the order in which the file system has them.
-pub(crate) fn read(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
+pub(crate) fn read(directory: BorrowedFd<'_>) -> rustix::io::Result<Names> {
     // A second open file description: reading moves the offset, and the caller's handle may be listed again.
     let own = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
     let mut buffer = Vec::with_capacity(32 * 1024);
     let mut entries = RawDir::new(&own, buffer.spare_capacity_mut());
-    let mut names = Vec::new();
+    let mut names = Names::default();
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(Name {
-                name: name.to_vec(),
-                kind: entry.file_type(),
-            });
+            names.push(name);
         }
     }
     Ok(names)
@@ -137,10 +129,9 @@ pub(crate) fn each(
     };
     let mut path = TreePath::root();
     let mut descent = Descent::new(root.try_clone()?.into_fd()).map_err(fail(&path))?;
-    let mut waiting: Vec<std::vec::IntoIter<Name>> =
-        vec![list(descent.here()).map_err(fail(&path))?.into_iter()];
+    let mut waiting = vec![list(descent.here()).map_err(fail(&path))?];
     while let Some(names) = waiting.last_mut() {
-        let Some(Name { name, .. }) = names.next() else {
+        let Some(name) = names.next() else {
             waiting.pop();
             if descent.up().map_err(fail(&path))? {
                 path = path.parent();
@@ -153,7 +144,7 @@ pub(crate) fn each(
         visit(descent.here(), &here, &stat)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             descent.down(&name).map_err(fail(&here))?;
-            waiting.push(list(descent.here()).map_err(fail(&here))?.into_iter());
+            waiting.push(list(descent.here()).map_err(fail(&here))?);
             path = here;
         }
     }
@@ -259,11 +250,7 @@ fn unlink_files(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
 
 fn try_unlink_files(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
     let mut directories = Vec::new();
-    for Name { name, kind } in list(directory)? {
-        if kind == FileType::Directory {
-            directories.push(name);
-            continue;
-        }
+    for name in read(directory)? {
         match rustix::fs::unlinkat(directory, name.as_slice(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::ISDIR) => directories.push(name),

@@ -10,7 +10,9 @@ use std::path::Path;
 use common::{Fixture, Tar};
 use rootfs::copy::{CopyError, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::listing::{Detail, Listing};
-use rootfs::{DirTree, LayerTimes, LayerWriter, Ownership, Root, Time, Tree as _, TreePath, View};
+use rootfs::{
+    DirTree, LayerTimes, LayerWriter, Ownership, Root, Scratch, Time, Tree as _, TreePath, View,
+};
 
 const NOW: Time = Time {
     secs: 1_700_000_000,
@@ -72,7 +74,7 @@ impl Copy<'_> {
         let lower = fixture
             .unpack(&base, &View::new())
             .expect("the base unpacks");
-        let view = View::of([&lower.index]).expect("the base applies");
+        let view = View::of([&lower.index.decode()]).expect("the base applies");
         let context = DirTree::new(
             Root::open(&fixture.outside("context")).expect("opened"),
             self.on_disk(),
@@ -98,6 +100,7 @@ impl Copy<'_> {
             },
             unpack: self.unpack,
             date: &|time| time,
+            scratch: Scratch::default(),
         };
         let rules = Rules {
             glob: &glob,
@@ -769,6 +772,7 @@ fn the_same_copy_gives_the_same_layer() {
             parents: Parents::Dropped,
             unpack: false,
             date: &|time| time,
+            scratch: Scratch::default(),
         };
         let rules = Rules {
             glob: &glob,
@@ -838,6 +842,7 @@ fn redirects_have_everything_but_contents() {
         parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
+        scratch: Scratch::default(),
     };
     let rules = Rules {
         glob: &glob,
@@ -845,7 +850,7 @@ fn redirects_have_everything_but_contents() {
         exclude: &|_, _| Verdict::Keep,
     };
     let planned = plan(&request, &tree, None, &rules).expect("planned");
-    let outline = planned.outline();
+    let outline = planned.outline().expect("in memory");
     let other = Fixture::new();
     planned
         .write_redirects(&other.root(), Ownership::Squashed)
@@ -874,7 +879,7 @@ fn redirects_have_everything_but_contents() {
     let kept = planned.detach();
     std::fs::write(fixture.outside("context/dir/sub/two"), "33").expect("written");
     let planned = kept.attach(&tree);
-    assert_eq!(planned.outline(), outline);
+    assert_eq!(planned.outline().expect("in memory"), outline);
     let error = planned.unchanged().expect_err("changed");
     assert!(
         matches!(&error, CopyError::Changed { path } if path.to_string() == "/dir/sub/two"),

@@ -297,7 +297,7 @@ fn s14_overlay_attributes_are_dropped_and_its_device_is_refused() {
     let (fixture, outcome) = unpack(tar);
     let unpacked = outcome.expect("unpacks");
     assert_eq!(unpacked.notes.len(), 1, "{:?}", unpacked.notes);
-    let names: Vec<_> = unpacked.index.records[0]
+    let names: Vec<_> = unpacked.index.decode().records[0]
         .entry
         .xattrs
         .keys()
@@ -393,7 +393,7 @@ fn s20_a_parent_that_is_a_link_below_is_followed_in_the_root() {
             .end(),
         &View::new(),
     );
-    let view = View::of([&lower.index]).expect("view");
+    let view = View::of([&lower.index.decode()]).expect("view");
     let upper = fixture.unpack_as("upper", &Tar::new().file("lib/x", b"x").end(), &view);
     assert!(fixture.outside("upper/usr/lib/x").is_file());
     let implied = std::fs::metadata(fixture.outside("upper/usr/lib"))
@@ -405,7 +405,7 @@ fn s20_a_parent_that_is_a_link_below_is_followed_in_the_root() {
         0o751,
         "an implied parent looks as it does below"
     );
-    let merged = View::of([&lower.index, &upper.index]).expect("view");
+    let merged = View::of([&lower.index.decode(), &upper.index.decode()]).expect("view");
     assert!(
         merged
             .node(&rootfs::TreePath::scoped("usr/lib/x").expect("valid"))

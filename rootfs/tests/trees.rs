@@ -7,7 +7,7 @@ extern crate rbuild_rootfs as rootfs;
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,17 +15,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Fixture, Tar};
+use image::{DiffId, Digest};
 use rootfs::accounts::{AccountError, Accounts};
 use rootfs::changeset::{self, ChangesetError};
 use rootfs::copy::{CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::digests::FileDigests;
-use rootfs::layer::{Dialect, Limits};
+use rootfs::layer::{Dialect, Limits, ReadIndex, Record};
 use rootfs::listing::{Detail, Listing};
 use rootfs::unpack::{UnpackError, WhiteoutForm, unpack, unpack_with};
 use rootfs::{
     DirTree, Entry, Kind, LayerContents, LayerReader, LayerTimes, LayerWriter, Ownership,
-    OwnershipError, Root, RootError, Time, Tree, TreeError, TreePath, View,
+    OwnershipError, Root, RootError, Scratch, Time, Tree, TreeError, TreePath, View,
 };
+
+/// The records of a layer, as its index has them.
+fn read(layer: &[u8]) -> Vec<Record> {
+    let mut reader = LayerReader::new(layer, Dialect::Layer, Limits::default());
+    let mut index = ReadIndex::default();
+    while let Some(record) = reader.next().expect("our own layer reads") {
+        index.add(record, &reader).expect("it is all in memory");
+    }
+    let (diff_id, size) = (DiffId::new(Digest::of(layer)), reader.offset());
+    let index = index.finish(&reader, diff_id, size);
+    index.expect("it is all in memory").decode().records
+}
 
 fn path(text: &str) -> TreePath {
     TreePath::scoped(text).expect("valid")
@@ -143,7 +156,7 @@ fn unpack_stack(fixture: &Fixture, tars: &[Vec<u8>], form: WhiteoutForm) -> (Vec
         let unpacked =
             unpack_with(&tar[..], &root, &lower, Ownership::PLAIN, form).expect("unpacks");
         assert_eq!(unpacked.index.diff_id.digest(), &image::Digest::of(tar));
-        view.push(&unpacked.index).expect("applies");
+        view.push(&unpacked.index.decode()).expect("applies");
         directories.push(directory);
     }
     (
@@ -225,12 +238,7 @@ fn f31_a_changeset_on_top_gives_what_the_overlay_showed() {
         .map(|record| record.entry.path.to_string())
         .collect();
     assert_eq!(whiteouts, ["/d", "/su"]);
-    let mut reread = Vec::new();
-    let mut reader = LayerReader::new(&layer.output[..], Dialect::Layer, Limits::default());
-    while let Some(record) = reader.next().expect("our own layer reads") {
-        reread.push(record);
-    }
-    reader.sum_up(&mut reread);
+    let reread = read(&layer.output);
     assert_eq!(reread, index.records, "what is written is what is read");
     let mut top = view;
     top.push(&index).expect("applies");
@@ -363,13 +371,7 @@ fn f26_names_ids_and_attributes_survive_the_writer_and_gnu_tar_agrees() {
         .append(Entry::new(odd, Kind::Symlink(vec![b't'; 300]), 0o777))
         .expect("written");
     let layer = layer.finish().expect("finished");
-    let mut reader = LayerReader::new(&layer.output[..], Dialect::Layer, Limits::default());
-    let mut records = Vec::new();
-    while let Some(record) = reader.next().expect("reads") {
-        records.push(record);
-    }
-    reader.sum_up(&mut records);
-    assert_eq!(records, layer.index.decode().records);
+    assert_eq!(read(&layer.output), layer.index.decode().records);
     let fixture = Fixture::new();
     std::fs::write(fixture.path("t.tar"), &layer.output).expect("written");
     let listed = Command::new("tar")
@@ -429,6 +431,7 @@ fn s07_s22_s40_swapped_directories_never_lead_out() {
         parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
+        scratch: Scratch::default(),
     };
     for _ in 0..500 {
         let _races = fixture.unpack(&tar, &View::new());
@@ -553,6 +556,7 @@ fn digest(fixture: &Fixture, memo: &FileDigests, now: i64) -> image::Digest {
         parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
+        scratch: Scratch::default(),
     };
     plan(&request, &tree, None, &rules)
         .expect("planned")
@@ -564,6 +568,11 @@ fn digest(fixture: &Fixture, memo: &FileDigests, now: i64) -> image::Digest {
             },
         )
         .expect("hashed")
+}
+
+fn loaded(mut stored: std::fs::File) -> FileDigests {
+    stored.rewind().expect("rewound");
+    FileDigests::load(Some(stored), &Scratch::default())
 }
 
 fn now() -> i64 {
@@ -580,7 +589,7 @@ fn a_same_size_rewrite_within_one_tick_changes_the_digest() {
     let memo = FileDigests::new();
     let first = digest(&fixture, &memo, now());
     assert!(
-        memo.encode(true).is_none(),
+        !memo.has_news(),
         "what was written just now is not remembered"
     );
     std::fs::write(fixture.path("f"), "two").expect("written");
@@ -594,15 +603,18 @@ fn what_is_remembered_is_not_read_again_and_a_change_is_seen() {
     let memo = FileDigests::new();
     // As if it were written long ago: the clock is the caller's.
     let first = digest(&fixture, &memo, now() + 10);
-    let stored = memo.encode(true).expect("remembered");
-    let memo = FileDigests::decode(&stored);
+    let mut stored = tempfile::tempfile().expect("a file");
+    memo.store(true, &mut stored).expect("stored");
+    let memo = loaded(stored);
     assert_eq!(digest(&fixture, &memo, now() + 10), first);
-    assert!(memo.encode(true).is_none(), "nothing new was read");
+    assert!(!memo.has_news(), "nothing new was read");
     std::thread::sleep(std::time::Duration::from_millis(20));
     std::fs::write(fixture.path("f"), "two").expect("written");
     assert_ne!(digest(&fixture, &memo, now() + 10), first);
+    let mut garbage = tempfile::tempfile().expect("a file");
+    garbage.write_all(b"garbage").expect("written");
     assert_eq!(
-        digest(&fixture, &FileDigests::decode(b"garbage"), now()),
+        digest(&fixture, &loaded(garbage), now()),
         digest(&fixture, &FileDigests::new(), now())
     );
 }
@@ -644,6 +656,7 @@ fn a_stage_that_was_never_unpacked_is_copied_from_its_layers() {
         parents: Parents::Dropped,
         unpack: false,
         date: &|time| time,
+        scratch: Scratch::default(),
     };
     let copied = plan(&request, &view, None, &rules).expect("planned");
     let mut layer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
@@ -682,7 +695,11 @@ fn f14_a_file_of_a_layer_that_rotted_is_an_error_at_its_end() {
     let content = "content ".repeat(100_000);
     let tar = Tar::new().file("f", content.as_bytes()).end();
     let fixture = Fixture::new();
-    let index = fixture.unpack(&tar, &View::new()).expect("unpacks").index;
+    let index = fixture
+        .unpack(&tar, &View::new())
+        .expect("unpacks")
+        .index
+        .decode();
     let read = |tar: Vec<u8>| {
         let view = View::of([&index]).expect("one layer");
         let view = view.with_contents(Arc::new(Tars(vec![tar])));
@@ -708,7 +725,11 @@ fn f14_a_tree_that_is_not_its_layer_any_more_says_where() {
         .file("z", b"")
         .end();
     let fixture = Fixture::new();
-    let index = fixture.unpack(&tar, &View::new()).expect("unpacks").index;
+    let index = fixture
+        .unpack(&tar, &View::new())
+        .expect("unpacks")
+        .index
+        .decode();
     let view = View::of([&index]).expect("one layer");
     let differences = || {
         let found = view.differences(&fixture.tree());

@@ -207,7 +207,7 @@ fn make(
         } else {
             Form::Copies
         };
-        let mut view = View::new();
+        let mut view = View::in_scratch(&store.scratch());
         for index in &indexes {
             let diff_id = index.diff_id;
             view.push(index)

@@ -259,6 +259,7 @@ impl Workshop<'_> {
             parents: Parents::Dropped,
             unpack: false,
             date: &|time| time,
+            scratch: self.store.scratch(),
         };
         let rules = rules(&origin.ignore, &nothing);
         let plan = plan(&request, origin.tree.as_ref(), existing, &rules.borrow())

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use containerfile::mode::Mode;
 use image::Digest;
 use rootfs::accounts::Accounts;
-use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
+use rootfs::copy::{
+    CopyError, CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Seen, Verdict, plan,
+};
 use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
 
 use super::fetched::{FetchedTree, fetched};
@@ -22,6 +24,7 @@ use crate::event::BuildEvent;
 use crate::explain::Listing;
 use crate::graph::StageId;
 use crate::job::StepFailure;
+use crate::key;
 use crate::rules::{Patterns, matches_component};
 use crate::step::{CopyFrom, CopyStep, StepKind};
 use crate::times::{OLDEST, whole};
@@ -67,7 +70,7 @@ impl Workshop<'_> {
         copy: &CopyStep,
         detail: Detail,
         listing: &mut Listing,
-    ) -> Result<Digest, StepFailure> {
+    ) -> Result<(Digest, Seen), StepFailure> {
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let sources: Vec<CopySource<'_>> = copy
             .sources
@@ -87,6 +90,7 @@ impl Workshop<'_> {
             },
             unpack: false,
             date: &|time| self.date(copy, time),
+            scratch: self.store.scratch(),
         };
         let rules = rules(&origin.ignore, &excludes);
         let selected = plan(&request, origin.tree.as_ref(), None, &rules.borrow())
@@ -98,7 +102,7 @@ impl Workshop<'_> {
             Detail::DigestAlone => selected.digest(&memo, self.now()),
             Detail::Named => selected.digest_listed(&memo, self.now(), &mut list),
         };
-        digest.map_err(|error| fail(&error))
+        Ok((digest.map_err(|error| fail(&error))?, selected.seen()))
     }
 
     /// The digest of everything that a plan would write.
@@ -191,12 +195,11 @@ impl Workshop<'_> {
                     self.unpack(place.stage.id, state, Some(&written.0));
                     self.tell_notes(plan.notes());
                     let inputs = hashing.ok().and_then(|thread| thread.join().ok()).flatten();
-                    Ok((written, inputs))
+                    let inputs = inputs
+                        .map_or_else(|| self.copied_inputs(finished, copy, Detail::Named), Ok)?;
+                    Ok((written, self.inputs_if_unchanged(plan, &origin, inputs)?))
                 })
             })?;
-        // After the plan is gone: of a context of any size there is one in memory at a time.
-        let inputs =
-            inputs.map_or_else(|| self.copied_inputs(finished, copy, Detail::Named), Ok)?;
         Ok(Done {
             layer: Some(layer),
             tree: None,
@@ -204,6 +207,35 @@ impl Workshop<'_> {
             time,
             same_times,
         })
+    }
+
+    /// What was copied is what was hashed, if the context was all the time as it was when the copy was planned. Else the result
+    /// gets a key that is nobody's: no later build takes it for what it would have been.
+    fn inputs_if_unchanged(
+        &self,
+        plan: &CopyPlan<'_>,
+        origin: &Origin,
+        mut inputs: Gathered,
+    ) -> Result<Gathered, StepFailure> {
+        let Some(seen) = inputs.seen.filter(|_| origin.directory.is_some()) else {
+            return Ok(inputs);
+        };
+        let unchanged = match plan.unchanged() {
+            Err(CopyError::Changed { .. }) => false,
+            other => other
+                .map(|()| seen == plan.seen())
+                .map_err(|error| fail(&error))?,
+        };
+        if !unchanged {
+            let message = "files of the build context changed while they were copied: the result is not used again";
+            self.tell(BuildEvent::Notice {
+                message: message.to_owned(),
+            });
+            let outline = plan.outline().map_err(|error| fail(&error))?.to_string();
+            let now = self.job.now.to_string();
+            inputs.digest = Some(key::hash(&[b"changed", outline.as_bytes(), now.as_bytes()]));
+        }
+        Ok(inputs)
     }
 
     /// Finds what a COPY reads; of a directory of the host only contents are hashed, to be remembered. `None`: ask again.
@@ -231,7 +263,8 @@ impl Workshop<'_> {
 
     fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<(StepLayer, bool), StepFailure> {
         let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
+        let mut writer =
+            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
         plan.write_layer(&mut writer)
             .map_err(|error| fail(&error))?;
         finish(self.store, writer)
@@ -255,15 +288,16 @@ impl Workshop<'_> {
                 .write_tree(&root, session.trees.ownership())
                 .map_err(|error| fail(&error))?;
             self.tell_notes(&notes);
-            match session.trees.ownership() {
+            let layer = match session.trees.ownership() {
                 // The tree lost the owners that one id cannot store; the layer is made while they are still known.
-                Ownership::Squashed => self.write_layer(plan).map(Some),
-                Ownership::Mapped { .. } | Ownership::Recorded => Ok(None),
-            }
+                Ownership::Squashed => Some(self.write_layer(plan)?),
+                Ownership::Mapped { .. } | Ownership::Recorded => None,
+            };
+            Ok((layer, self.inputs_if_unchanged(plan, &origin, inputs)?))
         });
         drop((destination, root));
         match written {
-            Ok((time, layer)) => {
+            Ok((time, (layer, inputs))) => {
                 let (layer, same_times) = layer.unzip();
                 Ok(Done {
                     layer,
@@ -339,6 +373,7 @@ impl Workshop<'_> {
             },
             unpack: copy.unpack,
             date: &|time| self.date(copy, time),
+            scratch: self.store.scratch(),
         };
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let rules = rules(&origin.ignore, &excludes);

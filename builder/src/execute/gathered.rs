@@ -2,6 +2,7 @@
 //! digest is the same whether names are wanted or not.
 
 use image::{ChainId, Digest};
+use rootfs::copy::Seen;
 
 use crate::explain::{Cause, Inputs, Listing};
 use crate::job::JobImage;
@@ -23,6 +24,8 @@ pub(crate) struct Gathered {
     pub(crate) digest: Option<Digest>,
     /// Empty, where only the digest was wanted.
     pub(crate) inputs: Inputs,
+    /// What was looked at, of files.
+    pub(crate) seen: Option<Seen>,
 }
 
 impl Gathered {
@@ -39,6 +42,7 @@ impl Gathered {
         Self {
             digest: Some(key::hash(&[b"image", chain.as_bytes()])),
             inputs,
+            seen: None,
         }
     }
 
@@ -51,11 +55,16 @@ impl Gathered {
         Self {
             digest: Some(key::hash(&[b"stage", key.to_string().as_bytes()])),
             inputs,
+            seen: None,
         }
     }
 
     /// Files.
-    pub(super) fn of_files(digest: Digest, listing: Listing, detail: Detail) -> Self {
+    pub(super) fn of_files(
+        (digest, seen): (Digest, Seen),
+        listing: Listing,
+        detail: Detail,
+    ) -> Self {
         let mut inputs = Inputs::default();
         if detail == Detail::Named {
             inputs.add_files(listing);
@@ -63,6 +72,7 @@ impl Gathered {
         Self {
             digest: Some(digest),
             inputs,
+            seen: Some(seen),
         }
     }
 }

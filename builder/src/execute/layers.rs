@@ -162,7 +162,8 @@ impl Workshop<'_> {
             .store
             .unhashed_blob()
             .map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
+        let mut writer =
+            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
         let notes = changeset::write(&root, session.trees.ownership(), &mut writer)
             .map_err(|error| StepFailure::of_build(&error))?;
         for note in notes {

@@ -93,7 +93,7 @@ impl Workshop<'_> {
             success: done.is_ok(),
         });
         let done = done?;
-        let Gathered { digest, inputs } = done.inputs;
+        let Gathered { digest, inputs, .. } = done.inputs;
         let key = self.key_of(state, place, digest.as_ref());
         let record = Record {
             inputs: digest,

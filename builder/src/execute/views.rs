@@ -77,7 +77,7 @@ impl Workshop<'_> {
         self.with_files(place, (from, source), ("/", None), |plan, origin| {
             let (path, mode) = top_of(origin, source)?;
             let content = self.content_of_plan(&plan, origin)?;
-            let outline = plan.outline();
+            let outline = plan.outline().map_err(|error| fail(&error))?;
             let shown = [
                 outline.to_string(),
                 content.to_string(),

@@ -80,7 +80,8 @@ impl Workshop<'_> {
             .store
             .unhashed_blob()
             .map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
+        let mut writer =
+            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
         for Missing { path, uid, gid } in missing {
             let entry = Entry {
                 uid,

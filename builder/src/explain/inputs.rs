@@ -142,7 +142,7 @@ impl Inputs {
 
     /// Adds the files of a source.
     pub(crate) fn add_files(&mut self, listing: Listing) {
-        self.listings.push(listing.bounded());
+        self.listings.push(listing);
     }
 
     /// Adds all of others.

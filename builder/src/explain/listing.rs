@@ -43,38 +43,57 @@ impl Listing {
         let kind = if print.is_dir { 'd' } else { 'f' };
         let content = u64::from_be_bytes(print.content);
         let print = format!("{kind}{content:016x}:{}", print.mtime);
-        let path = path.to_string().trim_start_matches('/').to_owned();
-        self.files.insert(path, print);
+        let path = path.to_string();
+        self.put(path.trim_start_matches('/'), &print);
+        if self.files.len() > LONGEST {
+            self.shorten();
+        }
     }
 
-    /// The list as it is kept.
-    pub(crate) fn bounded(self) -> Self {
-        if self.files.len() <= LONGEST {
-            return self;
-        }
-        let tops = |depth: &usize| {
+    fn put(&mut self, path: &str, print: &str) {
+        let Some(depth) = self.depth else {
+            self.files.insert(path.to_owned(), print.to_owned());
+            return;
+        };
+        let group = self.files.entry(top(path, depth).to_owned());
+        let group = group.or_insert_with(|| "g0".to_owned());
+        *group = format!("g{:016x}", sum_of(group).wrapping_add(mark(path, print)));
+    }
+
+    /// Cuts the paths as little as makes the list short enough.
+    fn shorten(&mut self) {
+        let fits = |depth: &usize| {
             let tops: BTreeSet<&str> = self.files.keys().map(|path| top(path, *depth)).collect();
             tops.len() <= LONGEST
         };
-        let depth = (1..=64).take_while(tops).last().unwrap_or(0);
-        self.cut(depth)
+        let deepest = self.depth.map_or(64, |depth| depth.saturating_sub(1));
+        let depth = (1..=deepest).rev().find(fits).unwrap_or(0);
+        *self = self.cut(depth);
     }
 
+    /// The list with paths of so many components; it has more, or all of them.
     fn cut(&self, depth: usize) -> Self {
-        let mut groups: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
-        for (path, print) in &self.files {
-            let group = groups.entry(top(path, depth)).or_default();
-            group.extend([path.as_bytes(), print.as_bytes()]);
-        }
-        let print = |parts: Vec<&[u8]>| format!("g{}", &key::hash(&parts).hex()[..16]);
-        Self {
+        let mut cut = Self {
             from: self.from.clone(),
             depth: Some(depth),
-            files: groups
-                .into_iter()
-                .map(|(path, parts)| (path.to_owned(), print(parts)))
-                .collect(),
+            files: BTreeMap::new(),
+        };
+        if self.depth.is_none() {
+            self.files
+                .iter()
+                .for_each(|(path, print)| cut.put(path, print));
+            return cut;
         }
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for (path, group) in &self.files {
+            let sum = sums.entry(top(path, depth)).or_default();
+            *sum = sum.wrapping_add(sum_of(group));
+        }
+        let groups = sums.into_iter();
+        cut.files = groups
+            .map(|(path, sum)| (path.to_owned(), format!("g{sum:016x}")))
+            .collect();
+        cut
     }
 
     /// What differs in `new`, by path.
@@ -82,10 +101,9 @@ impl Listing {
         let (old, new) = match (self.depth, new.depth) {
             (None, Some(depth)) => (self.cut(depth), new.clone()),
             (Some(depth), None) => (self.clone(), new.cut(depth)),
-            // Two lists of very many files, cut differently: that there is a difference is all that can be said.
-            (Some(old), Some(other)) if old != other => {
-                return vec![new.reason(String::new(), Change::Changed)];
-            }
+            // Two lists of very many files, cut differently.
+            (Some(old), Some(other)) if old < other => (self.clone(), new.cut(old)),
+            (Some(old), Some(other)) if old > other => (self.cut(other), new.clone()),
             _ => (self.clone(), new.clone()),
         };
         let mut found = Vec::new();
@@ -124,6 +142,19 @@ impl Listing {
             ..Reason::of(Cause::File)
         }
     }
+}
+
+/// A number that stands for a file; those of a group are added up, whatever their order.
+fn mark(path: &str, print: &str) -> u64 {
+    let hash = key::hash(&[path.as_bytes(), print.as_bytes()]);
+    u64::from_str_radix(&hash.hex()[..16], 16).unwrap_or_default()
+}
+
+/// What was added up of a group.
+fn sum_of(group: &str) -> u64 {
+    let sum = group.strip_prefix('g');
+    sum.and_then(|sum| u64::from_str_radix(sum, 16).ok())
+        .unwrap_or_default()
 }
 
 /// The first components of a path.
@@ -199,7 +230,7 @@ mod tests {
                 .enumerate()
                 .map(|(n, name)| (name.as_str(), if n == 3 { odd } else { 1 }, 1))
                 .collect();
-            listing(&files).bounded()
+            listing(&files)
         };
         let (old, new) = (all(1), all(2));
         assert!(old.files.len() < LONGEST, "{}", old.files.len());
@@ -210,6 +241,6 @@ mod tests {
         assert!(told(&old, &few).contains(&("src/3".to_owned(), Change::Changed)));
         let flat: Vec<String> = (0..=LONGEST).map(|n| n.to_string()).collect();
         let flat: Vec<_> = flat.iter().map(|name| (name.as_str(), 1, 1)).collect();
-        assert_eq!(listing(&flat).bounded().files.len(), 1);
+        assert_eq!(listing(&flat).files.len(), 1);
     }
 }

@@ -289,6 +289,7 @@ impl<'g> Git<'g> {
             parents: Parents::Dropped,
             unpack: false,
             date: &|time| time,
+            scratch: store.scratch(),
         };
         // Without `.git`, also that of submodules, which is a file.
         let ignore = |path: &rootfs::TreePath, _: bool| match path.file_name() {
@@ -306,7 +307,8 @@ impl<'g> Git<'g> {
                 nanos: 0,
             })
             .heeding(store.stop());
-        let mut writer = LayerWriter::new(store.unhashed_blob()?, LayerTimes::Exactly(time));
+        let mut writer = LayerWriter::new(store.unhashed_blob()?, LayerTimes::Exactly(time))
+            .with_scratch(&store.scratch());
         plan.write_layer(&mut writer)?;
         let finished = writer.finish()?;
         if finished.index.count == 0 {

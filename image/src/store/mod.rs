@@ -25,6 +25,7 @@ mod indexes;
 mod lease;
 mod prune;
 mod records;
+mod scratch;
 mod unsynced;
 
 use std::fs::{self, DirBuilder, File};
@@ -39,6 +40,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use indexes::StoredIndex;
 pub use prune::{Dangling, Pruned, Sweep};
 pub use records::StoredImage;
+pub use scratch::Scratch;
 pub use unsynced::UNSYNCED;
 
 use crate::stop::Stop;

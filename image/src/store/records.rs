@@ -4,7 +4,7 @@
 //! file name is always a digest, so no image name can be a path.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::At;
@@ -309,10 +309,26 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn write_derived(&self, area: Area, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_derived_with(area, name, &mut |out| out.write_all(bytes))
+    }
+
+    /// The same of what is not in memory at once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_derived_with(
+        &self,
+        area: Area,
+        name: &str,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
         let tmp = self.tmp_path()?;
         let path = self.subdir(area).join(name);
-        let publish = || {
-            fs::write(&tmp, bytes).at("write", &tmp)?;
+        let mut publish = || {
+            let mut out = BufWriter::new(File::create(&tmp).at("write", &tmp)?);
+            write(&mut out)
+                .and_then(|()| out.flush())
+                .at("write", &tmp)?;
             if fs::rename(&tmp, &path).is_ok() {
                 return Ok(());
             }

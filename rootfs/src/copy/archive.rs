@@ -200,14 +200,12 @@ impl Planner<'_, '_> {
             // The destination itself keeps its metadata.
             return Ok(());
         }
-        let parent = self.resolve(&target.join(&entry.path.parent()))?;
-        self.directories(&parent)?;
+        let parent = self.directory_of_member(target.join(&entry.path.parent()))?;
         let name = entry.path.file_name().unwrap_or_default().to_vec();
         entry.path = parent.child(&name);
         if entry.kind == Kind::Dir {
             entry.path = self.merge_directory(entry.path, true)?.0;
-            self.made(entry);
-            return Ok(());
+            return self.made(entry);
         }
         if let Kind::Hardlink(link) = &entry.kind {
             let Some(first) = self.linked(&target.join(link))? else {
@@ -229,13 +227,26 @@ impl Planner<'_, '_> {
         self.leaf(entry, from, true)
     }
 
+    /// Where the directory `named` is; it is planned. Members come directory by directory.
+    fn directory_of_member(&mut self, named: TreePath) -> Result<TreePath, CopyError> {
+        if let Some((last, parent)) = &self.parent
+            && *last == named
+        {
+            return Ok(parent.clone());
+        }
+        let parent = self.resolve(&named)?;
+        self.directories(&parent)?;
+        self.parent = Some((named, parent.clone()));
+        Ok(parent)
+    }
+
     /// Where the planned file is that a hard link names; none when it names a directory, or nothing.
     fn linked(&self, named: &TreePath) -> Result<Option<TreePath>, CopyError> {
         let Some(name) = named.file_name() else {
             return Ok(None);
         };
         let first = self.resolve(&named.parent())?.child(name);
-        let planned = self.plan.entries.get(&first);
+        let planned = self.plan.parts.entries.get(first.as_bytes())?;
         Ok(planned
             .is_some_and(|planned| planned.kind != Kind::Dir)
             .then_some(first))

@@ -3,9 +3,10 @@
 //! Invariant: an excluded directory is planned only when something in it is kept.
 
 use crate::copy::plan::Planner;
-use crate::copy::planned::{Origin, SourceFile};
+use crate::copy::planned::{Base, Origin, SourceFile};
 use crate::copy::{CopyError, Owner, Verdict};
 use crate::entry::{Entry, Kind};
+use crate::names::Names;
 use crate::note::Note;
 use crate::path::TreePath;
 use crate::tree::{Meta, NodeKind};
@@ -16,7 +17,7 @@ struct Frame {
     /// Its path for `--exclude`.
     below: TreePath,
     target: TreePath,
-    names: std::vec::IntoIter<(Vec<u8>, Meta)>,
+    names: Names,
     /// Not planned yet: an excluded directory is made only for something kept in it.
     pending: Option<Entry>,
     /// Whether the destination has the target, so that looking there makes sense.
@@ -33,7 +34,11 @@ impl Planner<'_, '_> {
         target: TreePath,
     ) -> Result<(), CopyError> {
         let exists = self.destination_has(&target)?;
-        let names = self.source().read_dir(&source)?.into_iter();
+        let names = self.source().names(&source)?;
+        self.plan.parts.bases.push(Base {
+            source: source.clone(),
+            target: target.clone(),
+        });
         let mut stack = vec![Frame {
             source,
             below,
@@ -43,8 +48,12 @@ impl Planner<'_, '_> {
             exists,
         }];
         while let Some(frame) = stack.last_mut() {
-            let Some((name, meta)) = frame.names.next() else {
+            let Some(name) = frame.names.next() else {
                 stack.pop();
+                continue;
+            };
+            let Some(meta) = self.source().node(&frame.source.child(&name))? else {
+                // Gone since it was listed.
                 continue;
             };
             let (source, below, target) = (
@@ -58,7 +67,7 @@ impl Planner<'_, '_> {
                 continue;
             }
             if verdict == Verdict::Keep {
-                self.make_pending(&mut stack);
+                self.make_pending(&mut stack)?;
             }
             if !meta.is_dir() {
                 self.copied(target, source, &meta, exists)?;
@@ -67,12 +76,13 @@ impl Planner<'_, '_> {
             let (target, exists) = self.merge_directory(target, exists)?;
             let entry = self.described(target.clone(), Kind::Dir, &meta, Some(&source))?;
             let mut pending = None;
+            self.see(&meta);
             if verdict == Verdict::Keep {
-                self.made(entry);
+                self.made(entry)?;
             } else {
                 pending = Some(entry);
             }
-            let names = self.source().read_dir(&source)?.into_iter();
+            let names = self.source().names(&source)?;
             stack.push(Frame {
                 source,
                 below,
@@ -85,11 +95,19 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    fn make_pending(&mut self, stack: &mut [Frame]) {
+    fn make_pending(&mut self, stack: &mut [Frame]) -> Result<(), CopyError> {
         for frame in stack {
             if let Some(entry) = frame.pending.take() {
-                self.made(entry);
+                self.made(entry)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Notes what the source had.
+    pub(super) fn see(&mut self, meta: &Meta) {
+        if self.at == 0 {
+            self.plan.parts.seen.add(meta);
         }
     }
 
@@ -114,6 +132,7 @@ impl Planner<'_, '_> {
         meta: &Meta,
         look: bool,
     ) -> Result<(), CopyError> {
+        self.see(meta);
         let kind = match meta.kind {
             NodeKind::File => Kind::File { size: meta.size },
             NodeKind::Symlink => Kind::Symlink(self.source().read_link(&source)?),
@@ -134,8 +153,8 @@ impl Planner<'_, '_> {
         let entry = self.described(target, kind, meta, None)?;
         let from = match meta.kind {
             NodeKind::File => {
-                let directories = &mut self.plan.directories;
-                let file = SourceFile::new(self.at, &source, &entry.path, meta, directories);
+                let bases = &mut self.plan.parts.bases;
+                let file = SourceFile::new(self.at, &source, &entry.path, meta, bases);
                 Origin::Tree(file)
             }
             _ => Origin::Nowhere,

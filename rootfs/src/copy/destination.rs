@@ -20,7 +20,7 @@ impl Planner<'_, '_> {
         let there = if look {
             self.node(&target)?
         } else {
-            self.planned_only(&target)
+            self.planned_only(&target)?
         };
         match there.map(|meta| meta.kind) {
             None => Ok((target, false)),
@@ -42,21 +42,25 @@ impl Planner<'_, '_> {
         let there = if look {
             self.node(&entry.path)?
         } else {
-            self.planned_only(&entry.path)
+            self.planned_only(&entry.path)?
         };
-        if there.is_some_and(|meta| meta.is_dir()) {
+        if there.as_ref().is_some_and(Meta::is_dir) {
             return Err(CopyError::FileOverDirectory { path: entry.path });
         }
+        if there.is_some() {
+            // It may have been a link on the way.
+            self.parent = None;
+        }
         let path = entry.path.clone();
-        self.plan.entries.insert(path, Planned::new(entry, from));
-        Ok(())
+        let planned = Planned::new(entry, from);
+        Ok(self.plan.parts.entries.insert(path.as_bytes(), planned)?)
     }
 
     /// Plans a directory.
-    pub(super) fn made(&mut self, entry: Entry) {
+    pub(super) fn made(&mut self, entry: Entry) -> Result<(), CopyError> {
         let path = entry.path.clone();
         let planned = Planned::new(entry, Origin::Nowhere);
-        self.plan.entries.insert(path, planned);
+        Ok(self.plan.parts.entries.insert(path.as_bytes(), planned)?)
     }
 
     pub(super) fn mode(&self, mode: u32, is_dir: bool) -> u32 {
@@ -71,10 +75,16 @@ impl Planner<'_, '_> {
 
     /// Plans the canonical directory `path` and its parents: as they are, or 0755.
     pub(super) fn directories(&mut self, path: &TreePath) -> Result<(), CopyError> {
+        /// More directories than most archives alternate between.
+        const READY: usize = 1024;
+        if self.ready.contains(path) {
+            return Ok(());
+        }
         let mut here = TreePath::root();
         for name in path.components() {
             here = here.child(name);
-            match self.plan.entries.get(&here).map(|planned| &planned.kind) {
+            let there = self.plan.parts.entries.get(here.as_bytes())?;
+            match there.map(|planned| planned.kind) {
                 Some(Kind::Dir) => continue,
                 Some(_) => return Err(CopyError::DirectoryOverFile { path: here }),
                 None => {}
@@ -105,15 +115,19 @@ impl Planner<'_, '_> {
                     Planned::new(entry, Origin::Nowhere)
                 }
             };
-            self.plan.entries.insert(here.clone(), planned);
+            self.plan.parts.entries.insert(here.as_bytes(), planned)?;
         }
+        if self.ready.len() >= READY {
+            self.ready.clear();
+        }
+        self.ready.insert(path.clone());
         Ok(())
     }
 
     fn place(&self) -> Place<'_> {
         Place {
             below: self.destination,
-            planned: &self.plan.entries,
+            planned: &self.plan.parts.entries,
         }
     }
 
@@ -126,14 +140,12 @@ impl Planner<'_, '_> {
     }
 
     /// What the plan itself has at `path`, for directories that the destination does not have.
-    fn planned_only(&self, path: &TreePath) -> Option<Meta> {
-        Place {
+    fn planned_only(&self, path: &TreePath) -> Result<Option<Meta>, CopyError> {
+        let place = Place {
             below: None,
-            planned: &self.plan.entries,
-        }
-        .node(path)
-        .ok()
-        .flatten()
+            planned: &self.plan.parts.entries,
+        };
+        Ok(place.node(path)?)
     }
 
     pub(super) fn destination_has(&self, path: &TreePath) -> Result<bool, CopyError> {

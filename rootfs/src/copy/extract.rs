@@ -10,7 +10,7 @@ use crate::note::Note;
 use crate::ownership::Ownership;
 use crate::root::Root;
 use crate::single::SingleFile;
-use image::Stop;
+use image::{Scratch, Stop};
 
 /// Unpacks a tar, compressed or not, whose owners become the caller's and whose directories and files the caller can read.
 /// `None` when the content is no archive.
@@ -20,6 +20,7 @@ use image::Stop;
 pub fn extract(
     archive: &SingleFile<'_>,
     into: &Root,
+    scratch: &Scratch,
     stop: &Stop,
 ) -> Result<Option<Vec<Note>>, CopyError> {
     if archive::detect(archive, archive.path())? == Format::NotAnArchive {
@@ -39,6 +40,7 @@ pub fn extract(
         parents: Parents::Dropped,
         unpack: true,
         date: &|time| time,
+        scratch: scratch.clone(),
     };
     let rules = Rules {
         glob: &|_, _| false,

@@ -2,17 +2,18 @@
 //!
 //! Invariant: every destination in the plan has all its parents in the plan, and no destination goes through a link.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use image::Stop;
-
 use crate::copy::archive::{self, Format};
-use crate::copy::planned::{Origin, Planned};
+use crate::copy::planned::Origin;
 use crate::copy::select::{Selected, literal, select};
-use crate::copy::{CopyError, CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict};
+use crate::copy::{
+    CopyError, CopyPlan, CopyRequest, CopySource, DetachedPlan, Owner, Parents, Rules, Verdict,
+};
 use crate::entry::{Entry, Kind, Time};
 use crate::path::TreePath;
+use crate::sorted::{ScratchError, SortedMap};
 use crate::tree::{Meta, NodeKind, Tree};
 
 /// Decides what `request` copies from `source` into `destination`; without a destination (`--link`) into an empty root.
@@ -22,24 +23,18 @@ pub fn plan<'t>(
     destination: Option<&dyn Tree>,
     rules: &Rules<'_>,
 ) -> Result<CopyPlan<'t>, CopyError> {
-    let plan = CopyPlan {
-        sources: vec![source],
-        entries: BTreeMap::new(),
-        directories: Vec::new(),
-        archives: Vec::new(),
-        notes: Vec::new(),
-        stop: Stop::default(),
-    };
     let mut planner = Planner {
         request,
         destination,
         rules,
         at: 0,
-        plan,
+        plan: CopyPlan::new(source, &request.scratch),
+        ready: HashSet::new(),
+        parent: None,
     };
     planner.run()?;
     let mut plan = planner.plan;
-    link_names(&mut plan.entries);
+    link_names(&mut plan.parts)?;
     Ok(plan)
 }
 
@@ -50,6 +45,10 @@ pub(super) struct Planner<'p, 't> {
     /// The tree that is being copied from, an index of the plan's sources.
     pub(super) at: usize,
     pub(super) plan: CopyPlan<'t>,
+    /// Directories that are in the plan: no file takes their place.
+    pub(super) ready: HashSet<TreePath>,
+    /// The directory of an archive's last member: as it was named, and where that is.
+    pub(super) parent: Option<(TreePath, TreePath)>,
 }
 
 /// A named source of a tree.
@@ -117,7 +116,7 @@ impl<'t> Planner<'_, 't> {
             self.selected(source, unpack, &target, directory)?;
         }
         self.inline_files(&target, directory)?;
-        if slash && !self.plan.entries.is_empty() {
+        if slash && !self.plan.parts.entries.is_empty() {
             self.directories(&target)?;
         }
         Ok(())
@@ -172,6 +171,7 @@ impl<'t> Planner<'_, 't> {
         if unpack && meta.kind == NodeKind::File {
             let format = archive::detect(self.source(), &real)?;
             if format != Format::NotAnArchive {
+                self.see(&meta);
                 self.directories(target)?;
                 return self.archive(&real, format, target);
             }
@@ -233,7 +233,7 @@ impl<'t> Planner<'_, 't> {
             if !kept {
                 entry.mtime = Time::OF_STEP;
             }
-            self.made(entry);
+            self.made(entry)?;
         }
         self.contents(source.real, below, to)
     }
@@ -246,24 +246,35 @@ impl<'t> Planner<'_, 't> {
     }
 }
 
-/// Names of one source file become hard links to the first of them.
-fn link_names(entries: &mut BTreeMap<TreePath, Box<Planned>>) {
-    let mut first: HashMap<(u32, (u64, u64)), TreePath> = HashMap::new();
-    for (path, planned) in entries {
+/// Names of one source file become hard links to the first of them. What is said of all entries is found on the way.
+fn link_names(plan: &mut DetachedPlan) -> Result<(), ScratchError> {
+    let mut first: SortedMap<Vec<u8>> = SortedMap::new(&plan.scratch);
+    let mut links = SortedMap::new(&plan.scratch);
+    for planned in plan.entries.iter() {
+        let (path, mut planned) = planned?;
+        if !planned.kept && planned.mtime != Time::OF_STEP {
+            plan.newest = plan.newest.max(Some(planned.mtime.secs));
+        }
+        plan.has_links |= matches!(planned.kind, Kind::Hardlink(_));
         let Origin::Tree(file) = &planned.from else {
             continue;
         };
         let Some(shared) = file.shared() else {
             continue;
         };
-        match first.get(&shared) {
+        match first.get(&shared)? {
             Some(earlier) => {
-                planned.kind = Kind::Hardlink(earlier.clone());
+                planned.kind = Kind::Hardlink(TreePath::kept(earlier));
                 planned.from = Origin::Nowhere;
+                links.insert(&path, planned)?;
             }
-            None => {
-                first.insert(shared, path.clone());
-            }
+            None => first.insert(&shared, path)?,
         }
     }
+    plan.has_links |= !links.is_empty();
+    for link in links.iter() {
+        let (path, planned) = link?;
+        plan.entries.insert(&path, planned)?;
+    }
+    Ok(())
 }

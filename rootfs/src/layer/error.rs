@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::path::{PathError, TreePath};
+use crate::sorted::ScratchError;
 
 /// Upper bounds while a layer from elsewhere is read (S17, S18).
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +120,9 @@ pub enum ReadError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
+    /// The index has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// The stream below failed.
     #[error("write the layer")]
     Io {

@@ -40,7 +40,7 @@ pub struct LayerReader<R> {
     limits: Limits,
     notes: Vec<Note>,
     sum: Crc,
-    sums: Vec<u32>,
+    sum_before: u32,
 }
 
 /// The extension headers that were read before an entry.
@@ -71,7 +71,7 @@ impl<R: Read> LayerReader<R> {
             limits,
             notes: Vec::new(),
             sum: Crc::new(),
-            sums: Vec::new(),
+            sum_before: 0,
         }
     }
 
@@ -80,14 +80,9 @@ impl<R: Read> LayerReader<R> {
         std::mem::take(&mut self.notes)
     }
 
-    /// Gives records their sums; of contents these are known only when they were read. `records` are all that were read so far.
-    pub fn sum_up(&mut self, records: &mut [Record]) {
-        for (record, sum) in records.iter_mut().zip(self.sums.drain(..)) {
-            // What stands below the name of a deletion belongs to nothing.
-            if record.stored != Stored::Nothing {
-                record.sum = sum;
-            }
-        }
+    /// The sum of the content of the entry before the one that was given last; at the end of the archive, of the last one.
+    pub(crate) fn sum_before(&self) -> u32 {
+        self.sum_before
     }
 
     /// Bytes read so far.
@@ -123,8 +118,8 @@ impl<R: Read> LayerReader<R> {
     )]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         self.skip_content()?;
-        if self.sums.len() < usize::try_from(self.entries).unwrap_or(usize::MAX) {
-            self.sums.push(self.sum.sum());
+        if !self.ended {
+            self.sum_before = self.sum.sum();
             self.sum.reset();
         }
         let mut pending = Pending::default();

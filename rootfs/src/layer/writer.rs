@@ -14,9 +14,10 @@ use tar::{EntryType, Header};
 use crate::entry::{Device, Entry, Kind, Time};
 use crate::layer::error::WriteError;
 use crate::layer::header::{BLOCK, padding};
-use crate::layer::index::{GrowingIndex, Record, Stored, StoredIndex};
+use crate::layer::index::{Record, Stored};
 use crate::layer::pax;
-use image::{DiffId, Digest, Hasher};
+use crate::layer::stored_index::{GrowingIndex, StoredIndex};
+use image::{DiffId, Digest, Hasher, Scratch};
 
 /// Large enough that calls and hand-overs cost nothing, small enough that all buffers stay in the second-level cache.
 const BUFFER: usize = 256 * 1024;
@@ -58,6 +59,7 @@ pub struct LayerWriter<W> {
     times: LayerTimes,
     retimed: bool,
     index: GrowingIndex,
+    scratch: Scratch,
 }
 
 /// A layer that is complete.
@@ -151,7 +153,21 @@ impl<W: Write> LayerWriter<W> {
             times,
             retimed: false,
             index: GrowingIndex::default(),
+            scratch: Scratch::default(),
         }
+    }
+
+    /// The same with a place on the disk for what does not fit into memory, for layers of any number of entries.
+    #[must_use]
+    pub fn with_scratch(mut self, scratch: &Scratch) -> Self {
+        self.index = GrowingIndex::new(scratch);
+        self.scratch = scratch.clone();
+        self
+    }
+
+    /// Where what does not fit into memory goes.
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// Appends an entry without content.
@@ -166,7 +182,7 @@ impl<W: Write> LayerWriter<W> {
             entry,
             stored: Stored::Nothing,
             sum: 0,
-        });
+        })?;
         Ok(())
     }
 
@@ -229,7 +245,7 @@ impl<W: Write> LayerWriter<W> {
             entry,
             stored,
             sum: sum.sum(),
-        });
+        })?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use image::store::Sweep;
 use image::{Area, ChainId, DiffId, Store};
 
-use super::{Trees, TreesError, is_trusted, known_index, remove_tree};
+use super::{Trees, TreesError, is_trusted, known_index, push, remove_tree};
 use crate::root::Root;
 use crate::tree::DirTree;
 use crate::view::{Difference, View};
@@ -77,12 +77,12 @@ impl Trees {
         chain: &[DiffId],
         tree: &Path,
     ) -> Result<Vec<Difference>, String> {
-        let mut view = View::new();
+        let mut view = View::in_scratch(&store.scratch());
         for diff_id in chain {
             // Making it again would change the store.
             let index = known_index(store, diff_id)
                 .ok_or_else(|| format!("the index of layer {diff_id} is damaged or missing"))?;
-            view.push(&index).map_err(|error| error.to_string())?;
+            push(&mut view, index).map_err(|error| error.to_string())?;
         }
         let root = Root::open(tree).map_err(|error| error.to_string())?;
         Ok(view.differences(&DirTree::new(root, self.ownership)))

@@ -3,21 +3,24 @@
 //! Invariant: the one layer on the same base gives the same tree; what it says depends on the two trees alone, not on how
 //! many layers led from one to the other.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use thiserror::Error;
 
-use super::{Node, NodeId, ROOT, View};
+use super::{Node, NodeId, ROOT, View, key};
 use crate::entry::{Entry, Kind};
 use crate::layer::{LayerWriter, WriteError};
 use crate::path::TreePath;
+use crate::sorted::{ScratchError, SortedMap};
 use crate::tree::{Content, NodeKind, Tree, TreeError};
 
 /// Why layers cannot be made one.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SquashError {
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A file's bytes are not to be had.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -42,59 +45,76 @@ impl View {
         base: &Self,
         layer: &mut LayerWriter<W>,
     ) -> Result<(), SquashError> {
-        let mut names: HashMap<NodeId, TreePath> = HashMap::new();
-        if self.nodes[ROOT].describes_other(&base.nodes[ROOT]) {
-            layer.append(self.nodes[ROOT].entry(TreePath::root(), Kind::Dir))?;
+        let mut names: SortedMap<Vec<u8>> = SortedMap::new(&self.scratch);
+        let root = self.node_of(ROOT)?;
+        if root.describes_other(&base.node_of(ROOT)?) {
+            layer.append(root.entry(TreePath::root(), Kind::Dir))?;
         }
-        let mut waiting = self.changed_below(ROOT, &TreePath::root(), base, Some(ROOT), layer)?;
-        while let Some((path, id, below)) = waiting.pop() {
-            let first = names.get(&id);
-            self.write_node(&path, id, first, layer)?;
-            if self.nodes[id].meta.is_dir() {
-                waiting.extend(self.changed_below(id, &path, base, below, layer)?);
-            } else {
-                names.entry(id).or_insert(path);
+        self.deletions(ROOT, &TreePath::root(), base, Some(ROOT), layer)?;
+        let mut open = vec![(TreePath::root(), Some(ROOT), self.children(ROOT))];
+        while let Some((directory, below, children)) = open.last_mut() {
+            let Some(child) = children.next() else {
+                open.pop();
+                continue;
+            };
+            let (name, id) = child?;
+            let node = self.node_of(id)?;
+            // A directory that no upper layer touched has nothing that is new or gone.
+            if node.layer < base.layers {
+                continue;
             }
+            let path = directory.child(&name);
+            if node.meta.is_dir() {
+                let below = match below {
+                    Some(below) => base.child(*below, &name)?,
+                    None => None,
+                };
+                self.write_node(&path, &node, None, layer)?;
+                self.deletions(id, &path, base, below, layer)?;
+                open.push((path, below, self.children(id)));
+                continue;
+            }
+            let first = match node.meta.links > 1 {
+                true => names.get(&key(id))?,
+                false => None,
+            };
+            if node.meta.links > 1 && first.is_none() {
+                names.insert(&key(id), path.as_bytes().to_vec())?;
+            }
+            let first = first.map(TreePath::kept);
+            self.write_node(&path, &node, first.as_ref(), layer)?;
         }
         Ok(())
     }
 
-    /// What changed in a directory, last name first, and whiteouts for what is gone: a directory that no upper layer touched has
-    /// nothing of either.
-    fn changed_below<W: Write>(
+    /// Writes whiteouts for what is gone from a directory.
+    fn deletions<W: Write>(
         &self,
         directory: NodeId,
         path: &TreePath,
         base: &Self,
         below: Option<NodeId>,
         layer: &mut LayerWriter<W>,
-    ) -> Result<Vec<(TreePath, NodeId, Option<NodeId>)>, SquashError> {
-        let children = &self.nodes[directory].children;
-        let before = below.map(|id| &base.nodes[id]).map(|node| &node.children);
-        for name in before.into_iter().flat_map(|before| before.keys()) {
-            if !children.contains_key(name) {
-                layer.append(Entry::new(path.child(name), Kind::Whiteout, 0o644))?;
+    ) -> Result<(), SquashError> {
+        let Some(below) = below else {
+            return Ok(());
+        };
+        for before in base.children(below) {
+            let (name, _) = before?;
+            if self.child(directory, &name)?.is_none() {
+                layer.append(Entry::new(path.child(&name), Kind::Whiteout, 0o644))?;
             }
         }
-        let changed = children
-            .iter()
-            .rev()
-            .filter(|(_, child)| self.nodes[**child].layer >= base.layers)
-            .map(|(name, child)| {
-                let below = before.and_then(|before| before.get(name).copied());
-                (path.child(name), *child, below)
-            });
-        Ok(changed.collect())
+        Ok(())
     }
 
     fn write_node<W: Write>(
         &self,
         path: &TreePath,
-        id: NodeId,
+        node: &Node,
         first: Option<&TreePath>,
         layer: &mut LayerWriter<W>,
     ) -> Result<(), SquashError> {
-        let node = &self.nodes[id];
         let kind = match (first, node.meta.kind) {
             (Some(first), _) => Kind::Hardlink(first.clone()),
             (None, NodeKind::Dir) => Kind::Dir,
@@ -125,7 +145,7 @@ impl View {
 }
 
 impl Node {
-    fn entry(&self, path: TreePath, kind: Kind) -> Entry {
+    pub(super) fn entry(&self, path: TreePath, kind: Kind) -> Entry {
         Entry {
             path,
             kind,

@@ -31,26 +31,9 @@ impl View {
         let mut found = Vec::new();
         let mut waiting = vec![(TreePath::root(), ROOT)];
         while let Some((path, directory)) = waiting.pop() {
-            for (name, child) in &self.nodes[directory].children {
-                let (path, node) = (path.child(name), &self.nodes[*child]);
-                if node.layer != self.current() {
-                    continue;
-                }
-                let what = match difference(tree, &path, node) {
-                    Ok(what) => what.map(str::to_owned),
-                    Err(error) => Some(unreadable(&error)),
-                };
-                if node.meta.is_dir() && is_directory(tree, &path) {
-                    waiting.push((path.clone(), *child));
-                }
-                found.extend(what.map(|what| Difference { path, what }));
-            }
-            match self.surplus(tree, &path, directory) {
-                Ok(more) => found.extend(more),
-                Err(error) => {
-                    let what = unreadable(&error);
-                    found.push(Difference { path, what });
-                }
+            if let Err(error) = self.compare(tree, &path, directory, &mut waiting, &mut found) {
+                let what = unreadable(&error);
+                found.push(Difference { path, what });
             }
             if found.len() >= ENOUGH {
                 found.truncate(ENOUGH);
@@ -60,30 +43,58 @@ impl View {
         found
     }
 
+    /// Compares what is in one directory; the directories in it wait.
+    fn compare(
+        &self,
+        tree: &DirTree,
+        path: &TreePath,
+        directory: NodeId,
+        waiting: &mut Vec<(TreePath, NodeId)>,
+        found: &mut Vec<Difference>,
+    ) -> Result<(), TreeError> {
+        for child in self.children(directory) {
+            let (name, id) = child?;
+            let (path, node) = (path.child(&name), self.node_of(id)?);
+            if node.layer != self.current() {
+                continue;
+            }
+            let what = match difference(tree, &path, &node) {
+                Ok(what) => what.map(str::to_owned),
+                Err(error) => Some(unreadable(&error)),
+            };
+            if node.meta.is_dir() && is_directory(tree, &path) {
+                waiting.push((path.clone(), id));
+            }
+            found.extend(what.map(|what| Difference { path, what }));
+        }
+        self.surplus(tree, path, directory, found)
+    }
+
     /// What a directory has beyond the layer. Deletions are devices or empty files there.
     fn surplus(
         &self,
         tree: &DirTree,
         path: &TreePath,
         directory: NodeId,
-    ) -> Result<Vec<Difference>, TreeError> {
-        let children = &self.nodes[directory].children;
-        let expected = |name: &Vec<u8>| {
-            let child = children.get(name).map(|child| &self.nodes[*child]);
-            child.is_some_and(|node| node.layer == self.current())
-        };
-        let deletes = |meta: &Meta| match meta.kind {
-            NodeKind::Char(_) => true,
-            NodeKind::File => meta.size == 0,
-            _ => false,
-        };
-        let there = tree.read_dir(path)?.into_iter();
-        let more = there.filter(|(name, meta)| !expected(name) && !deletes(meta));
-        let difference = |(name, _): (Vec<u8>, Meta)| Difference {
-            path: path.child(&name),
-            what: "is not in the layer".to_owned(),
-        };
-        Ok(more.map(difference).collect())
+        found: &mut Vec<Difference>,
+    ) -> Result<(), TreeError> {
+        for name in tree.names(path)? {
+            let expected = match self.child(directory, &name)? {
+                Some(child) => self.node_of(child)?.layer == self.current(),
+                None => false,
+            };
+            let path = path.child(&name);
+            let deletes = |meta: &Meta| match meta.kind {
+                NodeKind::Char(_) => true,
+                NodeKind::File => meta.size == 0,
+                _ => false,
+            };
+            if !expected && tree.node(&path)?.is_some_and(|meta| !deletes(&meta)) {
+                let what = "is not in the layer".to_owned();
+                found.push(Difference { path, what });
+            }
+        }
+        Ok(())
     }
 }
 
