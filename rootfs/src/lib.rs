@@ -16,6 +16,7 @@ pub mod listing;
 mod metadata;
 pub mod moments;
 mod note;
+pub mod noted;
 pub mod owners;
 mod ownership;
 mod path;
@@ -32,6 +33,7 @@ pub mod xattr;
 
 pub use entry::{Entry, Kind, Time};
 pub use layer::{LayerIndex, LayerReader, LayerTimes, LayerWriter};
+pub use metadata::own;
 pub use note::Note;
 pub use ownership::{OwnerId, Ownership, OwnershipError};
 pub use path::{PathError, TreePath};

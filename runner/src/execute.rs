@@ -274,6 +274,7 @@ fn sandbox(
             stdio: STREAMS,
             terminal: false,
         },
+        supervisor: None,
     }
 }
 

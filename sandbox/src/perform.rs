@@ -16,7 +16,7 @@ use crate::failure::{During, SetupFailure};
 use crate::plan::{Attribute, SetupOp};
 use crate::spec::{Handle, UserSpec};
 use crate::target::{self, TargetRoot};
-use crate::{capabilities, seccomp, sys};
+use crate::{capabilities, seccomp, supervisor, sys};
 
 /// The state of a set-up inside the new namespaces.
 pub(crate) struct Performer {
@@ -99,6 +99,7 @@ impl Performer {
             SetupOp::WorkingDirectory(path) => enter(path),
             SetupOp::Limit(limit) => limit.apply().during(here),
             SetupOp::Seccomp => seccomp::install().during(here),
+            SetupOp::Supervise(door) => supervisor::submit(self.handle(*door)?).during(here),
             SetupOp::Bound(set) => capabilities::bound(*set),
             SetupOp::User { user, groups, keep } => {
                 nix::sys::prctl::set_keepcaps(*keep).during(here)?;

@@ -255,24 +255,17 @@ impl Workshop<'_> {
                 .write_tree(&root, session.trees.ownership())
                 .map_err(|error| fail(&error))?;
             self.tell_notes(&notes);
-            match session.trees.ownership() {
-                // The tree lost the owners that one id cannot store; the layer is made while they are still known.
-                Ownership::Squashed => self.write_layer(plan).map(Some),
-                Ownership::Mapped { .. } | Ownership::Recorded => Ok(None),
-            }
+            Ok(())
         });
         drop((destination, root));
         match written {
-            Ok((time, layer)) => {
-                let (layer, same_times) = layer.unzip();
-                Ok(Done {
-                    layer,
-                    tree: Some(mounted.finish(self)),
-                    inputs,
-                    time,
-                    same_times: same_times.unwrap_or(true),
-                })
-            }
+            Ok((time, ())) => Ok(Done {
+                layer: None,
+                tree: Some(mounted.finish(self)),
+                inputs,
+                time,
+                same_times: true,
+            }),
             Err(failure) => {
                 mounted.discard();
                 Err(failure)
