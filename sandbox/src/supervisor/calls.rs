@@ -345,9 +345,8 @@ impl State {
         };
         let bits = rustix::fs::fstat(&file).map_or(0, |status| status.st_mode);
         let set = |bit: u32| bits & bit != 0;
-        if bits & libc::S_IFMT != libc::S_IFREG || !(set(libc::S_ISUID) || set(libc::S_ISGID)) {
-            return Answer::Continue;
-        }
+        let regular = bits & libc::S_IFMT == libc::S_IFREG;
+        let set = |bit: u32| regular && set(bit);
         let owner = self
             .owners
             .of(&file)
@@ -356,8 +355,14 @@ impl State {
         // Without the group's right to execute it means something else, chmod(2).
         let group = (set(libc::S_ISGID) && set(libc::S_IXGRP)).then_some(owner.gid);
         let become_owner = credentials(caller, table)
-            .map(|by| by.executing(user, group))
-            .and_then(|new| assume(caller, table, new));
+            .map(|by| (by.clone(), by.executing(user, group)))
+            .and_then(|(old, new)| {
+                if old == new {
+                    Ok(())
+                } else {
+                    assume(caller, table, new)
+                }
+            });
         match become_owner {
             Ok(()) => Answer::Continue,
             Err(errno) => Answer::Fail(errno),
@@ -398,6 +403,13 @@ fn identity(caller: &Caller, number: i64, args: &[u64; 6], table: &mut Table) ->
         libc::SYS_setresgid => change(caller, table, Group, three()),
         libc::SYS_setfsuid => change_filesystem(caller, table, User, FileSystem(word(args[0]))),
         libc::SYS_setfsgid => change_filesystem(caller, table, Group, FileSystem(word(args[0]))),
+        libc::SYS_prctl => credentials(caller, table)
+            .map(|by| by.keeping(args[1] == 1))
+            .and_then(|new| assume(caller, table, new))
+            .map(|()| Answer::Continue),
+        libc::SYS_prlimit64 => lock_limit(caller, args[3]),
+        libc::SYS_getrlimit => lock_limit(caller, args[1]),
+        libc::SYS_setrlimit => Ok(Answer::Value(0)),
         libc::SYS_getgroups => show_groups(caller, table, int(args[0]), args[1]),
         libc::SYS_setgroups => set_groups(caller, table, args[0], args[1]),
         _ => return None,
@@ -443,6 +455,14 @@ fn change_filesystem(
     let before = credentials(caller, table)?.ids(kind).filesystem;
     change(caller, table, kind, asked)?;
     Ok(Answer::Value(before.into()))
+}
+
+/// RLIMIT_LOCKS as everybody expects it: without a limit, and whatever is set has no effect.
+fn lock_limit(caller: &Caller, into: u64) -> Result<Answer, Errno> {
+    if into != 0 {
+        caller.write(into, &[0xff; size_of::<libc::rlimit64>()])?;
+    }
+    Ok(Answer::Value(0))
 }
 
 fn show_groups(caller: &Caller, table: &Table, room: i32, into: u64) -> Result<Answer, Errno> {

@@ -126,6 +126,10 @@ pub(super) struct Credentials {
     pub(super) users: Ids,
     pub(super) groups: Ids,
     pub(super) supplementary: Vec<u32>,
+    /// PR_SET_KEEPCAPS(2const)
+    keep: bool,
+    /// Whether capabilities were kept when user id 0 was given up.
+    kept: bool,
 }
 
 impl Credentials {
@@ -134,12 +138,14 @@ impl Credentials {
             users: Ids::all(user.uid),
             groups: Ids::all(user.gid),
             supplementary: user.groups.clone(),
+            keep: false,
+            kept: false,
         }
     }
 
     /// What Linux asks CAP_SETUID, CAP_SETGID and CAP_CHOWN for.
     pub(super) fn is_privileged(&self) -> bool {
-        self.users.effective == 0
+        self.users.effective == 0 || self.kept
     }
 
     pub(super) fn is_in(&self, group: u32) -> bool {
@@ -166,7 +172,12 @@ impl Credentials {
         };
         let mut new = self.clone();
         match kind {
-            Kind::User => new.users = ids,
+            Kind::User => {
+                new.users = ids;
+                if self.users.has(0) && !ids.has(0) {
+                    new.kept = self.keep;
+                }
+            }
             Kind::Group => new.groups = ids,
         }
         Ok(new)
@@ -181,6 +192,14 @@ impl Credentials {
             supplementary: groups,
             ..self.clone()
         })
+    }
+
+    /// After PR_SET_KEEPCAPS(2const).
+    pub(super) fn keeping(&self, keep: bool) -> Self {
+        Self {
+            keep,
+            ..self.clone()
+        }
     }
 
     /// After execve(2) of a program that is set-user-ID or set-group-ID for these owners, or for nobody.
@@ -198,6 +217,8 @@ impl Credentials {
             users: after(self.users, user),
             groups: after(self.groups, group),
             supplementary: self.supplementary.clone(),
+            keep: false,
+            kept: false,
         }
     }
 }
@@ -295,6 +316,19 @@ mod tests {
         );
         let shell = su.changed(Kind::User, Change::One(0)).expect("privileged");
         assert_eq!(shell.users, Ids::all(0));
+    }
+
+    #[test]
+    fn kept_capabilities_last_until_a_program_is_executed() {
+        let kept = user(0)
+            .keeping(true)
+            .changed(Kind::User, Change::One(33))
+            .expect("root may");
+        let group = kept
+            .changed(Kind::Group, Change::One(5))
+            .expect("it kept them");
+        assert_eq!(group.groups, Ids::all(5));
+        assert!(!group.executing(None, None).is_privileged());
     }
 
     #[test]

@@ -54,6 +54,15 @@ const CREATING: &[(i64, u32)] = &[(libc::SYS_openat, 2), (libc::SYS_open, 1)];
 #[cfg(not(target_arch = "x86_64"))]
 const CREATING: &[(i64, u32)] = &[(libc::SYS_openat, 2)];
 
+/// Calls that are answered where one argument, by its position, has this value.
+const ABOUT: &[(i64, u32, u32)] = &[
+    // Where credentials are remembered: nobody else may write there, and Debian's pam_limits would.
+    (libc::SYS_prlimit64, 1, libc::RLIMIT_LOCKS),
+    (libc::SYS_setrlimit, 0, libc::RLIMIT_LOCKS),
+    (libc::SYS_getrlimit, 0, libc::RLIMIT_LOCKS),
+    (libc::SYS_prctl, 0, libc::PR_SET_KEEPCAPS.cast_unsigned()),
+];
+
 // Operation codes of classic BPF, linux/bpf_common.h, and offsets in `seccomp_data`, linux/seccomp.h.
 const LOAD: u16 = 0x20;
 const JUMP_EQUAL: u16 = 0x15;
@@ -85,13 +94,18 @@ pub(super) fn program() -> BpfProgram {
         program.push(instruction(JUMP_EQUAL, 0, 1, number(call)));
         program.push(instruction(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF));
     }
-    for (call, position) in CREATING {
-        // Little endian: the lower half of an argument comes first.
-        let flags = ARGUMENTS + 8 * position;
+    let creating = CREATING
+        .iter()
+        .map(|(call, position)| (call, position, JUMP_ANY_BIT, libc::O_CREAT.cast_unsigned()));
+    let about = ABOUT
+        .iter()
+        .map(|(call, position, value)| (call, position, JUMP_EQUAL, *value));
+    for (call, position, test, value) in creating.chain(about) {
         program.extend([
             instruction(JUMP_EQUAL, 0, 4, number(call)),
-            instruction(LOAD, 0, 0, flags),
-            instruction(JUMP_ANY_BIT, 0, 1, libc::O_CREAT.cast_unsigned()),
+            // Little endian: the lower half of an argument comes first.
+            instruction(LOAD, 0, 0, ARGUMENTS + 8 * position),
+            instruction(test, 0, 1, value),
             instruction(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
             instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
         ]);
