@@ -8,15 +8,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Stat, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Stat, Statx, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::entry::Xattrs;
 use crate::ownership::OwnerId;
+use crate::path::TreePath;
+use crate::root::{Call, Root, RootError};
+use crate::tree::{NodeKind, kind};
+use crate::walk;
 
 /// The attribute of a regular file or directory: its user and group id, little endian.
 const OWNER: &str = "user.rbuild.owner";
@@ -158,6 +162,45 @@ pub(crate) fn set_link_owner(directory: &impl AsFd, name: &[u8], owner: Owner) -
             return Ok(());
         }
         notes.set_links(&links)
+    })
+}
+
+/// Notes the owners that a step gave to links and the like in its changes: `upper` holds these, `merged` shows them as the step saw
+/// them, and `given` knows the owners by what the step saw. An inode that was copied up meanwhile has another number below.
+///
+/// # Errors
+/// When a tree cannot be read, or a directory cannot hold the note.
+pub fn keep_links(
+    upper: &Root,
+    merged: &Root,
+    given: &dyn Fn(&Statx) -> Option<Owner>,
+) -> Result<(), RootError> {
+    let mut shown: Option<(TreePath, OwnedFd)> = None;
+    walk::each(upper, Call::SetXattr, |parent, path, stat| {
+        if !matches!(
+            kind(stat),
+            NodeKind::Symlink | NodeKind::Fifo | NodeKind::Socket
+        ) {
+            return Ok(());
+        }
+        let directory = path.parent();
+        let merged = match &shown {
+            Some((known, handle)) if *known == directory => handle,
+            _ => {
+                &shown
+                    .insert((directory.clone(), merged.canonical_directory(&directory)?))
+                    .1
+            }
+        };
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+        let name = path.file_name().unwrap_or(b".");
+        let status = rustix::fs::statx(merged, name, AtFlags::SYMLINK_NOFOLLOW, wanted)
+            .map_err(RootError::call(Call::Stat, path))?;
+        let noted = of_handle(merged, |notes| notes.links())
+            .map_err(RootError::io(Call::ReadXattr, &directory))?;
+        let owner = given(&status).or_else(|| noted.get(&status.stx_ino).copied());
+        set_link_owner(&parent, name, owner.unwrap_or((0, 0)))
+            .map_err(RootError::io(Call::SetXattr, path))
     })
 }
 

@@ -10,7 +10,7 @@ use image::Digest;
 use rootfs::accounts::{Account, Accounts};
 use sandbox::{
     CapabilitySet, Confinement, Handle, IdleStep, Limits, MountSource, MountSpec, NetworkSpec,
-    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec,
+    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, Supervisor, UserSpec,
 };
 
 use super::disturbed;
@@ -23,7 +23,7 @@ use super::mount_points;
 use super::mounted::{Around, Lowest, WorkingRoot};
 use super::mounts::StepMounts;
 use super::output::Pipes;
-use super::supervised::supervisor;
+use super::supervised::{keep, supervisor};
 use super::views::{UsedContext, changed};
 use super::{SessionTools, StageState, Workshop};
 use crate::event::BuildEvent;
@@ -233,9 +233,10 @@ impl Workshop<'_> {
         }
         drop(handles);
         let result = self.follow(place, step, output);
-        if let Some(supervisor) = supervisor {
-            supervisor.join();
-        }
+        let result = match supervisor.map(Supervisor::join) {
+            Some(links) => result.and_then(|()| keep(root, &links)),
+            None => result,
+        };
         match &cgroup {
             Some((cgroup, _)) => result.map_err(|failure| limits::explain(failure, cgroup)),
             None => result,

@@ -4,11 +4,13 @@
 use std::io;
 use std::path::Path;
 
-use rootfs::Ownership;
-use rootfs::noted::NotesOf;
-use sandbox::{FileOwner, OwnerNotes, Supervisor, UserSpec};
+use rootfs::noted::{self, NotesOf};
+use rootfs::{Ownership, Root};
+use rustix::fs::Statx;
+use sandbox::{FileOwner, LinkOwners, OwnerNotes, Supervisor, UserSpec};
 
 use super::SessionTools;
+use super::mounted::WorkingRoot;
 use crate::job::StepFailure;
 
 /// Notes on the inodes of trees.
@@ -20,9 +22,27 @@ impl OwnerNotes for OnInodes {
         Ok(owner.map(|(uid, gid)| FileOwner { uid, gid }))
     }
 
+    fn read_link(&self, directory: &Path, inode: u64) -> io::Result<Option<FileOwner>> {
+        let links = NotesOf(directory).links()?;
+        Ok(links.get(&inode).map(|(uid, gid)| FileOwner {
+            uid: *uid,
+            gid: *gid,
+        }))
+    }
+
     fn write(&self, file: &Path, owner: FileOwner) -> io::Result<()> {
         NotesOf(file).set_owner((owner.uid, owner.gid))
     }
+}
+
+/// Keeps what a step gave to links with its changes.
+pub(super) fn keep(root: &WorkingRoot, links: &LinkOwners) -> Result<(), StepFailure> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let given = |status: &Statx| links.of(status).map(|owner| (owner.uid, owner.gid));
+    let upper = Root::open(&root.upper).map_err(|error| StepFailure::of_build(&error))?;
+    noted::keep_links(&upper, &root.root()?, &given).map_err(|error| StepFailure::of_build(&error))
 }
 
 /// The supervisor of a step that begins as `user`, where it needs one.

@@ -4,11 +4,11 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::caller::{Caller, kernel};
 use super::credentials::{Change, Credentials, Ids, Kind, Table};
-use super::owners::{FileOwner, OwnerNotes, Owners};
+use super::owners::{FileOwner, LinkOwners, OwnerNotes, Owners};
 use crate::sys;
 
 /// What the kernel does with a call.
@@ -154,6 +154,32 @@ impl State {
                 &named(here, args[0], 0),
                 word(args[1]),
             ),
+            libc::SYS_symlinkat => self.symlink(
+                caller,
+                call.id,
+                table,
+                &named(int(args[1]), args[2], 0),
+                args[0],
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_symlink => {
+                self.symlink(caller, call.id, table, &named(here, args[1], 0), args[0])
+            }
+            libc::SYS_mknodat => self.mknod(
+                caller,
+                call.id,
+                table,
+                &named(int(args[0]), args[1], 0),
+                word(args[2]),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_mknod => self.mknod(
+                caller,
+                call.id,
+                table,
+                &named(here, args[0], 0),
+                word(args[1]),
+            ),
             libc::SYS_openat => self.create(
                 caller,
                 call.id,
@@ -196,12 +222,29 @@ impl State {
         }
     }
 
+    /// The owner of an open file where it is another than what the kernel says.
+    fn owner(&mut self, caller: &Caller, named: &Named, file: &OwnedFd) -> Option<FileOwner> {
+        let owner = self.owners.of(file);
+        if owner.is_some() || named.follow() || named.path == 0 {
+            return owner;
+        }
+        self.owners.of_link(file, || {
+            let path = caller.text(named.path)?;
+            Ok(caller.parent(named.directory, &path)?.0)
+        })
+    }
+
+    /// What was given to links.
+    pub(super) fn into_links(self) -> LinkOwners {
+        self.owners.into_links()
+    }
+
     /// stat(2) and its kin. What cannot be opened the kernel explains better.
-    fn stat(&self, caller: &Caller, id: u64, named: &Named, into: u64) -> Answer {
+    fn stat(&mut self, caller: &Caller, id: u64, named: &Named, into: u64) -> Answer {
         let Ok(file) = named.open(caller) else {
             return Answer::Continue;
         };
-        let Some(owner) = self.owners.of(&file) else {
+        let Some(owner) = self.owner(caller, named, &file) else {
             return Answer::Continue;
         };
         let status = sys::raw_status(&file).and_then(|mut status| {
@@ -221,7 +264,7 @@ impl State {
         status.map(|()| Answer::Value(0)).into()
     }
 
-    fn statx(&self, caller: &Caller, id: u64, args: &[u64; 6]) -> Answer {
+    fn statx(&mut self, caller: &Caller, id: u64, args: &[u64; 6]) -> Answer {
         let named = Named {
             directory: int(args[0]),
             path: args[1],
@@ -230,7 +273,7 @@ impl State {
         let Ok(file) = named.open(caller) else {
             return Answer::Continue;
         };
-        let Some(owner) = self.owners.of(&file) else {
+        let Some(owner) = self.owner(caller, &named, &file) else {
             return Answer::Continue;
         };
         let sync = named.flags & libc::AT_STATX_SYNC_TYPE;
@@ -260,15 +303,36 @@ impl State {
         owner: [u64; 2],
     ) -> Answer {
         let changed = named.open(caller).and_then(|file| {
+            let old = self.owner(caller, named, &file).unwrap_or(FileOwner::ROOT);
             let by = credentials(caller, table)?;
             self.still_waits(id)?;
-            self.owners
-                .change(&file, word(owner[0]), word(owner[1]), by)
+            self.owners.change(&file, old, owner.map(word), by)
         });
         changed.map(|()| Answer::Value(0)).into()
     }
 
-    /// mkdir(2), where the directory is not image root's.
+    /// mkdir(2), symlink(2) and mknod(2), where what they make is not image root's: `make` makes it, for a file mode creation mask.
+    fn make(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        make: impl FnOnce(&OwnedFd, &[u8], u32) -> Result<(), Errno>,
+    ) -> Answer {
+        let Some((parent, name, owner)) = self.made(caller, table, named) else {
+            return Answer::Continue;
+        };
+        let made = caller.umask().and_then(|umask| {
+            self.still_waits(id)?;
+            make(&parent, &name, umask)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(&parent, name.as_slice(), flags, Mode::empty());
+            self.owners.note(&made.map_err(kernel)?, owner)
+        });
+        made.map(|()| Answer::Value(0)).into()
+    }
+
     fn mkdir(
         &mut self,
         caller: &Caller,
@@ -277,19 +341,44 @@ impl State {
         named: &Named,
         mode: u32,
     ) -> Answer {
-        let Some((parent, name, owner)) = self.made(caller, table, named) else {
-            return Answer::Continue;
-        };
-        let made = caller.umask().and_then(|umask| {
-            self.still_waits(id)?;
+        self.make(caller, id, table, named, |parent, name, umask| {
             let mode = Mode::from_raw_mode(mode & 0o1777 & !umask);
-            rustix::fs::mkdirat(&parent, name.as_slice(), mode).map_err(kernel)?;
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(&parent, name.as_slice(), flags, Mode::empty())
-                .map_err(kernel)?;
-            self.owners.note(&directory, owner)
-        });
-        made.map(|()| Answer::Value(0)).into()
+            rustix::fs::mkdirat(parent, name, mode).map_err(kernel)
+        })
+    }
+
+    fn symlink(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        target: u64,
+    ) -> Answer {
+        self.make(caller, id, table, named, |parent, name, _| {
+            let target = caller.text(target)?;
+            rustix::fs::symlinkat(target.as_slice(), parent, name).map_err(kernel)
+        })
+    }
+
+    /// Devices are refused by the kernel, as they are where there are many ids.
+    fn mknod(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        mode: u32,
+    ) -> Answer {
+        let kind = match FileType::from_raw_mode(mode) {
+            FileType::CharacterDevice | FileType::BlockDevice => return Answer::Continue,
+            _ if mode & libc::S_IFMT == 0 => FileType::RegularFile,
+            kind => kind,
+        };
+        self.make(caller, id, table, named, |parent, name, umask| {
+            let mode = Mode::from_raw_mode(mode & 0o7777 & !umask);
+            rustix::fs::mknodat(parent, name, kind, mode, 0).map_err(kernel)
+        })
     }
 
     /// open(2) with O_CREAT, where a new file is not image root's. A file that is there is opened by the kernel.
@@ -347,10 +436,7 @@ impl State {
         let set = |bit: u32| bits & bit != 0;
         let regular = bits & libc::S_IFMT == libc::S_IFREG;
         let set = |bit: u32| regular && set(bit);
-        let owner = self
-            .owners
-            .of(&file)
-            .unwrap_or(FileOwner { uid: 0, gid: 0 });
+        let owner = self.owners.of(&file).unwrap_or(FileOwner::ROOT);
         let user = set(libc::S_ISUID).then_some(owner.uid);
         // Without the group's right to execute it means something else, chmod(2).
         let group = (set(libc::S_ISGID) && set(libc::S_IXGRP)).then_some(owner.gid);

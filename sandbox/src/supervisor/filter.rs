@@ -13,6 +13,8 @@ const ALWAYS: &[i64] = &[
     libc::SYS_statx,
     // Files that get the owner of who makes them, or the group of their directory.
     libc::SYS_mkdirat,
+    libc::SYS_symlinkat,
+    libc::SYS_mknodat,
     // Who a process is.
     libc::SYS_getuid,
     libc::SYS_geteuid,
@@ -43,6 +45,8 @@ const ALWAYS_HERE: &[i64] = &[
     libc::SYS_stat,
     libc::SYS_lstat,
     libc::SYS_mkdir,
+    libc::SYS_symlink,
+    libc::SYS_mknod,
     libc::SYS_creat,
 ];
 #[cfg(not(target_arch = "x86_64"))]

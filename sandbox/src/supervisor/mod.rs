@@ -28,7 +28,7 @@ use crate::{sys, wire};
 use caller::{Caller, errno, kernel};
 use calls::{Answer, State};
 use credentials::{Credentials, Table};
-pub use owners::{FileOwner, OwnerNotes};
+pub use owners::{FileOwner, LinkOwners, OwnerNotes};
 
 /// Why a step has no supervisor.
 #[derive(Debug, Error)]
@@ -45,7 +45,7 @@ pub enum SupervisorError {
 #[derive(Debug)]
 pub struct Supervisor {
     door: OwnedFd,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<LinkOwners>,
 }
 
 impl Supervisor {
@@ -64,10 +64,12 @@ impl Supervisor {
                 _ => None,
             };
             drop(ours);
-            if let Some(listener) = listener {
-                // Where this fails the step's calls fail with ENOSYS, as without a supervisor.
-                let _ = serve(&listener, &processes, credentials, Box::new(notes));
-            }
+            // Where this fails the step's calls fail with ENOSYS, as without a supervisor.
+            listener
+                .and_then(|listener| {
+                    serve(&listener, &processes, credentials, Box::new(notes)).ok()
+                })
+                .unwrap_or_default()
         };
         let thread = std::thread::Builder::new()
             .name("supervisor".to_owned())
@@ -84,11 +86,11 @@ impl Supervisor {
         self.door.as_fd()
     }
 
-    /// Waits for the end of a step that has ended or is about to.
-    pub fn join(self) {
+    /// Waits for the end of a step that has ended or is about to, and returns what is to be kept with its snapshot.
+    pub fn join(self) -> LinkOwners {
         drop(self.door);
         // A thread that panicked has said so.
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or_default()
     }
 }
 
@@ -131,7 +133,7 @@ fn serve(
     processes: &OwnedFd,
     first: Credentials,
     notes: Box<dyn OwnerNotes>,
-) -> Result<(), Errno> {
+) -> Result<LinkOwners, Errno> {
     // The thread's own root and working directory.
     unshare(CloneFlags::CLONE_FS)?;
     rustix::process::umask(Mode::empty());
@@ -159,7 +161,7 @@ fn serve(
         let answer = state.answer(&caller, &call, &mut table);
         reply(listener, call.id, answer);
     }
-    Ok(())
+    Ok(state.map(State::into_links).unwrap_or_default())
 }
 
 /// Waits for a call; false when nobody is left who could make one.

@@ -22,7 +22,7 @@ pub struct FileOwner {
 }
 
 impl FileOwner {
-    const ROOT: Self = Self { uid: 0, gid: 0 };
+    pub(super) const ROOT: Self = Self { uid: 0, gid: 0 };
 }
 
 /// Where the owners of a step's regular files and directories are noted: on their inodes, in a form that whoever reads the tree
@@ -33,6 +33,12 @@ pub trait OwnerNotes: Send + 'static {
     /// # Errors
     /// When it cannot be read.
     fn read(&self, file: &Path) -> io::Result<Option<FileOwner>>;
+
+    /// The noted owner of what has this inode number in a directory and is neither a regular file nor a directory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read_link(&self, directory: &Path, inode: u64) -> io::Result<Option<FileOwner>>;
 
     /// Notes an owner.
     ///
@@ -56,6 +62,27 @@ pub(super) struct Owners {
     /// What cannot hold a note: files of other mounts, which end with the step or are not its own, and what is neither a
     /// regular file nor a directory, xattr(7).
     elsewhere: HashMap<Inode, FileOwner>,
+    links: LinkOwners,
+}
+
+/// The owners that a step gave to what cannot hold notes, in its root: links, mostly. They are to be kept with the snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct LinkOwners {
+    given: HashMap<Inode, FileOwner>,
+    /// Whether the step saw any that was noted before.
+    seen: bool,
+}
+
+impl LinkOwners {
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty() && !self.seen
+    }
+
+    /// The owner that was given to the file with this status.
+    pub fn of(&self, status: &Statx) -> Option<FileOwner> {
+        self.given.get(&inode(status)).copied()
+    }
 }
 
 impl Owners {
@@ -69,7 +96,13 @@ impl Owners {
             notes,
             root: root.map_err(kernel)?.stx_mnt_id,
             elsewhere: HashMap::new(),
+            links: LinkOwners::default(),
         })
+    }
+
+    /// What was given by the step.
+    pub(super) fn into_links(self) -> LinkOwners {
+        self.links
     }
 
     /// The owner of a file where it is another than what the kernel says.
@@ -77,22 +110,39 @@ impl Owners {
         if let Ok(Some(owner)) = self.notes.read(&path_of(file)) {
             return Some(owner);
         }
-        if self.elsewhere.is_empty() {
+        if self.elsewhere.is_empty() && self.links.given.is_empty() {
             return None;
         }
+        let inode = inode(&status(file).ok()?);
+        let given = self.links.given.get(&inode);
+        given.or_else(|| self.elsewhere.get(&inode)).copied()
+    }
+
+    /// The owner that was noted in an earlier step for something without room for a note of its own, in its directory.
+    pub(super) fn of_link(
+        &mut self,
+        file: &OwnedFd,
+        directory: impl FnOnce() -> Result<OwnedFd, Errno>,
+    ) -> Option<FileOwner> {
         let status = status(file).ok()?;
-        self.elsewhere.get(&inode(&status)).copied()
+        if can_hold_note(&status) || status.stx_mnt_id != self.root {
+            return None;
+        }
+        let directory = directory().ok()?;
+        let noted = self.notes.read_link(&path_of(&directory), status.stx_ino);
+        let owner = noted.ok().flatten();
+        self.links.seen |= owner.is_some();
+        owner
     }
 
     /// chown(2) by a process with these credentials.
     pub(super) fn change(
         &mut self,
         file: &OwnedFd,
-        uid: u32,
-        gid: u32,
+        old: FileOwner,
+        [uid, gid]: [u32; 2],
         by: &Credentials,
     ) -> Result<(), Errno> {
-        let old = self.of(file).unwrap_or(FileOwner::ROOT);
         let or = |new: u32, old: u32| if new == KEEP { old } else { new };
         let new = FileOwner {
             uid: or(uid, old.uid),
@@ -123,23 +173,22 @@ impl Owners {
     /// Notes the owner of a file that exists.
     pub(super) fn note(&mut self, file: &OwnedFd, owner: FileOwner) -> Result<(), Errno> {
         let status = status(file)?;
-        let kind = FileType::from_raw_mode(status.stx_mode.into());
-        if status.stx_mnt_id == self.root
-            && matches!(kind, FileType::RegularFile | FileType::Directory)
-        {
+        let own = status.stx_mnt_id == self.root;
+        if own && can_hold_note(&status) {
             return self
                 .notes
                 .write(&path_of(file), owner)
                 .map_err(|error| errno(&error));
         }
-        if self.elsewhere.len() >= Self::LARGEST {
+        let table = if own {
+            &mut self.links.given
+        } else {
+            &mut self.elsewhere
+        };
+        if table.len() >= Self::LARGEST {
             return Err(Errno::ENOSPC);
         }
-        if owner == FileOwner::ROOT {
-            self.elsewhere.remove(&inode(&status));
-        } else {
-            self.elsewhere.insert(inode(&status), owner);
-        }
+        table.insert(inode(&status), owner);
         Ok(())
     }
 
@@ -160,6 +209,11 @@ impl Owners {
         }
         (owner != FileOwner::ROOT).then_some(owner)
     }
+}
+
+fn can_hold_note(status: &Statx) -> bool {
+    let kind = FileType::from_raw_mode(status.stx_mode.into());
+    matches!(kind, FileType::RegularFile | FileType::Directory)
 }
 
 fn status(file: &OwnedFd) -> Result<Statx, Errno> {
