@@ -65,6 +65,15 @@ impl NotesOf<'_> {
         Ok(())
     }
 
+    /// Gives another directory the same notes.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    pub fn copy_to(self, other: NotesOf<'_>) -> io::Result<()> {
+        other.set_owner(self.owner()?.unwrap_or((0, 0)))?;
+        other.set_links(&self.links()?)
+    }
+
     /// The owners of what is in the directory and cannot hold notes, by inode number.
     ///
     /// # Errors

@@ -48,13 +48,14 @@ pub(crate) fn main() -> ExitCode {
     let line = CommandLine::of(std::env::args_os().collect());
     // Its namespaces and ids take longer than all else: they are on their way before the command line is understood.
     let idle = line.is_run.then(run::fork);
-    let here = Surroundings::look();
+    let mut here = Surroundings::look();
     let ahead = idle.map(|idle| run::Ahead::begin(idle, &here));
     let cli = match args::parse(line) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
     trace(cli.global.verbose);
+    here.userns_mode = cli.global.userns_mode;
     match perform(cli, &here, ahead.unwrap_or_default()) {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -8,6 +8,7 @@ use runner::{Network, RunError, RunEvent, RunRequest, Stdin};
 
 use sandbox::{BegunSession, IdleSession, SessionError, SessionPlan};
 
+use crate::args::UsernsMode;
 use crate::args::run::RunSettings;
 use crate::failure::{Failure, Kind};
 use crate::host::{self, Execution, NetworkChoice};
@@ -56,7 +57,7 @@ impl Ahead {
 
     /// The session. That it began shows what the checks of the host look for; without it they say what is missing.
     fn begun(self, place: &Path, here: &Surroundings) -> Result<Begun, Failure> {
-        if let Some(begun) = self.0 {
+        if let Some(begun) = self.0.filter(|_| here.userns_mode == UsernsMode::Auto) {
             return Ok(begun);
         }
         let found = host::ids(here, place)?;

@@ -250,9 +250,8 @@ impl Workshop<'_> {
                 rustix::fs::chown(upper, Some(owner.0), Some(owner.1))
                     .map_err(|error| fail(&error))?;
                 if session.trees.ownership() == Ownership::Noted {
-                    let owner = NotesOf(below).owner().map_err(|error| fail(&error))?;
-                    NotesOf(upper)
-                        .set_owner(owner.unwrap_or((0, 0)))
+                    NotesOf(below)
+                        .copy_to(NotesOf(upper))
                         .map_err(|error| fail(&error))?;
                 }
                 stat.st_mode & 0o7777

@@ -206,6 +206,13 @@ impl State {
                     word(args[1]),
                 )
             }
+            libc::SYS_renameat | libc::SYS_renameat2 | libc::SYS_linkat => {
+                self.pin(caller, call.id, &named(int(args[0]), args[1], nofollow))
+            }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_rename | libc::SYS_link => {
+                self.pin(caller, call.id, &named(here, args[0], nofollow))
+            }
             libc::SYS_execve => self.execute(caller, table, &named(here, args[0], 0)),
             libc::SYS_execveat => {
                 self.execute(caller, table, &named(int(args[0]), args[1], int(args[4])))
@@ -309,6 +316,23 @@ impl State {
             self.owners.change(&file, old, owner.map(word), by)
         });
         changed.map(|()| Answer::Value(0)).into()
+    }
+
+    /// rename(2) and link(2): the owner of a link is noted in its directory, so that of one which leaves it is remembered.
+    fn pin(&mut self, caller: &Caller, id: u64, named: &Named) -> Answer {
+        let Ok(file) = named.open(caller) else {
+            return Answer::Continue;
+        };
+        if self.owners.of(&file).is_some() {
+            return Answer::Continue;
+        }
+        let Some(owner) = self.owner(caller, named, &file) else {
+            return Answer::Continue;
+        };
+        let pinned = self
+            .still_waits(id)
+            .and_then(|()| self.owners.pin(&file, owner));
+        pinned.map(|()| Answer::Continue).into()
     }
 
     /// mkdir(2), symlink(2) and mknod(2), where what they make is not image root's: `make` makes it, for a file mode creation mask.

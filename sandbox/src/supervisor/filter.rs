@@ -15,6 +15,10 @@ const ALWAYS: &[i64] = &[
     libc::SYS_mkdirat,
     libc::SYS_symlinkat,
     libc::SYS_mknodat,
+    // What leaves its directory, and with it the note about it.
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
     // Who a process is.
     libc::SYS_getuid,
     libc::SYS_geteuid,
@@ -47,6 +51,8 @@ const ALWAYS_HERE: &[i64] = &[
     libc::SYS_mkdir,
     libc::SYS_symlink,
     libc::SYS_mknod,
+    libc::SYS_rename,
+    libc::SYS_link,
     libc::SYS_creat,
 ];
 #[cfg(not(target_arch = "x86_64"))]

@@ -170,6 +170,14 @@ impl Owners {
         }
     }
 
+    /// Remembers the owner of something in the root that cannot hold a note. What is copied up is another inode from then on, so
+    /// that happens first.
+    pub(super) fn pin(&mut self, file: &OwnedFd, owner: FileOwner) -> Result<(), Errno> {
+        let root = (Some(Uid::ROOT), Some(Gid::ROOT));
+        rustix::fs::chownat(file, "", root.0, root.1, AtFlags::EMPTY_PATH).map_err(kernel)?;
+        self.note(file, owner)
+    }
+
     /// Notes the owner of a file that exists.
     pub(super) fn note(&mut self, file: &OwnedFd, owner: FileOwner) -> Result<(), Errno> {
         let status = status(file)?;
