@@ -7,6 +7,7 @@ use sandbox::preflight::{self, Finding, HostView, Loss};
 use sandbox::subids::SubIds;
 use sandbox::{Caller, CgroupError, SessionPlan, WriterChoice};
 
+use crate::args::UsernsMode;
 use crate::args::build::NetworkArg;
 use crate::failure::Failure;
 use crate::ranges;
@@ -31,9 +32,10 @@ impl Execution {
             .iter()
             .map(|finding| format!("{}: {}", finding.subject, finding.observed))
             .collect();
-        plan.is_single_id().then(|| {
+        (plan.is_single_id() && !missing.is_empty()).then(|| {
             format!(
-                "there is only your own id inside, so that changing to other users fails ({}); `rbuild doctor` says how to mend it",
+                "there is only your own id inside: RUN imitates users and owners, and a container has one user ({}); `rbuild doctor` says \
+                 how to mend it, `--userns-mode single` that it is meant so",
                 missing.join("; ")
             )
         })
@@ -69,7 +71,12 @@ pub(crate) fn execution(here: &Surroundings, store: &Path) -> Result<Execution, 
 /// When the ids make no session.
 pub(crate) fn ids(here: &Surroundings, store: &Path) -> Result<Execution, Failure> {
     let view = here.host_view(store);
-    match preflight::before_session(&view) {
+    let found = preflight::before_session(&view);
+    match found {
+        Ok(_) if here.userns_mode == UsernsMode::Single => possible(here, &view, None, Vec::new()),
+        Err(findings) if here.userns_mode == UsernsMode::Subids => {
+            Ok(Execution::Impossible(findings))
+        }
         Ok(ids) => possible(here, &view, Some(ids), Vec::new()),
         Err(findings)
             if findings
@@ -78,6 +85,8 @@ pub(crate) fn ids(here: &Surroundings, store: &Path) -> Result<Execution, Failur
         {
             Ok(Execution::Impossible(findings))
         }
+        // What is meant needs no caution.
+        Err(_) if here.userns_mode == UsernsMode::Single => possible(here, &view, None, Vec::new()),
         Err(findings) => possible(here, &view, None, findings),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use builder::GitProgram;
 use sandbox::preflight::HostView;
 
+use crate::args::UsernsMode;
 use crate::failure::Failure;
 
 /// The environment variable that names the store.
@@ -38,6 +39,8 @@ pub(crate) struct Surroundings {
     pub directory: PathBuf,
     /// Seconds since 1970.
     pub now: i64,
+    /// The ids that the command line wants.
+    pub userns_mode: UsernsMode,
 }
 
 impl Surroundings {
@@ -53,6 +56,7 @@ impl Surroundings {
             // A directory that was removed has no name; paths relative to it then fail with their own error.
             directory: std::env::current_dir().unwrap_or_default(),
             now: unix_time(SystemTime::now()),
+            userns_mode: UsernsMode::default(),
         };
         here.live_terminal =
             std::io::stderr().is_terminal() && here.text("TERM").is_none_or(|term| term != "dumb");
@@ -74,6 +78,7 @@ impl Surroundings {
             stdin_is_terminal: false,
             directory: "/work".into(),
             now: 1_700_000_000,
+            userns_mode: UsernsMode::default(),
         }
     }
 

@@ -15,13 +15,13 @@ use crate::times::Times;
 /// Changes whenever the meaning of a step or of its stored result does.
 const VERSION: &[u8] = b"rbuild step 2";
 
-/// What becomes of the owners that a step asks for.
+/// How the steps of a stage store owners. The image is the same; the trees are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owners {
-    /// The image has them.
+    /// On disk.
     True,
-    /// RUN in a session of one id: everything that it makes belongs to root.
-    Squashed,
+    /// As notes, in a session of one id.
+    Noted,
 }
 
 /// Identifies a file system state: everything that led to it.
@@ -39,7 +39,7 @@ impl CacheKey {
     ) -> Self {
         let owners: &[u8] = match owners {
             Owners::True => b"true",
-            Owners::Squashed => b"squashed",
+            Owners::Noted => b"noted",
         };
         let times: &[u8] = match times {
             Times::Newest => b"newest",
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_result_with_squashed_owners_is_another_result() {
-        assert_ne!(base(Owners::True), base(Owners::Squashed));
+        assert_ne!(base(Owners::True), base(Owners::Noted));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::entry::{Device, Entry, Kind, Time, Xattrs};
 use crate::layer::{LayerWriter, WriteError};
 use crate::names::Names;
 use crate::note::Note;
+use crate::noted;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::path::TreePath;
 use crate::root::{self, Call, Root, RootError};
@@ -209,21 +210,43 @@ impl<W: Write> Walk<'_, W> {
         }
     }
 
+    /// Whom an entry of the directory where the walk is belongs to.
+    fn owner(
+        &self,
+        path: &TreePath,
+        kind: &Kind,
+        stat: &Stat,
+        raw: &Xattrs,
+    ) -> Result<(u32, u32), ChangesetError> {
+        if self.ownership != Ownership::Noted {
+            let id = |disk| self.ownership.from_disk(disk, path);
+            return Ok((id(stat.st_uid)?, id(stat.st_gid)?));
+        }
+        let owner = match kind {
+            Kind::Dir | Kind::File { .. } => noted::owner_of(raw),
+            _ => noted::of_handle(&self.descent.here(), |notes| notes.links())
+                .map(|links| links.get(&stat.st_ino).copied()),
+        };
+        let owner = owner.map_err(RootError::io(Call::ReadXattr, path))?;
+        Ok(owner.unwrap_or((0, 0)))
+    }
+
     fn entry(
         &self,
         path: TreePath,
         kind: Kind,
         stat: &Stat,
         raw: Xattrs,
-    ) -> Result<Entry, OwnershipError> {
+    ) -> Result<Entry, ChangesetError> {
+        let (uid, gid) = self.owner(&path, &kind, stat, &raw)?;
         Ok(Entry {
             mode: if matches!(kind, Kind::Symlink(_)) {
                 0o777
             } else {
                 stat.st_mode & 0o7777
             },
-            uid: self.ownership.from_disk(stat.st_uid, &path)?,
-            gid: self.ownership.from_disk(stat.st_gid, &path)?,
+            uid,
+            gid,
             mtime: Time {
                 secs: stat.st_mtime,
                 nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),

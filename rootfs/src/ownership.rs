@@ -48,7 +48,9 @@ pub enum Ownership {
         /// How many image ids there are.
         count: u32,
     },
-    /// A session of a single id: everything belongs to the caller and reads as 0:0.
+    /// A session of a single id: on disk everything belongs to the caller, and owners are [noted](crate::noted) on the inodes.
+    Noted,
+    /// A copy for the caller: everything belongs to the caller and reads as 0:0.
     Squashed,
     /// The tree is nobody's: owners are data in the layer writer, and whatever is on disk (a build context) reads as 0:0.
     Recorded,
@@ -69,7 +71,7 @@ impl Ownership {
     /// That of a session which stores so many image user and group ids, or only one id.
     pub fn of_session(single_id: bool, image_ids: (u32, u32)) -> Self {
         if single_id {
-            return Self::Squashed;
+            return Self::Noted;
         }
         Self::Mapped {
             shift: 1,
@@ -93,7 +95,7 @@ impl Ownership {
                 id,
                 last: count.saturating_sub(1),
             }),
-            Self::Squashed | Self::Recorded => Ok(None),
+            Self::Noted | Self::Squashed | Self::Recorded => Ok(None),
         }
     }
 
@@ -107,7 +109,7 @@ impl Ownership {
                     path: path.clone(),
                     id: disk,
                 }),
-            Self::Squashed | Self::Recorded => Ok(0),
+            Self::Noted | Self::Squashed | Self::Recorded => Ok(0),
         }
     }
 }

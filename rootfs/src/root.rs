@@ -121,6 +121,11 @@ impl RootError {
         }
     }
 
+    pub(crate) fn io(call: Call, path: &TreePath) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.clone();
+        move |source| Self::Call { call, path, source }
+    }
+
     /// The kernel's error number, when this is a failed call.
     pub fn errno(&self) -> Option<i32> {
         match self {

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::entry::{Device, Time, Xattrs};
 use crate::metadata::{settle, times};
 use crate::names::Names;
+use crate::noted;
 use crate::ownership::{OwnerId, Ownership, OwnershipError};
 use crate::path::{PathError, TreePath};
 use crate::root::{self, Call, Root, RootError};
@@ -364,22 +365,43 @@ impl DirTree {
         self.within(parent, |directory| act(directory, name))
     }
 
-    fn meta(&self, stat: &Stat, path: impl Fn() -> TreePath) -> Result<Meta, TreeError> {
-        let owner = |id| match self.ownership {
-            Ownership::Squashed | Ownership::Recorded => Ok(0),
-            mapped => mapped.from_disk(id, &path()),
-        };
-        // The root itself may be a mount point that the session made before any owner was given to it.
-        let own_root = stat.st_uid == 0 && path().is_root();
+    /// Whom something in `directory` belongs to.
+    fn owner(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        stat: &Stat,
+        path: impl Fn() -> TreePath,
+    ) -> Result<(u32, u32), TreeError> {
+        match self.ownership {
+            Ownership::Squashed | Ownership::Recorded => Ok((0, 0)),
+            Ownership::Noted => Ok(noted::owner_in(directory, name, stat)
+                .map_err(|source| RootError::io(Call::ReadXattr, &path())(source))?),
+            mapped @ Ownership::Mapped { .. } => {
+                // The root itself may be a mount point that the session made before any owner was given to it.
+                let own_root = stat.st_uid == 0 && path().is_root();
+                let id = |disk| match (own_root, disk) {
+                    (true, 0) => Ok(0),
+                    _ => mapped.from_disk(disk, &path()),
+                };
+                Ok((id(stat.st_uid)?, id(stat.st_gid)?))
+            }
+        }
+    }
+
+    fn meta(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        stat: &Stat,
+        path: impl Fn() -> TreePath,
+    ) -> Result<Meta, TreeError> {
+        let (uid, gid) = self.owner(directory, name, stat, path)?;
         Ok(Meta {
             kind: kind(stat),
             mode: stat.st_mode & 0o7777,
-            uid: if own_root { 0 } else { owner(stat.st_uid)? },
-            gid: if own_root && stat.st_gid == 0 {
-                0
-            } else {
-                owner(stat.st_gid)?
-            },
+            uid,
+            gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: time(stat.st_mtime, stat.st_mtime_nsec),
             ctime: time(stat.st_ctime, stat.st_ctime_nsec),
@@ -415,16 +437,16 @@ pub(crate) fn kind(stat: &Stat) -> NodeKind {
 
 impl Tree for DirTree {
     fn node(&self, path: &TreePath) -> Result<Option<Meta>, TreeError> {
-        let stat = match self.beside(path, |directory, name| {
-            rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-        }) {
-            Err(error) if error.is_absent() => return Ok(None),
+        let found = self.beside(path, |directory, name| {
+            match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => self.meta(directory, name, &stat, || path.clone()).map(Some),
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+                Err(errno) => Err(RootError::call(Call::Stat, path)(errno).into()),
+            }
+        });
+        match found {
+            Err(error) if error.is_absent() => Ok(None),
             other => other?,
-        };
-        match stat {
-            Ok(stat) => self.meta(&stat, || path.clone()).map(Some),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
-            Err(errno) => Err(RootError::call(Call::Stat, path)(errno).into()),
         }
     }
 

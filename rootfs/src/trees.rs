@@ -290,6 +290,7 @@ impl Trees {
     fn tag(&self) -> &'static str {
         match self.ownership {
             Ownership::Mapped { .. } => "mapped",
+            Ownership::Noted => "noted",
             Ownership::Squashed | Ownership::Recorded => "squashed",
         }
     }
@@ -428,12 +429,11 @@ impl Trees {
         let root = Root::open(&tree)?;
         let indexed = index_path(store, diff_id).exists();
         let layer = (*diff_id, indexed);
-        let unpacked =
-            unpack_verified(blob, layer, &root, &lower, self.ownership).map_err(|source| {
-                TreesError::Unpack {
-                    diff_id: *diff_id,
-                    source,
-                }
+        let lower_roots = self.noted_below(below)?;
+        let unpacked = unpack_verified(blob, layer, &root, (&lower, &lower_roots), self.ownership)
+            .map_err(|source| TreesError::Unpack {
+                diff_id: *diff_id,
+                source,
             })?;
         if !indexed {
             save_index(store, &unpacked.index)?;
@@ -447,6 +447,20 @@ impl Trees {
             remove_tree(home)?;
         }
         fs::rename(&fresh, home).map_err(at("publish", home))
+    }
+
+    /// The directories of a stack of unpacked layers, topmost first, where owners are noted on them.
+    fn noted_below(&self, below: &[DiffId]) -> Result<Vec<Root>, TreesError> {
+        if self.ownership != Ownership::Noted {
+            return Ok(Vec::new());
+        }
+        let stacks = (1..=below.len()).rev().map(|height| &below[..height]);
+        let homes = stacks
+            .filter_map(ChainId::of)
+            .map(|id| self.layer_home(&id));
+        homes
+            .map(|home| Ok(Root::open(&home.join("tree"))?))
+            .collect()
     }
 
     /// A directory with mount points for what every container has, as the lowest layer of its root. Without it they

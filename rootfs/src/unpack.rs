@@ -3,6 +3,7 @@
 //! Invariant: where an entry belongs is decided by a [`View`] of the layers below and this one so far; on disk, only canonical
 //! paths beneath the directory's handle are touched, and never through a link.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use crate::entry::{Kind, Time, Xattrs};
 use crate::layer::{Dialect, LayerReader, Limits, ReadError, ReadIndex, Record, StoredIndex};
 use crate::metadata::{set_times_of_name, settle, times};
 use crate::note::Note;
+use crate::noted;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::path::TreePath;
 use crate::root::{self, Call, Root, RootError};
@@ -87,17 +89,18 @@ pub fn unpack(
     Unpacking::new(root, lower, ownership, WhiteoutForm::Device).hash(stream, limits)
 }
 
-/// As [`unpack`], of a stream that verifies itself: its end is an error unless it was the layer `diff_id`. Of an `indexed` layer
-/// no index is made.
+/// As [`unpack`], of a stream that verifies itself: its end is an error unless it was the layer `diff_id`. The layers below are
+/// given as a view and, where owners are noted, as their directories, topmost first. Of an `indexed` layer no index is made.
 pub fn unpack_verified(
     stream: impl Read,
     (diff_id, indexed): (DiffId, bool),
     root: &Root,
-    lower: &View,
+    (lower, lower_roots): (&View, &[Root]),
     ownership: Ownership,
 ) -> Result<Unpacked, UnpackError> {
     let mut unpacking = Unpacking::new(root, lower, ownership, WhiteoutForm::Device);
     unpacking.indexed = indexed;
+    unpacking.lower_roots = lower_roots;
     let mut reader = LayerReader::new(stream, Dialect::Layer, Limits::default());
     unpacking.run(&mut reader, |reader| {
         let size = reader.read_to_end()?;
@@ -125,6 +128,10 @@ struct Unpacking<'u> {
     /// Directories that were made, in reverse: they get their mode, owner and time at the end, the deepest first.
     made: SortedMap<()>,
     recent: Option<(TreePath, Rc<OwnedFd>)>,
+    /// The noted owners of what cannot hold a note, by directory and inode number.
+    links: BTreeMap<TreePath, BTreeMap<u64, (u32, u32)>>,
+    /// The directories of the layers below, topmost first, where owners are noted.
+    lower_roots: &'u [Root],
     notes: Vec<Note>,
     devices: usize,
     indexed: bool,
@@ -142,6 +149,8 @@ impl<'u> Unpacking<'u> {
             ownership,
             form,
             recent: None,
+            links: BTreeMap::new(),
+            lower_roots: &[],
             notes: Vec::new(),
             devices: 0,
             indexed: false,
@@ -228,14 +237,14 @@ impl<'u> Unpacking<'u> {
             Kind::Symlink(target) => {
                 rustix::fs::symlinkat(target.as_slice(), &parent, name)
                     .map_err(RootError::call(Call::MakeSymlink, path))?;
-                self.own_name(&parent, path, entry.uid, entry.gid)?;
+                self.own_name(&parent, path, (entry.uid, entry.gid))?;
                 Ok(set_times_of_name(&parent, path, entry.mtime)?)
             }
             Kind::Hardlink(_) => self.hard_link(applied, &parent, path),
             Kind::Fifo => {
                 rustix::fs::mknodat(&parent, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
                     .map_err(RootError::call(Call::MakeNode, path))?;
-                self.own_name(&parent, path, entry.uid, entry.gid)?;
+                self.own_name(&parent, path, (entry.uid, entry.gid))?;
                 rustix::fs::chmodat(
                     &parent,
                     name,
@@ -406,17 +415,41 @@ impl<'u> Unpacking<'u> {
     }
 
     fn own_name(
-        &self,
+        &mut self,
         parent: &OwnedFd,
         path: &TreePath,
-        uid: u32,
-        gid: u32,
+        owner: (u32, u32),
     ) -> Result<(), UnpackError> {
         let name = path.file_name().expect("not the root");
-        let uid = self.ownership.to_disk(uid, path)?.map(Uid::from_raw);
-        let gid = self.ownership.to_disk(gid, path)?.map(Gid::from_raw);
+        let uid = self.ownership.to_disk(owner.0, path)?.map(Uid::from_raw);
+        let gid = self.ownership.to_disk(owner.1, path)?.map(Gid::from_raw);
         rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(RootError::call(Call::Chown, path))?;
+        if self.ownership == Ownership::Noted && owner != (0, 0) {
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(RootError::call(Call::Stat, path))?;
+            let links = self.links.entry(path.parent()).or_default();
+            links.insert(stat.st_ino, owner);
+        }
+        Ok(())
+    }
+
+    /// Notes whom the links of a directory belong to: its own, and those of the directory of the same name in the layers below,
+    /// which an overlay hides.
+    fn note_links(&mut self, directory: &OwnedFd, path: &TreePath) -> Result<(), UnpackError> {
+        let mut links = self.links.remove(path).unwrap_or_default();
+        for below in self.lower_roots {
+            let Ok(below) = below.canonical_directory(path) else {
+                continue;
+            };
+            let noted = noted::of_handle(&below, |notes| notes.links());
+            links.extend(noted.map_err(RootError::io(Call::ReadXattr, path))?);
+            break;
+        }
+        if !links.is_empty() {
+            noted::of_handle(directory, |notes| notes.set_links(&links))
+                .map_err(RootError::io(Call::SetXattr, path))?;
+        }
         Ok(())
     }
 
@@ -491,6 +524,9 @@ impl<'u> Unpacking<'u> {
                 Err(error) if error.is_absent() => continue,
                 other => other?,
             };
+            if self.ownership == Ownership::Noted {
+                self.note_links(&directory, &path)?;
+            }
             let xattrs = self.merged.xattrs(&path)?;
             self.finish_file(
                 &directory,

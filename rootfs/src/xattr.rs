@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::entry::Xattrs;
 use crate::note::Note;
+use crate::noted::is_note;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::path::{TreePath, escape};
 use crate::root::{Call, RootError};
@@ -71,7 +72,7 @@ pub(crate) fn to_image(
     }
     let mut kept = Xattrs::new();
     for (name, value) in raw {
-        if !travels(&name) || is_overlay(&name) {
+        if !travels(&name) || is_overlay(&name) || is_note(&name) {
             continue;
         }
         if name == CAPABILITY {
@@ -97,7 +98,7 @@ pub(crate) fn write(
     ownership: Ownership,
     notes: &mut Vec<Note>,
 ) -> Result<(), crate::tree::TreeError> {
-    for (name, value) in xattrs {
+    for (name, value) in xattrs.iter().filter(|(name, _)| !is_note(name)) {
         let value = if name == CAPABILITY {
             capability_on_disk(value.clone(), path, ownership)?
         } else if name.starts_with(ACL_PREFIX) {

@@ -284,6 +284,7 @@ pub(crate) fn sandbox(
             stdio: STREAMS,
             terminal: false,
         },
+        supervisor: None,
     }
 }
 

@@ -25,6 +25,7 @@ mod session;
 mod spec;
 mod step;
 pub mod subids;
+mod supervisor;
 mod sys;
 mod target;
 mod tree;
@@ -58,6 +59,7 @@ pub use spec::{
     SandboxSpec, UserSpec,
 };
 pub use step::{IdleStep, Outcome, Step, StepControl, StepError};
+pub use supervisor::{FileOwner, LinkOwners, OwnerNotes, Supervisor, SupervisorError};
 pub use tree::{detached_handle, detached_tree, subtree};
 
 /// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the

@@ -17,7 +17,7 @@ use crate::own_network::Joiner;
 use crate::plan::{Attribute, SetupOp};
 use crate::spec::{Handle, UserSpec};
 use crate::target::{self, TargetRoot};
-use crate::{capabilities, seccomp, sys};
+use crate::{capabilities, seccomp, supervisor, sys};
 
 /// The state of a set-up inside the new namespaces.
 pub(crate) struct Performer {
@@ -107,6 +107,7 @@ impl Performer {
             SetupOp::WorkingDirectory(path) => enter(path),
             SetupOp::Limit(limit) => limit.apply().during(here),
             SetupOp::Seccomp => seccomp::install().during(here),
+            SetupOp::Supervise(door) => supervisor::submit(self.handle(*door)?).during(here),
             SetupOp::Bound(set) => capabilities::bound(*set),
             SetupOp::User { user, groups, keep } => {
                 nix::sys::prctl::set_keepcaps(*keep).during(here)?;

@@ -116,6 +116,8 @@ pub enum SetupOp {
         /// Whether capabilities survive.
         keep: bool,
     },
+    /// Have a supervisor imitate the program's user and all owners.
+    Supervise(Handle),
     /// Set the capabilities that the process has.
     Capabilities {
         /// The set.
@@ -375,10 +377,15 @@ fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<Setup
         ops.push(SetupOp::Seccomp);
     }
     ops.push(SetupOp::User {
-        user: process.user.clone(),
+        user: match spec.supervisor {
+            Some(_) => UserSpec::default(),
+            None => process.user.clone(),
+        },
         groups,
         keep,
     });
+    // A filter needs a capability that the program may not have; after it the process is the step's user.
+    ops.extend(spec.supervisor.map(SetupOp::Supervise));
     ops.push(SetupOp::Capabilities {
         set: confinement.capabilities,
         ambient: keep,
@@ -447,6 +454,7 @@ impl fmt::Display for SetupOp {
             Self::Seccomp => f.write_str("install the system call filter"),
             Self::Bound(set) => write!(f, "bound capabilities to {set}"),
             Self::User { user, .. } => write!(f, "become user {}:{}", user.uid, user.gid),
+            Self::Supervise(_) => f.write_str("have users and owners imitated"),
             Self::Capabilities { set, .. } => write!(f, "set capabilities to {set}"),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
             Self::Execute { argv, .. } => write!(

@@ -32,6 +32,9 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// What is executed.
     pub process: ProcessSpec,
+    /// The [door](crate::Supervisor::door) of the supervisor that imitates the process's user, and all owners, where the ids have
+    /// no room for them.
+    pub supervisor: Option<Handle>,
 }
 
 /// One mount that the caller asked for.

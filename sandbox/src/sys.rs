@@ -2,7 +2,7 @@
 //! is a handful of lines, and says why it is needed and why it is sound.
 #![expect(unsafe_code, reason = "this is the one file of the project that may")]
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
@@ -186,4 +186,172 @@ pub(crate) fn ignore_terminal_signals() -> Result<(), Errno> {
         unsafe { signal(each, SigHandler::SigIgn) }?;
     }
     Ok(())
+}
+
+/// Installs a seccomp filter as [`install_filter`] does and returns the descriptor where its notifications arrive,
+/// seccomp_unotify(2).
+pub(crate) fn install_listener(program: &[seccompiler::sock_filter]) -> Result<OwnedFd, Errno> {
+    /// linux/seccomp.h, Linux 5.19: a signal that does not kill no longer interrupts a call that is being answered.
+    const WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
+    let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
+    let filter = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+    };
+    let install = |flags: libc::c_ulong| {
+        // JUSTIFICATION: as for `install_filter`; no crate offers listeners without libseccomp.
+        // SAFETY: as for `install_filter`.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                std::ptr::from_ref(&filter),
+            )
+        };
+        Errno::result(result)
+    };
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let fd = match install(listener | WAIT_KILLABLE_RECV) {
+        Err(Errno::EINVAL) => install(listener)?,
+        other => other?,
+    };
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the call has just returned this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// One request of ioctl(2) to a seccomp listener.
+fn listener_ioctl<T>(
+    listener: impl AsFd,
+    request: libc::c_ulong,
+    value: &mut T,
+) -> Result<i32, Errno> {
+    // JUSTIFICATION: seccomp_unotify(2) is these requests; no crate offers them without libseccomp.
+    // SAFETY: every caller in this file gives the type that linux/seccomp.h has for the request; it is plain data and lives
+    // until the call returns.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_fd().as_raw_fd(),
+            request,
+            std::ptr::from_mut(value),
+        )
+    };
+    Errno::result(result)
+}
+
+/// The next call that waits for an answer, SECCOMP_IOCTL_NOTIF_RECV.
+///
+/// # Errors
+/// `ENOENT` where its thread was killed meanwhile.
+pub(crate) fn receive_notification(listener: impl AsFd) -> Result<libc::seccomp_notif, Errno> {
+    // SAFETY: plain data for which all zeroes is a valid value; the kernel wants it zeroed.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    listener_ioctl(listener, 0xc050_2100, &mut call)?;
+    Ok(call)
+}
+
+/// SECCOMP_IOCTL_NOTIF_SEND.
+pub(crate) fn answer_notification(
+    listener: impl AsFd,
+    mut answer: libc::seccomp_notif_resp,
+) -> Result<(), Errno> {
+    listener_ioctl(listener, 0xc018_2101, &mut answer).map(drop)
+}
+
+/// Whether the thread of a call still waits, SECCOMP_IOCTL_NOTIF_ID_VALID: its number has not become another's.
+pub(crate) fn notification_is_valid(listener: impl AsFd, mut id: u64) -> bool {
+    listener_ioctl(listener, 0x4008_2102, &mut id).is_ok()
+}
+
+/// Gives the calling process a descriptor and makes its number the result, SECCOMP_IOCTL_NOTIF_ADDFD (Linux 5.14).
+pub(crate) fn answer_with_descriptor(
+    listener: impl AsFd,
+    id: u64,
+    descriptor: impl AsFd,
+    close_on_exec: bool,
+) -> Result<(), Errno> {
+    let mut given = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: descriptor.as_fd().as_raw_fd().cast_unsigned(),
+        newfd: 0,
+        newfd_flags: if close_on_exec {
+            libc::O_CLOEXEC.cast_unsigned()
+        } else {
+            0
+        },
+    };
+    listener_ioctl(listener, 0x4018_2103, &mut given).map(drop)
+}
+
+/// Has the kernel switch straight between a caller and who answers, SECCOMP_IOCTL_NOTIF_SET_FLAGS (Linux 6.6).
+pub(crate) fn answer_on_the_callers_processor(listener: impl AsFd) -> Result<(), Errno> {
+    let request = 0x4008_2104;
+    // SAFETY: the argument of this request is an integer, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP.
+    let result = unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), request, 1_u64) };
+    Errno::result(result).map(drop)
+}
+
+/// Sets RLIMIT_LOCKS of a process where `new` is given, and returns what it was, prlimit(2).
+pub(crate) fn lock_limit(pid: Pid, new: Option<u64>) -> Result<u64, Errno> {
+    let new = new.map(|soft| libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: libc::RLIM64_INFINITY,
+    });
+    let mut old = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // JUSTIFICATION: rustix can read the limits of the calling process only.
+    // SAFETY: both pointers are null or lead to live values of the type that the call has.
+    let result = unsafe {
+        libc::prlimit64(
+            pid.as_raw(),
+            libc::RLIMIT_LOCKS,
+            new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
+            &raw mut old,
+        )
+    };
+    Errno::result(result).map(|_| old.rlim_cur)
+}
+
+/// The status of an open file as the kernel writes it for stat(2) on this processor.
+pub(crate) fn raw_status(file: impl AsFd) -> Result<[u8; size_of::<libc::stat>()], Errno> {
+    let mut status = [0; size_of::<libc::stat>()];
+    // JUSTIFICATION: the bytes go into another process as they are; the types of libc and rustix hide their padding.
+    // SAFETY: the path is a literal, and the buffer has the size of the `struct stat` of this processor (libc's is the
+    // kernel's on 64-bit Linux).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_newfstatat,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            status.as_mut_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::result(result).map(|_| status)
+}
+
+/// The extended status of an open file as the kernel writes it for statx(2).
+pub(crate) fn raw_statx(
+    file: impl AsFd,
+    flags: i32,
+    mask: u32,
+) -> Result<[u8; size_of::<libc::statx>()], Errno> {
+    let mut status = [0; size_of::<libc::statx>()];
+    // JUSTIFICATION: as for `raw_status`.
+    // SAFETY: the path is a literal, and the buffer has the size of the kernel's `struct statx`.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags | libc::AT_EMPTY_PATH,
+            mask,
+            status.as_mut_ptr(),
+        )
+    };
+    Errno::result(result).map(|_| status)
 }

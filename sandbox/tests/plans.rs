@@ -33,6 +33,7 @@ fn build_step() -> SandboxSpec {
             stdio: [Handle(1), Handle(2), Handle(3)],
             terminal: false,
         },
+        supervisor: None,
     }
 }
 

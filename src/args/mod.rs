@@ -92,6 +92,18 @@ Examples:
 Exit codes: 0 done, 1 a step failed or something was found, 2 usage, 3 host not ready, 4 registry;
 `run` passes on the container's code, or 125 (not started), 126 (not executable), 127 (not found).";
 
+/// Which ids a session has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum UsernsMode {
+    /// Subordinate ids where they are, else the caller's own.
+    #[default]
+    Auto,
+    /// Subordinate ids.
+    Subids,
+    /// The caller's own id.
+    Single,
+}
+
 /// Options of every command.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
@@ -99,6 +111,17 @@ pub(crate) struct Global {
     /// The directory of the store [env: RBUILD_ROOT] [default: ~/.local/share/rbuild, root: /var/lib/rbuild]
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Whose ids namespaces get: subids takes subordinate ids and says what is missing for them, single does with your own id, auto
+    /// takes subordinate ids where they are
+    #[arg(
+        long,
+        global = true,
+        value_name = "MODE",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub userns_mode: UsernsMode,
     /// Say more about what is done; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -48,12 +48,13 @@ pub(crate) fn main() -> ExitCode {
     let line = CommandLine::of(std::env::args_os().collect());
     // It makes its namespaces while the command line is being understood.
     let ahead = run::Ahead::fork(&line);
-    let here = Surroundings::look();
+    let mut here = Surroundings::look();
     let cli = match args::parse(line) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
     trace(cli.global.verbose);
+    here.userns_mode = cli.global.userns_mode;
     match perform(cli, &here, ahead) {
         Ok(code) => code,
         Err(failure) => failure.report(),

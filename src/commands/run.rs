@@ -7,8 +7,8 @@ use runner::{Network, RunError, RunRequest, Stdin};
 
 use sandbox::{BegunSession, IdleSession, SessionError, SessionPlan};
 
-use crate::args::CommandLine;
 use crate::args::run::RunSettings;
+use crate::args::{CommandLine, UsernsMode};
 use crate::failure::{Failure, Kind};
 use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
@@ -47,7 +47,8 @@ impl Ahead {
         here: &Surroundings,
     ) -> Result<(BegunSession, SessionPlan), Failure> {
         let likely = || {
-            let plan = host::likely_plan(here)?;
+            let plan =
+                (here.userns_mode == UsernsMode::Auto).then(|| host::likely_plan(here))??;
             Some((self.0?.begin(&plan).ok()?, plan))
         };
         if let Some(begun) = likely() {

@@ -78,6 +78,7 @@ mod run_limits;
 mod run_mounts;
 mod run_ready;
 mod run_secrets;
+mod run_single_id;
 mod run_views;
 
 #[test]

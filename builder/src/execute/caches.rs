@@ -95,7 +95,7 @@ impl Workshop<'_> {
             (Ownership::Mapped { .. }, Some(Exchange { from, .. })) => {
                 format!("kept-{}-{}", from.uid, from.gid)
             }
-            (Ownership::Squashed | Ownership::Recorded, _) => "squashed".to_owned(),
+            (Ownership::Noted | Ownership::Squashed | Ownership::Recorded, _) => "noted".to_owned(),
         };
         let digest = key::hash(&[b"cache mount", cache.id.as_bytes(), base.as_bytes()]);
         Ok(format!("{owners}-{}", digest.hex()))

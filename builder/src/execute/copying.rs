@@ -288,25 +288,17 @@ impl Workshop<'_> {
                 .write_tree(&root, session.trees.ownership())
                 .map_err(|error| fail(&error))?;
             self.tell_notes(&notes);
-            let layer = match session.trees.ownership() {
-                // The tree lost the owners that one id cannot store; the layer is made while they are still known.
-                Ownership::Squashed => Some(self.write_layer(plan)?),
-                Ownership::Mapped { .. } | Ownership::Recorded => None,
-            };
-            Ok((layer, self.inputs_if_unchanged(plan, &origin, inputs)?))
+            self.inputs_if_unchanged(plan, &origin, inputs)
         });
         drop((destination, root));
         match written {
-            Ok((time, (layer, inputs))) => {
-                let (layer, same_times) = layer.unzip();
-                Ok(Done {
-                    layer,
-                    tree: Some(mounted.finish(self)),
-                    inputs,
-                    time,
-                    same_times: same_times.unwrap_or(true),
-                })
-            }
+            Ok((time, inputs)) => Ok(Done {
+                layer: None,
+                tree: Some(mounted.finish(self)),
+                inputs,
+                time,
+                same_times: true,
+            }),
             Err(failure) => {
                 mounted.discard();
                 Err(failure)

@@ -111,7 +111,7 @@ impl Workshop<'_> {
             StepLayer::Empty => true,
             StepLayer::Blob { diff_id, .. } => self.store.contains(diff_id.digest()),
         };
-        if self.with_times_of_job(place, record.clone()).is_none() {
+        if self.with_times_of_job(record.clone()).is_none() {
             return Cause::Times;
         }
         let layer = record.layer.as_ref().is_some_and(there);
@@ -210,7 +210,7 @@ impl Workshop<'_> {
     /// Whether a record's tree is there, as far as can be told without a session.
     pub(crate) fn has_tree(&self, record: &Record) -> bool {
         let tag = if self.job.single_id {
-            "squashed"
+            "noted"
         } else {
             "mapped"
         };

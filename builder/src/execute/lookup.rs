@@ -145,7 +145,7 @@ impl Workshop<'_> {
         };
         let known = candidates
             .into_iter()
-            .filter_map(|record| self.with_times_of_job(place, record));
+            .filter_map(|record| self.with_times_of_job(record));
         let Some(mut record) = known.into_iter().find(usable) else {
             return Ok(None);
         };
@@ -172,18 +172,11 @@ impl Workshop<'_> {
         }))
     }
 
-    /// A record without a layer that has other times than are asked for. The tree, which knows no epoch, stays, unless it lost
-    /// the owners that only the layer has.
-    pub(super) fn with_times_of_job(
-        &self,
-        place: &Place<'_>,
-        mut record: Record,
-    ) -> Option<Record> {
+    /// A record without a layer that has other times than are asked for. The tree, which knows no epoch, stays.
+    pub(super) fn with_times_of_job(&self, mut record: Record) -> Option<Record> {
         let packed = matches!(record.layer, Some(StepLayer::Blob { .. }));
         if packed && record.packed != self.job.times {
-            let owners_lost =
-                self.job.single_id && matches!(place.planned.step.kind, StepKind::Copy(_));
-            if owners_lost || record.tree.is_none() {
+            if record.tree.is_none() {
                 return None;
             }
             record.layer = None;

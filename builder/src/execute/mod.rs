@@ -22,6 +22,7 @@ mod mounts;
 mod output;
 mod run;
 mod schedule;
+mod supervised;
 mod views;
 mod workdir;
 
@@ -126,7 +127,7 @@ impl StageState {
         finished: &dyn Fn(StageId) -> Option<Self>,
     ) -> Result<Self, StepFailure> {
         let owners = if job.single_id && needs_trees(job, stage) {
-            Owners::Squashed
+            Owners::Noted
         } else {
             Owners::True
         };

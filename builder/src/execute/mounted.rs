@@ -4,9 +4,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rootfs::noted::NotesOf;
 use rootfs::owners::Exchange;
 use rootfs::trees::{UnpackedLayer, remove_tree};
-use rootfs::{DirTree, Root, Time, moments};
+use rootfs::{DirTree, Ownership, Root, Time, moments};
 use sandbox::{Overlay, Upper};
 
 use super::chores::Chore;
@@ -248,6 +249,11 @@ impl Workshop<'_> {
                 );
                 rustix::fs::chown(upper, Some(owner.0), Some(owner.1))
                     .map_err(|error| fail(&error))?;
+                if session.trees.ownership() == Ownership::Noted {
+                    NotesOf(below)
+                        .copy_to(NotesOf(upper))
+                        .map_err(|error| fail(&error))?;
+                }
                 stat.st_mode & 0o7777
             }
             None => {

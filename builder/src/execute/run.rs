@@ -10,7 +10,7 @@ use image::Digest;
 use rootfs::accounts::{Account, Accounts};
 use sandbox::{
     CapabilitySet, Confinement, Handle, IdleStep, Limits, MountSource, MountSpec, NetworkSpec,
-    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, UserSpec,
+    Outcome, ProcessSpec, SandboxSpec, SharedNetwork, Step, StepError, Supervisor, UserSpec,
 };
 
 use super::disturbed;
@@ -23,6 +23,7 @@ use super::mount_points;
 use super::mounted::{Around, Lowest, WorkingRoot};
 use super::mounts::StepMounts;
 use super::output::Pipes;
+use super::supervised::{keep, supervisor};
 use super::views::{UsedContext, changed};
 use super::{SessionTools, StageState, Workshop};
 use crate::event::BuildEvent;
@@ -212,6 +213,11 @@ impl Workshop<'_> {
         for (name, value) in &ready.mounts.env {
             set(&mut spec.process.env, name, value);
         }
+        let supervisor = supervisor(session, &spec.process.user)?;
+        if let Some(supervisor) = &supervisor {
+            spec.supervisor = Some(Handle(handles.len()));
+            handles.push(supervisor.door());
+        }
         let idle = match place.spare.take().filter(|idle| idle.fits(&spec, &handles)) {
             Some(idle) => idle,
             None => IdleStep::forked(session.forge).map_err(|error| explain(&error))?,
@@ -227,6 +233,10 @@ impl Workshop<'_> {
         }
         drop(handles);
         let result = self.follow(place, step, output);
+        let result = match supervisor.map(Supervisor::join) {
+            Some(links) => result.and_then(|()| keep(root, &links)),
+            None => result,
+        };
         match &cgroup {
             Some((cgroup, _)) => result.map_err(|failure| limits::explain(failure, cgroup)),
             None => result,
@@ -282,6 +292,7 @@ impl Workshop<'_> {
                 stdio: [Handle(1), Handle(2), Handle(3)],
                 terminal: false,
             },
+            supervisor: None,
         })
     }
 

@@ -4,7 +4,6 @@
 use rootfs::accounts::Accounts;
 use rootfs::tree::Follow;
 use rootfs::{Entry, Kind, LayerWriter, Tree, TreePath};
-use rustix::fs::{AtFlags, Gid, Uid};
 
 use super::gathered::Gathered;
 use super::layers::{finish, view_of};
@@ -161,15 +160,7 @@ fn make(
         let directory = root
             .canonical_directory(&path)
             .map_err(|error| fail(&error))?;
-        let disk = |id| {
-            session
-                .trees
-                .ownership()
-                .to_disk(id, &path)
-                .map_err(|error| fail(&error))
-        };
-        let (uid, gid) = (disk(uid)?.map(Uid::from_raw), disk(gid)?.map(Gid::from_raw));
-        rustix::fs::chownat(&directory, "", uid, gid, AtFlags::EMPTY_PATH)
+        rootfs::own(&directory, &path, (uid, gid), session.trees.ownership())
             .map_err(|error| fail(&error))?;
     }
     Ok(())

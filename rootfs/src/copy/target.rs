@@ -15,6 +15,7 @@ use crate::entry::{Entry, Kind, Time, Xattrs};
 use crate::layer::{Descriptor, LayerWriter};
 use crate::metadata::{set_times_of_name, settle, times};
 use crate::note::Note;
+use crate::noted;
 use crate::ownership::Ownership;
 use crate::path::TreePath;
 use crate::redirect::redirect;
@@ -192,6 +193,10 @@ impl<'r> IntoTree<'r> {
         let gid = self.ownership.to_disk(entry.gid, path)?.map(Gid::from_raw);
         rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(RootError::call(Call::Chown, path))?;
+        if self.ownership == Ownership::Noted {
+            noted::set_link_owner(parent, name, (entry.uid, entry.gid))
+                .map_err(RootError::io(Call::SetXattr, path))?;
+        }
         Ok(set_times_of_name(parent, path, entry.mtime)?)
     }
 

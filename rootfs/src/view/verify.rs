@@ -120,7 +120,10 @@ fn difference(
     let Some(meta) = tree.node(path)? else {
         return Ok(Some("is missing"));
     };
-    let has_owners = matches!(tree.ownership(), Ownership::Mapped { .. });
+    let has_owners = matches!(
+        tree.ownership(),
+        Ownership::Mapped { .. } | Ownership::Noted
+    );
     let link = expected.kind == NodeKind::Symlink;
     Ok(if meta.kind != expected.kind {
         Some("is something else")

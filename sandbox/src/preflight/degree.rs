@@ -55,7 +55,7 @@ impl Degree {
                 "every build, RUN as any user of the mapped range, and containers; image root is not this root"
             }
             Self::SingleId => {
-                "builds that copy and configure, RUN as image root, and images that need one user"
+                "every build, with the users and owners of RUN imitated and true owners in the image, and containers of one user"
             }
             Self::FilesOnly => {
                 "builds that copy and configure, with every owner recorded in the layers"
@@ -68,7 +68,7 @@ impl Degree {
         match self {
             Self::Full | Self::Root => None,
             Self::SingleId => Some(
-                "RUN steps that change to another user or need files of several owners (EINVAL)",
+                "containers that change to another user, and keeping users of a RUN from each other's files",
             ),
             Self::FilesOnly => Some("RUN steps and `rbuild run`"),
         }

@@ -409,6 +409,7 @@ impl<'a> Stage<'a> {
                 stdio: [Handle(1), Handle(2), Handle(3)],
                 terminal: false,
             },
+            supervisor: None,
         }
     }
 }

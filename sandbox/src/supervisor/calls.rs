@@ -1,0 +1,607 @@
+//! The answer to each call. The invariant: a call that shows or changes nothing that is noted is continued, so that the kernel
+//! answers it as always; what is answered here has been done, or changed nothing.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::caller::{Caller, kernel};
+use super::credentials::{Change, Credentials, Ids, Kind, Table};
+use super::owners::{FileOwner, LinkOwners, OwnerNotes, Owners};
+use crate::sys;
+
+/// What the kernel does with a call.
+pub(super) enum Answer {
+    /// What it always does.
+    Continue,
+    /// The call returns this.
+    Value(i64),
+    /// The call fails.
+    Fail(Errno),
+    /// It was answered already.
+    Given,
+}
+
+impl From<Result<Self, Errno>> for Answer {
+    fn from(result: Result<Self, Errno>) -> Self {
+        result.unwrap_or_else(Self::Fail)
+    }
+}
+
+/// A file as a call names it.
+struct Named {
+    directory: i32,
+    /// Where the path is in the caller's memory.
+    path: u64,
+    flags: i32,
+}
+
+impl Named {
+    fn follow(&self) -> bool {
+        self.flags & libc::AT_SYMLINK_NOFOLLOW == 0
+    }
+
+    fn open(&self, caller: &Caller) -> Result<OwnedFd, Errno> {
+        if self.flags & libc::AT_EMPTY_PATH != 0
+            && (self.path == 0 || caller.text(self.path)?.is_empty())
+        {
+            return caller.descriptor(self.directory);
+        }
+        caller.open(self.directory, &caller.text(self.path)?, self.follow())
+    }
+}
+
+/// What the supervisor of a step knows.
+pub(super) struct State {
+    listener: OwnedFd,
+    owners: Owners,
+}
+
+/// The low half of an argument, as a number that may be negative.
+fn int(argument: u64) -> i32 {
+    (argument & 0xffff_ffff) as u32 as i32
+}
+
+/// The low half of an argument, as an id or a mode.
+fn word(argument: u64) -> u32 {
+    (argument & 0xffff_ffff) as u32
+}
+
+impl State {
+    /// To be made in the step's mount namespace.
+    pub(super) fn new(listener: OwnedFd, notes: Box<dyn OwnerNotes>) -> Result<Self, Errno> {
+        Ok(Self {
+            listener,
+            owners: Owners::new(notes)?,
+        })
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        caller: &Caller,
+        call: &libc::seccomp_notif,
+        table: &mut Table,
+    ) -> Answer {
+        let args = &call.data.args;
+        let number = i64::from(call.data.nr);
+        if let Some(answer) = identity(caller, number, args, table) {
+            return answer;
+        }
+        let named = |directory, path, flags| Named {
+            directory,
+            path,
+            flags,
+        };
+        let here = libc::AT_FDCWD;
+        let kept = libc::AT_EMPTY_PATH;
+        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
+        match number {
+            libc::SYS_newfstatat => self.stat(
+                caller,
+                call.id,
+                &named(int(args[0]), args[1], int(args[3])),
+                args[2],
+            ),
+            libc::SYS_fstat => self.stat(caller, call.id, &named(int(args[0]), 0, kept), args[1]),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_stat => self.stat(caller, call.id, &named(here, args[0], 0), args[1]),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_lstat => self.stat(caller, call.id, &named(here, args[0], nofollow), args[1]),
+            libc::SYS_statx => self.statx(caller, call.id, args),
+            libc::SYS_fchownat => self.chown(
+                caller,
+                call.id,
+                table,
+                &named(int(args[0]), args[1], int(args[4])),
+                [args[2], args[3]],
+            ),
+            libc::SYS_fchown => self.chown(
+                caller,
+                call.id,
+                table,
+                &named(int(args[0]), 0, kept),
+                [args[1], args[2]],
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_chown => self.chown(
+                caller,
+                call.id,
+                table,
+                &named(here, args[0], 0),
+                [args[1], args[2]],
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_lchown => self.chown(
+                caller,
+                call.id,
+                table,
+                &named(here, args[0], nofollow),
+                [args[1], args[2]],
+            ),
+            libc::SYS_mkdirat => self.mkdir(
+                caller,
+                call.id,
+                table,
+                &named(int(args[0]), args[1], 0),
+                word(args[2]),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_mkdir => self.mkdir(
+                caller,
+                call.id,
+                table,
+                &named(here, args[0], 0),
+                word(args[1]),
+            ),
+            libc::SYS_symlinkat => self.symlink(
+                caller,
+                call.id,
+                table,
+                &named(int(args[1]), args[2], 0),
+                args[0],
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_symlink => {
+                self.symlink(caller, call.id, table, &named(here, args[1], 0), args[0])
+            }
+            libc::SYS_mknodat => self.mknod(
+                caller,
+                call.id,
+                table,
+                &named(int(args[0]), args[1], 0),
+                word(args[2]),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_mknod => self.mknod(
+                caller,
+                call.id,
+                table,
+                &named(here, args[0], 0),
+                word(args[1]),
+            ),
+            libc::SYS_openat => self.create(
+                caller,
+                call.id,
+                table,
+                &named(int(args[0]), args[1], int(args[2])),
+                word(args[3]),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open => self.create(
+                caller,
+                call.id,
+                table,
+                &named(here, args[0], int(args[1])),
+                word(args[2]),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_creat => {
+                let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
+                self.create(
+                    caller,
+                    call.id,
+                    table,
+                    &named(here, args[0], flags),
+                    word(args[1]),
+                )
+            }
+            libc::SYS_renameat | libc::SYS_renameat2 | libc::SYS_linkat => {
+                self.pin(caller, call.id, &named(int(args[0]), args[1], nofollow))
+            }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_rename | libc::SYS_link => {
+                self.pin(caller, call.id, &named(here, args[0], nofollow))
+            }
+            libc::SYS_execve => self.execute(caller, table, &named(here, args[0], 0)),
+            libc::SYS_execveat => {
+                self.execute(caller, table, &named(int(args[0]), args[1], int(args[4])))
+            }
+            _ => Answer::Continue,
+        }
+    }
+
+    /// Whether what was read from the caller's memory is still the caller's: its number may be another's by now.
+    fn still_waits(&self, id: u64) -> Result<(), Errno> {
+        match sys::notification_is_valid(&self.listener, id) {
+            true => Ok(()),
+            false => Err(Errno::ESRCH),
+        }
+    }
+
+    /// The owner of an open file where it is another than what the kernel says.
+    fn owner(&mut self, caller: &Caller, named: &Named, file: &OwnedFd) -> Option<FileOwner> {
+        let owner = self.owners.of(file);
+        if owner.is_some() || named.follow() || named.path == 0 {
+            return owner;
+        }
+        self.owners.of_link(file, || {
+            let path = caller.text(named.path)?;
+            Ok(caller.parent(named.directory, &path)?.0)
+        })
+    }
+
+    /// What was given to links.
+    pub(super) fn into_links(self) -> LinkOwners {
+        self.owners.into_links()
+    }
+
+    /// stat(2) and its kin. What cannot be opened the kernel explains better.
+    fn stat(&mut self, caller: &Caller, id: u64, named: &Named, into: u64) -> Answer {
+        let Ok(file) = named.open(caller) else {
+            return Answer::Continue;
+        };
+        let Some(owner) = self.owner(caller, named, &file) else {
+            return Answer::Continue;
+        };
+        let status = sys::raw_status(&file).and_then(|mut status| {
+            put(
+                &mut status,
+                std::mem::offset_of!(libc::stat, st_uid),
+                owner.uid,
+            );
+            put(
+                &mut status,
+                std::mem::offset_of!(libc::stat, st_gid),
+                owner.gid,
+            );
+            self.still_waits(id)?;
+            caller.write(into, &status)
+        });
+        status.map(|()| Answer::Value(0)).into()
+    }
+
+    fn statx(&mut self, caller: &Caller, id: u64, args: &[u64; 6]) -> Answer {
+        let named = Named {
+            directory: int(args[0]),
+            path: args[1],
+            flags: int(args[2]),
+        };
+        let Ok(file) = named.open(caller) else {
+            return Answer::Continue;
+        };
+        let Some(owner) = self.owner(caller, &named, &file) else {
+            return Answer::Continue;
+        };
+        let sync = named.flags & libc::AT_STATX_SYNC_TYPE;
+        let status = sys::raw_statx(&file, sync, word(args[3])).and_then(|mut status| {
+            put(
+                &mut status,
+                std::mem::offset_of!(libc::statx, stx_uid),
+                owner.uid,
+            );
+            put(
+                &mut status,
+                std::mem::offset_of!(libc::statx, stx_gid),
+                owner.gid,
+            );
+            self.still_waits(id)?;
+            caller.write(args[4], &status)
+        });
+        status.map(|()| Answer::Value(0)).into()
+    }
+
+    fn chown(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        owner: [u64; 2],
+    ) -> Answer {
+        let changed = named.open(caller).and_then(|file| {
+            let old = self.owner(caller, named, &file).unwrap_or(FileOwner::ROOT);
+            let by = credentials(caller, table)?;
+            self.still_waits(id)?;
+            self.owners.change(&file, old, owner.map(word), by)
+        });
+        changed.map(|()| Answer::Value(0)).into()
+    }
+
+    /// rename(2) and link(2): the owner of a link is noted in its directory, so that of one which leaves it is remembered.
+    fn pin(&mut self, caller: &Caller, id: u64, named: &Named) -> Answer {
+        let Ok(file) = named.open(caller) else {
+            return Answer::Continue;
+        };
+        if self.owners.of(&file).is_some() {
+            return Answer::Continue;
+        }
+        let Some(owner) = self.owner(caller, named, &file) else {
+            return Answer::Continue;
+        };
+        let pinned = self
+            .still_waits(id)
+            .and_then(|()| self.owners.pin(&file, owner));
+        pinned.map(|()| Answer::Continue).into()
+    }
+
+    /// mkdir(2), symlink(2) and mknod(2), where what they make is not image root's: `make` makes it, for a file mode creation mask.
+    fn make(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        make: impl FnOnce(&OwnedFd, &[u8], u32) -> Result<(), Errno>,
+    ) -> Answer {
+        let Some((parent, name, owner)) = self.made(caller, table, named) else {
+            return Answer::Continue;
+        };
+        let made = caller.umask().and_then(|umask| {
+            self.still_waits(id)?;
+            make(&parent, &name, umask)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(&parent, name.as_slice(), flags, Mode::empty());
+            self.owners.note(&made.map_err(kernel)?, owner)
+        });
+        made.map(|()| Answer::Value(0)).into()
+    }
+
+    fn mkdir(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        mode: u32,
+    ) -> Answer {
+        self.make(caller, id, table, named, |parent, name, umask| {
+            let mode = Mode::from_raw_mode(mode & 0o1777 & !umask);
+            rustix::fs::mkdirat(parent, name, mode).map_err(kernel)
+        })
+    }
+
+    fn symlink(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        target: u64,
+    ) -> Answer {
+        self.make(caller, id, table, named, |parent, name, _| {
+            let target = caller.text(target)?;
+            rustix::fs::symlinkat(target.as_slice(), parent, name).map_err(kernel)
+        })
+    }
+
+    /// Devices are refused by the kernel, as they are where there are many ids.
+    fn mknod(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        mode: u32,
+    ) -> Answer {
+        let kind = match FileType::from_raw_mode(mode) {
+            FileType::CharacterDevice | FileType::BlockDevice => return Answer::Continue,
+            _ if mode & libc::S_IFMT == 0 => FileType::RegularFile,
+            kind => kind,
+        };
+        self.make(caller, id, table, named, |parent, name, umask| {
+            let mode = Mode::from_raw_mode(mode & 0o7777 & !umask);
+            rustix::fs::mknodat(parent, name, kind, mode, 0).map_err(kernel)
+        })
+    }
+
+    /// open(2) with O_CREAT, where a new file is not image root's. A file that is there is opened by the kernel.
+    fn create(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        table: &Table,
+        named: &Named,
+        mode: u32,
+    ) -> Answer {
+        let Some((parent, name, owner)) = self.made(caller, table, named) else {
+            return Answer::Continue;
+        };
+        let made = caller.umask().and_then(|umask| {
+            self.still_waits(id)?;
+            let flags = OFlags::from_bits_retain(named.flags.cast_unsigned())
+                | OFlags::CREATE
+                | OFlags::EXCL
+                | OFlags::NOFOLLOW
+                | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(mode & 0o7777 & !umask);
+            let file = rustix::fs::openat(&parent, name.as_slice(), flags, mode).map_err(kernel)?;
+            self.owners.note(&file, owner)?;
+            let close_on_exec = named.flags & libc::O_CLOEXEC != 0;
+            sys::answer_with_descriptor(&self.listener, id, &file, close_on_exec)
+        });
+        match made {
+            Ok(()) => Answer::Given,
+            Err(Errno::EEXIST) => Answer::Continue,
+            Err(errno) => Answer::Fail(errno),
+        }
+    }
+
+    /// Where something new is to be, and whose it will be unless it is image root's.
+    fn made(
+        &self,
+        caller: &Caller,
+        table: &Table,
+        named: &Named,
+    ) -> Option<(OwnedFd, Vec<u8>, FileOwner)> {
+        let by = credentials(caller, table).ok()?;
+        let path = caller.text(named.path).ok()?;
+        let (parent, name) = caller.parent(named.directory, &path).ok()?;
+        let owner = self.owners.of_new(&parent, by)?;
+        Some((parent, name, owner))
+    }
+
+    /// execve(2): a set-user-ID program makes its process its owner's. Whether it can be executed the kernel says.
+    fn execute(&self, caller: &Caller, table: &mut Table, named: &Named) -> Answer {
+        let Ok(file) = named.open(caller) else {
+            return Answer::Continue;
+        };
+        let bits = rustix::fs::fstat(&file).map_or(0, |status| status.st_mode);
+        let set = |bit: u32| bits & bit != 0;
+        let regular = bits & libc::S_IFMT == libc::S_IFREG;
+        let set = |bit: u32| regular && set(bit);
+        let owner = self.owners.of(&file).unwrap_or(FileOwner::ROOT);
+        let user = set(libc::S_ISUID).then_some(owner.uid);
+        // Without the group's right to execute it means something else, chmod(2).
+        let group = (set(libc::S_ISGID) && set(libc::S_IXGRP)).then_some(owner.gid);
+        let become_owner = credentials(caller, table)
+            .map(|by| (by.clone(), by.executing(user, group)))
+            .and_then(|(old, new)| {
+                if old == new {
+                    Ok(())
+                } else {
+                    assume(caller, table, new)
+                }
+            });
+        match become_owner {
+            Ok(()) => Answer::Continue,
+            Err(errno) => Answer::Fail(errno),
+        }
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, id: u32) {
+    bytes[at..at + 4].copy_from_slice(&id.to_ne_bytes());
+}
+
+fn credentials<'t>(caller: &Caller, table: &'t Table) -> Result<&'t Credentials, Errno> {
+    Ok(table.get(sys::lock_limit(caller.pid(), None)?))
+}
+
+fn assume(caller: &Caller, table: &mut Table, new: Credentials) -> Result<(), Errno> {
+    let position = table.position(new)?;
+    sys::lock_limit(caller.pid(), Some(position)).map(drop)
+}
+
+/// Calls that are about a process's own ids; `None` for all others.
+fn identity(caller: &Caller, number: i64, args: &[u64; 6], table: &mut Table) -> Option<Answer> {
+    use Change::{FileSystem, One, Three, Two};
+    use Kind::{Group, User};
+    let three = || Three([word(args[0]), word(args[1]), word(args[2])]);
+    let answer = match number {
+        libc::SYS_getuid => show(caller, table, User, |ids| ids.real),
+        libc::SYS_geteuid => show(caller, table, User, |ids| ids.effective),
+        libc::SYS_getgid => show(caller, table, Group, |ids| ids.real),
+        libc::SYS_getegid => show(caller, table, Group, |ids| ids.effective),
+        libc::SYS_getresuid => show_three(caller, table, User, args),
+        libc::SYS_getresgid => show_three(caller, table, Group, args),
+        libc::SYS_setuid => change(caller, table, User, One(word(args[0]))),
+        libc::SYS_setgid => change(caller, table, Group, One(word(args[0]))),
+        libc::SYS_setreuid => change(caller, table, User, Two(word(args[0]), word(args[1]))),
+        libc::SYS_setregid => change(caller, table, Group, Two(word(args[0]), word(args[1]))),
+        libc::SYS_setresuid => change(caller, table, User, three()),
+        libc::SYS_setresgid => change(caller, table, Group, three()),
+        libc::SYS_setfsuid => change_filesystem(caller, table, User, FileSystem(word(args[0]))),
+        libc::SYS_setfsgid => change_filesystem(caller, table, Group, FileSystem(word(args[0]))),
+        libc::SYS_prctl => credentials(caller, table)
+            .map(|by| by.keeping(args[1] == 1))
+            .and_then(|new| assume(caller, table, new))
+            .map(|()| Answer::Continue),
+        libc::SYS_prlimit64 => lock_limit(caller, args[3]),
+        libc::SYS_getrlimit => lock_limit(caller, args[1]),
+        libc::SYS_setrlimit => Ok(Answer::Value(0)),
+        libc::SYS_getgroups => show_groups(caller, table, int(args[0]), args[1]),
+        libc::SYS_setgroups => set_groups(caller, table, args[0], args[1]),
+        _ => return None,
+    };
+    Some(answer.into())
+}
+
+fn show(
+    caller: &Caller,
+    table: &Table,
+    kind: Kind,
+    which: fn(Ids) -> u32,
+) -> Result<Answer, Errno> {
+    let id = which(credentials(caller, table)?.ids(kind));
+    Ok(Answer::Value(id.into()))
+}
+
+fn show_three(
+    caller: &Caller,
+    table: &Table,
+    kind: Kind,
+    args: &[u64; 6],
+) -> Result<Answer, Errno> {
+    let ids = credentials(caller, table)?.ids(kind);
+    for (address, id) in args.iter().zip([ids.real, ids.effective, ids.saved]) {
+        caller.write(*address, &id.to_ne_bytes())?;
+    }
+    Ok(Answer::Value(0))
+}
+
+fn change(caller: &Caller, table: &mut Table, kind: Kind, change: Change) -> Result<Answer, Errno> {
+    let new = credentials(caller, table)?.changed(kind, change)?;
+    assume(caller, table, new).map(|()| Answer::Value(0))
+}
+
+/// These calls return what was before.
+fn change_filesystem(
+    caller: &Caller,
+    table: &mut Table,
+    kind: Kind,
+    asked: Change,
+) -> Result<Answer, Errno> {
+    let before = credentials(caller, table)?.ids(kind).filesystem;
+    change(caller, table, kind, asked)?;
+    Ok(Answer::Value(before.into()))
+}
+
+/// RLIMIT_LOCKS as everybody expects it: without a limit, and whatever is set has no effect.
+fn lock_limit(caller: &Caller, into: u64) -> Result<Answer, Errno> {
+    if into != 0 {
+        caller.write(into, &[0xff; size_of::<libc::rlimit64>()])?;
+    }
+    Ok(Answer::Value(0))
+}
+
+fn show_groups(caller: &Caller, table: &Table, room: i32, into: u64) -> Result<Answer, Errno> {
+    let groups = &credentials(caller, table)?.supplementary;
+    let count = i32::try_from(groups.len()).map_err(|_| Errno::EINVAL)?;
+    if room != 0 {
+        if room < count {
+            return Err(Errno::EINVAL);
+        }
+        let bytes: Vec<u8> = groups.iter().flat_map(|id| id.to_ne_bytes()).collect();
+        if !bytes.is_empty() {
+            caller.write(into, &bytes)?;
+        }
+    }
+    Ok(Answer::Value(count.into()))
+}
+
+fn set_groups(caller: &Caller, table: &mut Table, count: u64, from: u64) -> Result<Answer, Errno> {
+    /// NGROUPS_MAX of linux/limits.h.
+    const MOST: u64 = 65_536;
+    if count > MOST {
+        return Err(Errno::EINVAL);
+    }
+    let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
+    let groups = if count == 0 {
+        Vec::new()
+    } else {
+        caller.ids(from, count)?
+    };
+    let new = credentials(caller, table)?.with_groups(groups)?;
+    assume(caller, table, new).map(|()| Answer::Value(0))
+}
