@@ -1,14 +1,14 @@
 //! Pulling images from registries and pushing them. Beside [`crate::fetch`] the only module of this project that opens sockets.
 //!
-//! Layers come through `oci-client`. The small documents (token, manifest, index, configuration) do not: it reads them without
-//! a limit, gives the password to whatever host the registry names, and follows every redirect, so `documents`
-//! fetches them. tokio stays inside; callers see blocking functions.
+//! `documents` is the session with a repository and its small documents, `download` and `layers` bring blobs, `push` sends them,
+//! `login` and `challenge` decide who is told a secret. tokio stays inside; callers see blocking functions.
 //!
 //! Invariant: a document is parsed, and a layer gets its name, only when its digest is the one that was asked for; after the
 //! first answer everything goes by digest. What is pushed gets its tag last, when all that it refers to is there.
 
 mod challenge;
 mod documents;
+mod download;
 mod layers;
 mod login;
 mod push;
@@ -176,14 +176,6 @@ pub enum RegistryError {
         /// When to try again, if it said so.
         retry_after: Option<Duration>,
     },
-    /// The registry refused, without a status that could be told.
-    #[error("{exchange}: it refused{detail}")]
-    Refused {
-        /// What was transferred.
-        exchange: Exchange,
-        /// What it said, bounded and escaped.
-        detail: String,
-    },
     /// The registry wants other credentials.
     #[error("{exchange}: access is denied ({hint})")]
     Denied {
@@ -306,7 +298,7 @@ pub fn pull(pull: &Pull<'_>, store: &Store) -> Result<Image, RegistryError> {
     (pull.access.progress)(TransferEvent::Resolved {
         digest: *image.digest(),
     });
-    layers::fetch(pull, &session, &image, store)?;
+    layers::fetch(pull, &session.pass(), image.layers(), store)?;
     store.add_image(&image, &[])?;
     Ok(image)
 }
