@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::export::Shipment;
+use crate::export::{ExportError, Shipment};
 use crate::image::{BlobError, BlobSource, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver, take_layer};
 use crate::json::{self, DOCUMENT_MAX, DocumentError};
@@ -68,6 +68,9 @@ pub enum LayoutError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A blob cannot be made ready.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 #[derive(Serialize, Deserialize)]

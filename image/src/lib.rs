@@ -17,6 +17,7 @@ mod json;
 pub mod layout;
 pub mod manifest;
 pub mod media_type;
+mod packed;
 pub mod platform;
 pub mod reference;
 pub mod registry;

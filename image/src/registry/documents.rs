@@ -31,6 +31,8 @@ pub(super) struct Session<'a> {
     pub(super) client: Client,
     pub(super) base: Url,
     pub(super) pass: Pass,
+    /// Other repositories of the registry that blobs are to be taken over from.
+    pub(super) neighbours: Vec<String>,
 }
 
 /// Whether the caller lists that registry as one to be asked by plain HTTP.
@@ -70,6 +72,7 @@ impl<'a> Session<'a> {
             client,
             base,
             pass: Pass::None,
+            neighbours: Vec::new(),
         })
     }
 

@@ -115,11 +115,23 @@ impl Session<'_> {
             Direction::Pull => "pull",
             Direction::Push => "pull,push",
         };
-        let scope = format!(
-            "repository:{}:{actions}",
-            self.access.reference.repository()
-        );
-        let mut parameters = vec![("scope", scope.as_str())];
+        let own = self.access.reference.repository();
+        let scopes: Vec<String> = std::iter::once(format!("repository:{own}:{actions}"))
+            .chain(
+                self.neighbours
+                    .iter()
+                    .map(|name| format!("repository:{name}:pull")),
+            )
+            .collect();
+        // Several scopes are several parameters for GET, and one with spaces for POST (distribution, "token" and "oauth2").
+        let joined = scopes.join(" ");
+        let mut parameters: Vec<_> = match self.access.credentials {
+            Credentials::IdentityToken(_) => vec![("scope", joined.as_str())],
+            _ => scopes
+                .iter()
+                .map(|scope| ("scope", scope.as_str()))
+                .collect(),
+        };
         parameters.extend(service.map(|service| ("service", service)));
         let Credentials::IdentityToken(secret) = self.access.credentials else {
             url.query_pairs_mut().extend_pairs(parameters);

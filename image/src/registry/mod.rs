@@ -13,6 +13,7 @@ mod layers;
 mod login;
 mod push;
 pub(crate) mod retry;
+mod upload;
 
 use std::fmt;
 use std::io;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use crate::auth::Credentials;
 use crate::authority::Authority;
 use crate::digest::{Digest, ParseDigestError};
+use crate::export::ExportError;
 use crate::image::{BlobError, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver};
 use crate::json::DocumentError;
@@ -256,6 +258,9 @@ pub enum RegistryError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A blob cannot be made ready.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 impl From<BlobError> for RegistryError {
