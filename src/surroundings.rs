@@ -20,6 +20,27 @@ pub(crate) fn stdin_is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
+/// The first line of standard input, which a terminal does not show while it is typed.
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub(crate) fn secret_line() -> std::io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = std::io::stdin();
+    let shown = tcgetattr(&stdin).ok();
+    if let Some(mut hidden) = shown.clone() {
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    }
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    if let Some(shown) = shown {
+        tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    }
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// What surrounds this process.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {

@@ -226,7 +226,7 @@ impl Outlet<'_> {
             reference: name,
             credentials: &credentials,
             options: &options,
-            progress: &transfers(name, Direction::Push, self.events),
+            progress: &transfers(name.repository(), Direction::Push, self.events),
         };
         Ok(registry::push(access, shipment)?)
     }

@@ -135,7 +135,7 @@ pub fn pull(
             reference,
             credentials: &credentials,
             options: &options,
-            progress: &transfers(reference, Direction::Fetch, events),
+            progress: &transfers(reference.repository(), Direction::Fetch, events),
         },
         platform,
         observer: &indexing,
@@ -145,9 +145,9 @@ pub fn pull(
     Ok(image)
 }
 
-/// Tells what happens to an image's blobs on their way.
-pub(crate) fn transfers<'e>(
-    reference: &'e Reference,
+/// Tells what happens to blobs on their way; `place` is what they are shown to be of.
+pub fn transfers<'e>(
+    place: &'e str,
     direction: Direction,
     events: &'e (dyn Fn(BuildEvent) + Sync),
 ) -> impl Fn(TransferEvent) + Sync + 'e {
@@ -156,8 +156,7 @@ pub(crate) fn transfers<'e>(
         let mut sizes = sizes
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let name =
-            |digest: &image::Digest| format!("{} {}", reference.repository(), &digest.hex()[..12]);
+        let name = |digest: &image::Digest| format!("{place} {}", &digest.hex()[..12]);
         match event {
             TransferEvent::LayerStarted { digest, size } => {
                 sizes.insert(digest, size);
@@ -202,8 +201,9 @@ pub(crate) fn transfers<'e>(
 }
 
 /// Makes the index of a layer in the pass that verifies it, in a thread that reads what the verifier writes.
-struct Indexing<'s> {
-    store: &'s Store,
+pub struct Indexing<'s> {
+    /// Where the layer and its index go.
+    pub store: &'s Store,
 }
 
 struct Index {

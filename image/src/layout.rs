@@ -325,7 +325,8 @@ pub fn write_directory(
     Ok(())
 }
 
-fn write_file(path: &Path, mut content: impl Read) -> io::Result<()> {
+/// Writes a file that gets its name when it is complete.
+pub(crate) fn write_file(path: &Path, mut content: impl Read) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let tmp = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let mut write = || {

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Kind};
 use crate::surroundings::{AuthFiles, Surroundings};
 
 /// Options of commands that talk to registries.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryArgs {
     /// The file with credentials [env: REGISTRY_AUTH_FILE] [default: podman's, then docker's]
@@ -109,8 +109,19 @@ fn authorities(directory: &Path) -> Result<Vec<Authority>, Failure> {
     }
 }
 
+/// `HOST[:PORT]` as in an image's name, whose own parser decides what a registry is.
+pub(super) fn host(flag: &str, text: &str) -> Result<String, Failure> {
+    let probe = format!("{text}/x").parse::<image::Reference>();
+    match probe.is_ok_and(|name| name.registry() == text) {
+        true => Ok(text.to_owned()),
+        false => Err(Failure::usage(format!(
+            "{flag} {text}: expected HOST[:PORT] as in an image's name"
+        ))),
+    }
+}
+
 /// What is wrong with it is said without quoting it.
-fn basic(text: &str) -> Result<Credentials, Failure> {
+pub(super) fn basic(flag: &str, text: &str) -> Result<Credentials, Failure> {
     match text.split_once(':') {
         Some((username, password)) if !username.is_empty() && !password.is_empty() => {
             Ok(Credentials::Basic {
@@ -118,7 +129,7 @@ fn basic(text: &str) -> Result<Credentials, Failure> {
                 password: password.to_owned(),
             })
         }
-        _ => Err(Failure::usage("--creds: expected USER:PASSWORD")),
+        _ => Err(Failure::usage(format!("{flag}: expected USER:PASSWORD"))),
     }
 }
 
@@ -139,6 +150,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl RegistryArgs {
+    /// As they are when the command line has none of them.
+    pub(super) fn none() -> Self {
+        Self {
+            retry: 3,
+            tls_verify: true,
+            ..Self::default()
+        }
+    }
+
     /// Validates them.
     ///
     /// # Errors
@@ -148,18 +168,16 @@ impl RegistryArgs {
             return Err(Failure::usage("--tls-verify=false would trust whoever answers for any registry")
                 .hint("name the one that is meant with --insecure-registry HOST[:PORT]; it is asked by plain HTTP"));
         }
-        for host in &self.insecure_registry {
-            // The name's own parser decides what a registry is.
-            let probe = format!("{host}/x").parse::<image::Reference>();
-            if !probe.is_ok_and(|name| name.registry() == host) {
-                return Err(Failure::usage(format!(
-                    "--insecure-registry {host}: expected HOST[:PORT] as in an image's name"
-                )));
-            }
+        for name in &self.insecure_registry {
+            host("--insecure-registry", name)?;
         }
         Ok(RegistrySettings {
             auth: here.auth_files(self.authfile.as_deref()),
-            creds: self.creds.as_deref().map(basic).transpose()?,
+            creds: self
+                .creds
+                .as_deref()
+                .map(|text| basic("--creds", text))
+                .transpose()?,
             authorities: match &self.cert_dir {
                 Some(directory) => authorities(directory)?,
                 None => Vec::new(),

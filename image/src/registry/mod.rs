@@ -12,6 +12,7 @@ mod download;
 mod layers;
 mod login;
 mod push;
+mod remote;
 pub(crate) mod retry;
 mod upload;
 
@@ -35,7 +36,9 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use challenge::{is_inside, same_place};
 use documents::Session;
+pub use login::check_login;
 pub use push::push;
+pub use remote::Remote;
 
 /// How a registry is talked to.
 #[derive(Clone, Debug)]
@@ -217,6 +220,12 @@ pub enum RegistryError {
         host: String,
         /// What is wrong.
         reason: String,
+    },
+    /// What is listed as a tag breaks the grammar.
+    #[error("list tags of {host}: it lists one that is no tag")]
+    NoTag {
+        /// The registry.
+        host: String,
     },
     /// More bytes than a document may have.
     #[error("{exchange}: it is larger than {limit} bytes")]
