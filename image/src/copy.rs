@@ -112,18 +112,23 @@ impl From<BlobError> for CopyError {
 
 /// What is copied.
 enum Goods {
-    /// As it is elsewhere: documents with their descriptors, and an index of them.
-    Elsewhere {
-        blobs: Arc<dyn BlobSource + Send + Sync>,
-        place: Option<Reference>,
-        manifests: Vec<(Vec<u8>, Descriptor)>,
-        index: Option<(Descriptor, Vec<u8>)>,
-    },
+    /// As it is elsewhere.
+    Elsewhere(Box<Elsewhere>),
     /// Images of the store, with how their index lists them.
-    Stored {
-        images: Vec<(Image, Descriptor)>,
-        index: Option<Index>,
-    },
+    Stored(Stored),
+}
+
+/// Documents with their descriptors, and an index of them.
+struct Elsewhere {
+    blobs: Arc<dyn BlobSource + Send + Sync>,
+    place: Option<Reference>,
+    manifests: Vec<(Vec<u8>, Descriptor)>,
+    index: Option<(Descriptor, Vec<u8>)>,
+}
+
+struct Stored {
+    images: Vec<(Image, Descriptor)>,
+    index: Option<Index>,
 }
 
 /// Something that has documents and blobs.
@@ -145,14 +150,15 @@ pub fn copy(
     let mut goods = copy.goods(from)?;
     let into_store = matches!(to, Transport::Store(_) | Transport::DockerArchive { .. });
     if into_store || copy.format.is_some() || copy.packing.is_some() {
-        goods = copy.take_in(from, goods)?;
+        goods = Goods::Stored(copy.take_in(from, goods)?);
     }
-    match to {
-        Transport::Store(name) => copy.to_store(name, goods),
-        Transport::DockerArchive { path, name } => {
-            copy.to_docker_archive(to, path, name.as_ref(), goods)
+    match (to, goods) {
+        (Transport::Store(name), Goods::Stored(stored)) => copy.to_store(name, stored),
+        (Transport::DockerArchive { path, name }, Goods::Stored(stored)) => {
+            copy.to_docker_archive(to, path, name.as_ref(), &stored)
         }
-        _ => copy.ship(to, goods),
+        (_, Goods::Stored(stored)) => copy.ship_stored(to, stored),
+        (_, Goods::Elsewhere(elsewhere)) => copy.ship_verbatim(to, *elsewhere),
     }
 }
 
@@ -161,10 +167,8 @@ pub fn copy(
 /// # Errors
 /// As [`copy`].
 pub fn import(copy: &Copy<'_>, from: &Transport) -> Result<Vec<Image>, CopyError> {
-    match copy.take_in(from, copy.goods(from)?)? {
-        Goods::Stored { images, .. } => Ok(images.into_iter().map(|(image, _)| image).collect()),
-        Goods::Elsewhere { .. } => unreachable!("it was taken in"),
-    }
+    let Stored { images, .. } = copy.take_in(from, copy.goods(from)?)?;
+    Ok(images.into_iter().map(|(image, _)| image).collect())
 }
 
 impl Copy<'_> {
@@ -198,11 +202,13 @@ impl Copy<'_> {
     fn elsewhere(&self, source: &Source) -> Result<Goods, CopyError> {
         const DEPTH: usize = 3;
         let (mut bytes, mut descriptor) = source.top()?;
-        let goods = |manifests, index| Goods::Elsewhere {
-            blobs: source.blobs(),
-            place: source.place(),
-            manifests,
-            index,
+        let goods = |manifests, index| {
+            Goods::Elsewhere(Box::new(Elsewhere {
+                blobs: source.blobs(),
+                place: source.place(),
+                manifests,
+                index,
+            }))
         };
         for _ in 0..DEPTH {
             let Document::Index(index) = Document::parse(&bytes, None).map_err(ImageError::from)?
@@ -227,35 +233,35 @@ impl Copy<'_> {
         let Some(index) = self.store.index(digest)? else {
             let image = self.store.image(digest)?;
             let entry = image.entry();
-            return Ok(Goods::Stored {
+            return Ok(Goods::Stored(Stored {
                 images: vec![(image, entry)],
                 index: None,
-            });
+            }));
         };
         if let Some(platform) = self.platform {
             let entry = select(&index, digest, platform)?.clone();
-            return Ok(Goods::Stored {
+            return Ok(Goods::Stored(Stored {
                 images: vec![image(entry)?],
                 index: None,
-            });
+            }));
         }
         let images = index.manifests.iter().cloned().map(image);
-        Ok(Goods::Stored {
+        Ok(Goods::Stored(Stored {
             images: images.collect::<Result<_, CopyError>>()?,
             index: Some(index),
-        })
+        }))
     }
 
     /// Brings what is elsewhere into the store. An index keeps its images alone: attestations are none.
-    fn take_in(&self, from: &Transport, goods: Goods) -> Result<Goods, CopyError> {
-        let Goods::Elsewhere {
+    fn take_in(&self, from: &Transport, goods: Goods) -> Result<Stored, CopyError> {
+        let Elsewhere {
             blobs,
             manifests,
             index,
             ..
-        } = goods
-        else {
-            return Ok(goods);
+        } = match goods {
+            Goods::Stored(stored) => return Ok(stored),
+            Goods::Elsewhere(elsewhere) => *elsewhere,
         };
         let mut images = Vec::new();
         for (bytes, entry) in manifests {
@@ -277,7 +283,7 @@ impl Copy<'_> {
             Some(Document::Index(index)) => Some(index),
             _ => None,
         };
-        Ok(Goods::Stored { images, index })
+        Ok(Stored { images, index })
     }
 
     fn pull(&self, name: &Reference) -> Result<Image, CopyError> {
@@ -311,11 +317,9 @@ impl Copy<'_> {
         Ok(image)
     }
 
-    fn to_store(&self, name: &str, goods: Goods) -> Result<(Descriptor, Vec<u8>), CopyError> {
+    fn to_store(&self, name: &str, stored: Stored) -> Result<(Descriptor, Vec<u8>), CopyError> {
         let name: Reference = name.parse()?;
-        let Goods::Stored { images, index } = goods else {
-            unreachable!("what goes to the store was taken in");
-        };
+        let Stored { images, index } = stored;
         let Some(index) = index else {
             let Some((image, _)) = images.first() else {
                 return Err(unfit(&name, "nothing is there to be copied"));
@@ -339,19 +343,9 @@ impl Copy<'_> {
         to: &Transport,
         path: &Path,
         name: Option<&Reference>,
-        goods: Goods,
+        stored: &Stored,
     ) -> Result<(Descriptor, Vec<u8>), CopyError> {
-        let Goods::Stored {
-            images,
-            index: None,
-        } = goods
-        else {
-            return Err(unfit(
-                to,
-                "a docker-archive holds the image of one platform",
-            ));
-        };
-        let [(image, _)] = &images[..] else {
+        let ([(image, _)], None) = (&stored.images[..], &stored.index) else {
             return Err(unfit(
                 to,
                 "a docker-archive holds the image of one platform",
@@ -364,38 +358,35 @@ impl Copy<'_> {
         Ok((image.descriptor(), image.manifest_bytes().to_vec()))
     }
 
-    /// Writes where layers may stay compressed.
-    fn ship(&self, to: &Transport, goods: Goods) -> Result<(Descriptor, Vec<u8>), CopyError> {
-        let mut index = None;
-        let exports: Vec<Export<'_>> = match goods {
-            Goods::Elsewhere {
-                blobs,
-                place,
-                manifests,
-                index: listed,
-            } => {
-                index = listed;
-                let manifests = manifests.into_iter();
-                let export = |(bytes, descriptor): (Vec<u8>, Descriptor)| {
-                    Export::verbatim(&blobs, &bytes, descriptor, place.as_ref())
-                };
-                manifests.map(export).collect::<Result<_, _>>()?
-            }
-            Goods::Stored {
-                images,
-                index: stored,
-            } => {
-                let exports = images.iter().map(|(image, entry)| self.pack(image, entry));
-                let exports = exports.collect::<Result<Vec<_>, CopyError>>()?;
-                if let Some(stored) = stored {
-                    let shipment =
-                        Shipment::of_index(&exports, stored.annotations, BTreeMap::new());
-                    return self.send(to, &shipment);
-                }
-                exports
-            }
+    /// Packs layers, and lists the images anew where there is an index of them.
+    fn ship_stored(
+        &self,
+        to: &Transport,
+        stored: Stored,
+    ) -> Result<(Descriptor, Vec<u8>), CopyError> {
+        let images = stored.images.iter();
+        let exports = images.map(|(image, entry)| self.pack(image, entry));
+        let exports = exports.collect::<Result<Vec<_>, CopyError>>()?;
+        let shipment = match (stored.index, &exports[..]) {
+            (Some(index), all) => Shipment::of_index(all, index.annotations, BTreeMap::new()),
+            (None, [one]) => Shipment::from(one),
+            (None, _) => return Err(unfit(to, "nothing is there to be copied")),
         };
-        let shipment = match (index, &exports[..]) {
+        self.send(to, &shipment)
+    }
+
+    /// Changes nothing.
+    fn ship_verbatim(
+        &self,
+        to: &Transport,
+        elsewhere: Elsewhere,
+    ) -> Result<(Descriptor, Vec<u8>), CopyError> {
+        let (blobs, place) = (&elsewhere.blobs, elsewhere.place.as_ref());
+        let manifests = elsewhere.manifests.into_iter();
+        let exports = manifests
+            .map(|(bytes, descriptor)| Export::verbatim(blobs, &bytes, descriptor, place))
+            .collect::<Result<Vec<_>, _>>()?;
+        let shipment = match (elsewhere.index, &exports[..]) {
             (Some((descriptor, bytes)), all) => Shipment::with_index(all, descriptor, bytes),
             (None, [one]) => Shipment::from(one),
             (None, _) => return Err(unfit(to, "nothing is there to be copied")),
