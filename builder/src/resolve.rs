@@ -6,7 +6,9 @@ use std::path::Path;
 
 use image::layout::Layout;
 use image::registry::{self, Access, Pull, RegistryOptions, TransferEvent};
-use image::{Credentials, DiffId, Image, LayerObserver, LayerStream, Platform, Reference, Store};
+use image::{
+    Credentials, DiffId, Endpoint, Image, LayerObserver, LayerStream, Platform, Reference, Store,
+};
 use rootfs::LayerReader;
 use rootfs::layer::{Dialect, Limits, ReadIndex, StoredIndex};
 use rootfs::trees::save_index;
@@ -124,10 +126,42 @@ pub fn pull(
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, Source> {
     let _stops = host.stop_when_cancelled();
+    let endpoints = host.registries.registries.endpoints(reference)?;
+    let (own, mirrors) = endpoints.split_last().ok_or("it is nowhere to be found")?;
+    for mirror in mirrors {
+        match pull_from(host, mirror, platform, events) {
+            Ok(image) => return named(host, reference, image),
+            Err(error) => {
+                host.store.stop().check()?;
+                let message = format!(
+                    "the mirror {} is passed over: {}",
+                    mirror.reference.registry(),
+                    chain(&*error)
+                );
+                events(BuildEvent::Notice { message });
+            }
+        }
+    }
+    named(host, reference, pull_from(host, own, platform, events)?)
+}
+
+/// Wherever it came from, it is called what it was asked for.
+fn named(host: &Host<'_>, reference: &Reference, image: Image) -> Result<Image, Source> {
+    host.store.tag_beside(reference, &image)?;
+    Ok(image)
+}
+
+fn pull_from(
+    host: &Host<'_>,
+    endpoint: &Endpoint,
+    platform: &Platform,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Image, Source> {
+    let reference = &endpoint.reference;
     let credentials: Credentials = (host.credentials)(reference)?;
     let options = RegistryOptions {
         stop: host.store.stop().clone(),
-        ..host.registries.clone()
+        ..host.registries.at(endpoint)
     };
     let indexing = Indexing { store: host.store };
     let pull = Pull {
@@ -140,9 +174,7 @@ pub fn pull(
         platform,
         observer: &indexing,
     };
-    let image = registry::pull(&pull, host.store)?;
-    host.store.tag_beside(reference, &image)?;
-    Ok(image)
+    Ok(registry::pull(&pull, host.store)?)
 }
 
 /// Tells what happens to blobs on their way; `place` is what they are shown to be of.

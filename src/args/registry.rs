@@ -1,10 +1,11 @@
 //! How registries are spoken to. The invariant: TLS is verified with every registry that is not named as insecure, and nothing
 //! is insecure by itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image::{Authority, Credentials, RegistryOptions};
+use image::{Authority, Credentials, Registries, RegistryOptions};
 
 use crate::failure::{Failure, Kind};
 use crate::surroundings::{AuthFiles, Surroundings};
@@ -45,6 +46,10 @@ pub(crate) struct RegistrySettings {
     pub creds: Option<Credentials>,
     /// `--cert-dir`.
     pub authorities: Vec<Authority>,
+    /// `certs.d`, by registry.
+    pub own_authorities: BTreeMap<String, Vec<Authority>>,
+    /// `registries.conf`.
+    pub registries: Registries,
     /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP.
     pub insecure: Vec<String>,
     /// How often one request is made.
@@ -54,16 +59,72 @@ pub(crate) struct RegistrySettings {
 }
 
 impl RegistrySettings {
+    /// Where a name is, without mirrors.
+    ///
+    /// # Errors
+    /// When registries.conf blocks it, or says nonsense.
+    pub(crate) fn own_endpoint(&self, name: &image::Reference) -> Result<image::Endpoint, Failure> {
+        self.registries
+            .own_endpoint(name)
+            .map_err(|error| Failure::new(Kind::Registry, error))
+    }
+
     /// As the registry client takes them.
     pub(crate) fn options(&self) -> RegistryOptions {
         RegistryOptions {
             insecure: self.insecure.clone(),
             authorities: self.authorities.clone(),
+            own_authorities: self.own_authorities.clone(),
+            registries: self.registries.clone(),
             tries: self.tries,
             backoff: self.backoff,
             ..RegistryOptions::default()
         }
     }
+}
+
+/// What all files of registries.conf(5) say.
+fn registries(here: &Surroundings) -> Result<Registries, Failure> {
+    let mut registries = Registries::default();
+    for path in here.registries_files() {
+        let read = std::fs::read_to_string(&path).map_err(anyhow::Error::new);
+        read.and_then(|text| Ok(registries.add(&text)?))
+            .map_err(|error| {
+                Failure::new(
+                    Kind::Host,
+                    error.context(format!("read {}", path.display())),
+                )
+            })?;
+    }
+    Ok(registries)
+}
+
+/// The authorities of each registry, certs.d(5). Whoever cannot read one of them does without it: then TLS refuses the registry.
+fn own_authorities(here: &Surroundings) -> BTreeMap<String, Vec<Authority>> {
+    let mut found: BTreeMap<String, Vec<Authority>> = BTreeMap::new();
+    for directory in here.certs_dirs() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let registry = entry.file_name().to_string_lossy().into_owned();
+            let mut certificates = certificates(&entry.path()).unwrap_or_default();
+            certificates.sort();
+            let read = |path: PathBuf| Authority::from_pem(std::fs::read(path).ok()?).ok();
+            let all = certificates.into_iter().filter_map(read);
+            found.entry(registry).or_default().extend(all);
+        }
+    }
+    found
+}
+
+/// The `*.crt` of a directory.
+fn certificates(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "crt") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// The `*.crt` of a directory as in containers-certs.d(5), in the order of their names.
@@ -182,6 +243,8 @@ impl RegistryArgs {
                 Some(directory) => authorities(directory)?,
                 None => Vec::new(),
             },
+            own_authorities: own_authorities(here),
+            registries: registries(here)?,
             insecure: self.insecure_registry,
             tries: self.retry.saturating_add(1),
             backoff: self

@@ -1,9 +1,10 @@
 //! `rbuild inspect docker://NAME`. The invariant: documents are fetched and nothing else; nothing is stored.
 
 use image::manifest::Document;
-use image::{Image, Platform, Remote};
+use image::{Image, Platform};
 
 use super::inspect::{Found, show_image, show_index};
+use super::transfer::At;
 use crate::args::store::{InspectArgs, RemoteImage};
 use crate::failure::{Failure, Kind};
 use crate::stdout;
@@ -16,11 +17,8 @@ pub(super) fn inspect(args: &InspectArgs, wanted: &RemoteImage) -> Result<(), Fa
             error.context(format!("inspect docker://{}", wanted.name)),
         )
     };
-    let credentials = match &wanted.registry.creds {
-        Some(given) => given.clone(),
-        None => super::transfer::of_name(&wanted.registry, &wanted.name)?,
-    };
-    let remote = Remote::new(&wanted.name, &credentials, &wanted.registry.options());
+    let creds = wanted.registry.creds.as_ref();
+    let remote = At::find(&wanted.registry, &wanted.name, creds)?.remote();
     let (mut bytes, mut descriptor) = remote
         .document(None)
         .map_err(|error| failed(error.into()))?;

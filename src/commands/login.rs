@@ -38,10 +38,11 @@ pub(super) fn log_in(settings: &LoginSettings) -> Result<(), Failure> {
         username: username.clone(),
         password: password.clone(),
     };
+    let endpoint = settings.registry.own_endpoint(&name)?;
     registry::check_login(Access {
-        reference: &name,
+        reference: &endpoint.reference,
         credentials: &given,
-        options: &settings.registry.options(),
+        options: &settings.registry.options().at(&endpoint),
         progress: &|_| (),
     })
     .map_err(|error| {

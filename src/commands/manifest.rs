@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use image::manifest::Descriptor;
-use image::{Digest, Image, Index, Platform, Reference, Remote, Store, Transport};
+use image::{Digest, Image, Index, Platform, Reference, Store, Transport};
 
-use super::transfer::{self, Bench};
+use super::transfer::{self, At, Bench};
 use crate::args::manifest::{Listing, ManifestSettings};
 use crate::args::registry::RegistrySettings;
 use crate::failure::{Failure, Kind};
@@ -133,11 +133,7 @@ fn inspect(list: &Transport, registry: &RegistrySettings, place: &Path) -> Resul
             }
         }
         Transport::Registry(name) => {
-            let credentials = match &registry.creds {
-                Some(given) => given.clone(),
-                None => transfer::of_name(registry, name)?,
-            };
-            let remote = Remote::new(name, &credentials, &registry.options());
+            let remote = At::find(registry, name, registry.creds.as_ref())?.remote();
             let document = remote.document(None).map_err(|error| {
                 let error = anyhow::Error::new(error).context(format!("inspect {list}"));
                 Failure::new(Kind::Registry, error)

@@ -44,24 +44,21 @@ impl Bench {
     fn work<T>(
         &self,
         settings: &CopySettings,
-        work: impl FnOnce(&Copy<'_>) -> Result<T, CopyError>,
+        work: impl FnOnce(&Copy<'_>, &Transport, &Transport) -> Result<T, CopyError>,
     ) -> Result<T, Failure> {
         let [from, to] = [&settings.source, &settings.destination];
-        let options = RegistryOptions {
-            stop: self.store.stop().clone(),
-            ..settings.registry.options()
-        };
-        let creds = [
-            of_place(&settings.registry, from, settings.creds[0].as_ref())?,
-            of_place(&settings.registry, to, settings.creds[1].as_ref())?,
+        let creds = &settings.creds;
+        let places = [
+            Place::of(&settings.registry, from, creds[0].as_ref(), &self.store)?,
+            Place::of(&settings.registry, to, creds[1].as_ref(), &self.store)?,
         ];
-        let ends = creds.each_ref().map(|credentials| image::copy::End {
-            credentials,
-            options: &options,
+        let ends = places.each_ref().map(|place| image::copy::End {
+            credentials: &place.credentials,
+            options: &place.options,
         });
         let event = |event| self.display.event(&event);
         let (label, direction) = shown(from, to);
-        let done = work(&Copy {
+        let copy = Copy {
             store: &self.store,
             source: ends[0],
             destination: ends[1],
@@ -70,7 +67,8 @@ impl Bench {
             packing: settings.packing,
             observer: &builder::Indexing { store: &self.store },
             progress: &builder::transfers(&label, direction, &event),
-        });
+        };
+        let done = work(&copy, &places[0].transport, &places[1].transport);
         self.display.finish();
         done.map_err(|error| {
             self.interrupts
@@ -96,7 +94,7 @@ impl Bench {
             creds: [registry.creds.clone(), None],
             registry: registry.clone(),
         };
-        self.work(&settings, |copy| image::copy::import(copy, from))
+        self.work(&settings, |copy, from, _| image::copy::import(copy, from))
     }
 }
 
@@ -107,8 +105,7 @@ pub(super) fn copy(
     here: &Surroundings,
 ) -> Result<(), Failure> {
     let bench = Bench::new(place, here)?;
-    let [from, to] = [&settings.source, &settings.destination];
-    let (descriptor, _) = bench.work(settings, |copy| image::copy::copy(copy, from, to))?;
+    let (descriptor, _) = bench.work(settings, image::copy::copy)?;
     if let Some(path) = &settings.digestfile {
         std::fs::write(path, format!("{}\n", descriptor.digest)).map_err(|error| {
             let error = anyhow::Error::new(error).context(format!("write {}", path.display()));
@@ -127,16 +124,62 @@ fn shown(from: &Transport, to: &Transport) -> (String, Direction) {
     }
 }
 
-/// Who asks at a place: nobody, where it is no registry.
-fn of_place(
-    registry: &RegistrySettings,
-    place: &Transport,
-    given: Option<&Credentials>,
-) -> Result<Credentials, Failure> {
-    match (place, given) {
-        (_, Some(given)) => Ok(given.clone()),
-        (Transport::Registry(name), None) => of_name(registry, name),
-        _ => Ok(Credentials::Anonymous),
+/// A place, and what is needed to speak to it where it is a registry.
+struct Place {
+    transport: Transport,
+    credentials: Credentials,
+    options: RegistryOptions,
+}
+
+impl Place {
+    fn of(
+        registry: &RegistrySettings,
+        transport: &Transport,
+        given: Option<&Credentials>,
+        store: &Store,
+    ) -> Result<Self, Failure> {
+        let mut place = Self {
+            transport: transport.clone(),
+            credentials: Credentials::Anonymous,
+            options: registry.options(),
+        };
+        if let Transport::Registry(name) = transport {
+            let remote = At::find(registry, name, given)?;
+            place.transport = Transport::Registry(remote.endpoint.reference);
+            (place.credentials, place.options) = (remote.credentials, remote.options);
+        }
+        place.options.stop = store.stop().clone();
+        Ok(place)
+    }
+}
+
+/// Where a name really is, who asks there, and how.
+pub(super) struct At {
+    pub(super) endpoint: image::Endpoint,
+    pub(super) credentials: Credentials,
+    pub(super) options: RegistryOptions,
+}
+
+impl At {
+    pub(super) fn find(
+        registry: &RegistrySettings,
+        name: &image::Reference,
+        given: Option<&Credentials>,
+    ) -> Result<Self, Failure> {
+        let endpoint = registry.own_endpoint(name)?;
+        let credentials = match given {
+            Some(given) => given.clone(),
+            None => of_name(registry, &endpoint.reference)?,
+        };
+        Ok(Self {
+            options: registry.options().at(&endpoint),
+            endpoint,
+            credentials,
+        })
+    }
+
+    pub(super) fn remote(&self) -> Remote {
+        Remote::new(&self.endpoint.reference, &self.credentials, &self.options)
     }
 }
 
@@ -176,11 +219,7 @@ struct Tags {
 /// Lists the tags of a repository.
 pub(super) fn tags(settings: &TagsSettings) -> Result<(), Failure> {
     let name = &settings.name;
-    let credentials = match &settings.registry.creds {
-        Some(given) => given.clone(),
-        None => of_name(&settings.registry, name)?,
-    };
-    let remote = Remote::new(name, &credentials, &settings.registry.options());
+    let remote = At::find(&settings.registry, name, settings.registry.creds.as_ref())?.remote();
     let tags = remote.tags().map_err(|error| {
         let error = anyhow::Error::new(error).context(format!("list the tags of {name}"));
         Failure::new(Kind::Registry, error)

@@ -225,7 +225,7 @@ fn the_pull_policy_says_when_the_registry_is_asked() {
 }
 
 /// An authority in `ca/ca.crt` and a certificate of it for 127.0.0.1, made with openssl.
-fn certify(directory: &std::path::Path) {
+pub(crate) fn certify(directory: &std::path::Path) {
     fs::create_dir(directory.join("ca")).expect("a directory");
     let openssl = |line: &str| {
         let made = Command::new("openssl")

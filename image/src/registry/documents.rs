@@ -13,7 +13,6 @@ use super::login::Pass;
 use super::retry::{retry, retry_after};
 use super::{Access, Direction, Exchange, RegistryError, runtime};
 use crate::auth::Credentials;
-use crate::authority::certificates;
 use crate::digest::Digest;
 use crate::json::DOCUMENT_MAX;
 use crate::manifest::Descriptor;
@@ -56,8 +55,7 @@ impl<'a> Session<'a> {
         };
         let base = Url::parse(&format!("{scheme}://{}/", access.reference.registry_host()))
             .map_err(|error| setup(error.into()))?;
-        let authorities =
-            certificates(&access.options.authorities).map_err(|error| setup(error.into()))?;
+        let authorities = access.options.certificates_for(access.reference)?;
         let client = Client::builder()
             .tls_certs_merge(authorities)
             .redirect(redirect::Policy::custom(follow))

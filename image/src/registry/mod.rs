@@ -16,13 +16,14 @@ mod remote;
 pub(crate) mod retry;
 mod upload;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use crate::auth::Credentials;
-use crate::authority::Authority;
+use crate::authority::{Authority, certificates};
 use crate::digest::{Digest, ParseDigestError};
 use crate::export::ExportError;
 use crate::image::{BlobError, Image, ImageError};
@@ -31,6 +32,7 @@ use crate::json::DocumentError;
 use crate::manifest::{Descriptor, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::registries::{Endpoint, Registries};
 use crate::stop::{Stop, Stopped};
 use crate::store::{Store, StoreError};
 
@@ -47,6 +49,10 @@ pub struct RegistryOptions {
     pub insecure: Vec<String>,
     /// Whom to trust beside the system's certificate authorities.
     pub authorities: Vec<Authority>,
+    /// Whom to trust with one registry (`HOST[:PORT]`) alone.
+    pub own_authorities: BTreeMap<String, Vec<Authority>>,
+    /// Where names are looked for; heeded by those who ask, not by what is asked.
+    pub registries: Registries,
     /// Token servers (`HOST[:PORT]`) on other hosts than their registry that may see a password.
     pub allowed_realms: Vec<String>,
     /// How often one request is tried.
@@ -68,6 +74,8 @@ impl Default for RegistryOptions {
         Self {
             insecure: Vec::new(),
             authorities: Vec::new(),
+            own_authorities: BTreeMap::new(),
+            registries: Registries::default(),
             allowed_realms: Vec::new(),
             tries: 4,
             backoff: Duration::from_millis(500),
@@ -76,6 +84,35 @@ impl Default for RegistryOptions {
             parallel: 3,
             stop: Stop::default(),
         }
+    }
+}
+
+impl RegistryOptions {
+    /// The options for one of a name's endpoints.
+    #[must_use]
+    pub fn at(&self, endpoint: &Endpoint) -> Self {
+        let mut options = self.clone();
+        if endpoint.insecure {
+            options
+                .insecure
+                .push(endpoint.reference.registry().to_owned());
+        }
+        options
+    }
+
+    /// Whom to trust with a registry, as the HTTP client takes them.
+    fn certificates_for(
+        &self,
+        reference: &Reference,
+    ) -> Result<Vec<reqwest::Certificate>, RegistryError> {
+        let own = self.own_authorities.get(reference.registry());
+        let all: Vec<Authority> = own
+            .into_iter()
+            .flatten()
+            .chain(&self.authorities)
+            .cloned()
+            .collect();
+        certificates(&all).map_err(|error| RegistryError::Setup(error.into()))
     }
 }
 

@@ -17,7 +17,6 @@ use super::login::Pass;
 use super::retry::retry;
 use super::upload::{Beginning, CHUNK};
 use super::{Access, Direction, RegistryError, TransferEvent, install_crypto};
-use crate::authority::certificates;
 use crate::digest::Digest;
 use crate::export::{ExportBlob, Shipment};
 use crate::manifest::Descriptor;
@@ -107,8 +106,10 @@ pub(super) struct Uploader<'a> {
 
 impl<'a> Uploader<'a> {
     fn new(session: Session<'a>) -> Result<Self, RegistryError> {
-        let authorities = certificates(&session.access.options.authorities)
-            .map_err(|error| RegistryError::Setup(error.into()))?;
+        let authorities = session
+            .access
+            .options
+            .certificates_for(session.access.reference)?;
         let client = Client::builder()
             .tls_certs_merge(authorities)
             .redirect(redirect::Policy::none())

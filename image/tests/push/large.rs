@@ -29,7 +29,8 @@ fn uploads(server: &Server, method: &str) -> Vec<Request> {
 macro_rules! real {
     () => {
         match RealRegistry::start() {
-            Some(registry) => registry,
+            // A server's thread outlives the test, which must not keep the registry.
+            Some(registry) => Arc::new(registry),
             None => {
                 return say_skipped("/usr/bin/docker-registry is not installed or does not start")
             }
@@ -40,12 +41,13 @@ macro_rules! real {
 #[test]
 fn f21_what_is_too_large_as_a_whole_goes_in_chunks() {
     let registry = real!();
+    let behind = Arc::downgrade(&registry);
     let server = Server::start(move |request| {
         let whole = request.method == "PUT" && request.bytes.len() > 10_000_000;
         if whole {
             return Reply::status(413);
         }
-        registry.forward(request, &request.bytes)
+        behind.upgrade().unwrap().forward(request, &request.bytes)
     });
     let mut client = Client::of(&server);
     client.options.stall_timeout = Duration::from_secs(20);
@@ -116,6 +118,7 @@ fn f21_a_broken_chunk_is_sent_on_from_where_the_registry_has_it() {
 #[test]
 fn f21_a_registry_that_cannot_go_on_gets_the_blob_from_the_start() {
     let registry = real!();
+    let behind = Arc::downgrade(&registry);
     let broken = Mutex::new(0);
     let server = Server::start(move |request| {
         let bytes = &request.bytes;
@@ -127,10 +130,13 @@ fn f21_a_registry_that_cannot_go_on_gets_the_blob_from_the_start() {
         if request.method == "PATCH" && *broken == 1 {
             *broken = 2;
             // Half of a chunk arrives, which docker-registry does not want to hear of later.
-            registry.forward(request, &bytes[..5_000_000]);
+            behind
+                .upgrade()
+                .unwrap()
+                .forward(request, &bytes[..5_000_000]);
             return Reply::reset();
         }
-        registry.forward(request, bytes)
+        behind.upgrade().unwrap().forward(request, bytes)
     });
     let mut client = Client::of(&server);
     client.options.stall_timeout = Duration::from_secs(20);
@@ -146,7 +152,9 @@ fn f21_a_registry_that_cannot_go_on_gets_the_blob_from_the_start() {
 #[test]
 fn a_blob_of_a_neighbour_is_taken_over() {
     let registry = real!();
-    let server = Server::start(move |request| registry.forward(request, &request.bytes));
+    let behind = Arc::downgrade(&registry);
+    let server =
+        Server::start(move |request| behind.upgrade().unwrap().forward(request, &request.bytes));
     let client = Client::of(&server);
     let image = sample(&client.store);
     pushed(&client, &name(&server), &packed(&client, &image)).unwrap();
