@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -46,8 +46,32 @@ pub(crate) fn find(
 
 /// Runs `docker-credential-PROGRAM get` (docker-credential-helpers, "Development").
 fn ask(program: &str, server: &str, patience: Duration) -> Result<Option<String>, String> {
+    let (status, output) = run(program, "get", server, patience)?;
+    match (status.success(), output.contains("credentials not found")) {
+        (true, _) => Ok(Some(output)),
+        (false, true) => Ok(None),
+        // Its output may hold a secret, so it is not shown.
+        (false, false) => Err(status.to_string()),
+    }
+}
+
+/// Has `docker-credential-PROGRAM` store or erase something.
+pub(crate) fn tell(program: &str, verb: &str, text: &str) -> Result<(), String> {
+    let (status, _) = run(program, verb, text, PATIENCE)?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(status.to_string()),
+    }
+}
+
+fn run(
+    program: &str,
+    verb: &str,
+    input: &str,
+    patience: Duration,
+) -> Result<(ExitStatus, String), String> {
     let mut child = Command::new(format!("docker-credential-{program}"))
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -55,7 +79,7 @@ fn ask(program: &str, server: &str, patience: Duration) -> Result<Option<String>
         .map_err(|error| error.to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that reads nothing answers anyway.
-        let _ = writeln!(stdin, "{server}");
+        let _ = writeln!(stdin, "{input}");
     }
     let output = read_in_time(&mut child, patience);
     if output.is_none() {
@@ -64,12 +88,7 @@ fn ask(program: &str, server: &str, patience: Duration) -> Result<Option<String>
     let status = child.wait().map_err(|error| error.to_string())?;
     let output =
         output.ok_or_else(|| format!("it gave no answer within {} s", patience.as_secs()))?;
-    match (status.success(), output.contains("credentials not found")) {
-        (true, _) => Ok(Some(output)),
-        (false, true) => Ok(None),
-        // Its output may hold a secret, so it is not shown.
-        (false, false) => Err(status.to_string()),
-    }
+    Ok((status, output))
 }
 
 fn read_in_time(child: &mut Child, patience: Duration) -> Option<String> {

@@ -21,6 +21,27 @@ pub(crate) fn stdin_is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
+/// The first line of standard input, which a terminal does not show while it is typed.
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub(crate) fn secret_line() -> std::io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = std::io::stdin();
+    let shown = tcgetattr(&stdin).ok();
+    if let Some(mut hidden) = shown.clone() {
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    }
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    if let Some(shown) = shown {
+        tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    }
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// What surrounds this process.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
@@ -167,9 +188,7 @@ impl Surroundings {
             };
         }
         let home = self.directory("HOME");
-        let config = self
-            .directory("XDG_CONFIG_HOME")
-            .or_else(|| Some(home.as_ref()?.join(".config")));
+        let config = self.config_dir();
         let docker = self
             .value("DOCKER_CONFIG")
             .map(PathBuf::from)
@@ -184,6 +203,44 @@ impl Surroundings {
             required: false,
             candidates: candidates.into_iter().flatten().collect(),
         }
+    }
+
+    /// The files of registries.conf(5) that are there, in the order in which they are heeded.
+    pub(crate) fn registries_files(&self) -> Vec<PathBuf> {
+        if let Some(named) = self.value("CONTAINERS_REGISTRIES_CONF") {
+            return vec![named.into()];
+        }
+        let own = self.config_dir().map(|dir| dir.join("containers"));
+        let system = ["/etc/containers", "/usr/share/containers"].map(PathBuf::from);
+        let dirs: Vec<PathBuf> = own.into_iter().chain(system).collect();
+        let main = dirs
+            .iter()
+            .map(|dir| dir.join("registries.conf"))
+            .find(|path| path.is_file());
+        let mut files: Vec<PathBuf> = main.into_iter().collect();
+        // The user's own decide, so they come last.
+        for dir in dirs.iter().rev() {
+            let entries = std::fs::read_dir(dir.join("registries.conf.d"));
+            let paths = entries.into_iter().flatten().flatten().map(|e| e.path());
+            let mut found: Vec<PathBuf> = paths
+                .filter(|path| path.extension().is_some_and(|end| end == "conf"))
+                .collect();
+            found.sort();
+            files.extend(found);
+        }
+        files
+    }
+
+    /// The directories of certs.d(5) that there are: one below them for each registry.
+    pub(crate) fn certs_dirs(&self) -> Vec<PathBuf> {
+        let own = self.config_dir().map(|dir| dir.join("containers/certs.d"));
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        own.into_iter().chain(system).collect()
+    }
+
+    fn config_dir(&self) -> Option<PathBuf> {
+        self.directory("XDG_CONFIG_HOME")
+            .or_else(|| Some(self.directory("HOME")?.join(".config")))
     }
 
     /// The proxies that programs in RUN are to use, in both spellings (BuildKit's predefined ARGs).

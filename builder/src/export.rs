@@ -217,16 +217,17 @@ impl Outlet<'_> {
     }
 
     fn push_one(&self, name: &Reference, shipment: &Shipment<'_, '_>) -> Result<(), Failure> {
-        let credentials = (self.host.credentials)(name)?;
+        let endpoint = self.host.registries.registries.own_endpoint(name)?;
+        let credentials = (self.host.credentials)(&endpoint.reference)?;
         let options = RegistryOptions {
             stop: self.host.store.stop().clone(),
-            ..self.host.registries.clone()
+            ..self.host.registries.at(&endpoint)
         };
         let access = Access {
-            reference: name,
+            reference: &endpoint.reference,
             credentials: &credentials,
             options: &options,
-            progress: &transfers(name, Direction::Push, self.events),
+            progress: &transfers(name.repository(), Direction::Push, self.events),
         };
         Ok(registry::push(access, shipment)?)
     }

@@ -61,7 +61,7 @@ pub use request::{
     Annotation, AnnotationLevel, BuildRequest, Comparison, Context, ImageOutput, NamedContext,
     Network, Output, PullPolicy, Recipe, Shape, Squash, UserPolicy,
 };
-pub use resolve::pull;
+pub use resolve::{Indexing, pull, transfers};
 pub use session::{ENTRY, RemoteError, session_entry};
 pub use settings::{
     Agent, Dns, HOST_GATEWAY, KeepId, RunAccess, RunLimits, RunSettings, Secret, Volume,

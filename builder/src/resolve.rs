@@ -6,7 +6,9 @@ use std::path::Path;
 
 use image::layout::Layout;
 use image::registry::{self, Access, Pull, RegistryOptions, TransferEvent};
-use image::{Credentials, DiffId, Image, LayerObserver, LayerStream, Platform, Reference, Store};
+use image::{
+    Credentials, DiffId, Endpoint, Image, LayerObserver, LayerStream, Platform, Reference, Store,
+};
 use rootfs::LayerReader;
 use rootfs::layer::{Dialect, Limits, ReadIndex, StoredIndex};
 use rootfs::trees::save_index;
@@ -124,10 +126,42 @@ pub fn pull(
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, Source> {
     let _stops = host.stop_when_cancelled();
+    let endpoints = host.registries.registries.endpoints(reference)?;
+    let (own, mirrors) = endpoints.split_last().ok_or("it is nowhere to be found")?;
+    for mirror in mirrors {
+        match pull_from(host, mirror, platform, events) {
+            Ok(image) => return named(host, reference, image),
+            Err(error) => {
+                host.store.stop().check()?;
+                let message = format!(
+                    "the mirror {} is passed over: {}",
+                    mirror.reference.registry(),
+                    chain(&*error)
+                );
+                events(BuildEvent::Notice { message });
+            }
+        }
+    }
+    named(host, reference, pull_from(host, own, platform, events)?)
+}
+
+/// Wherever it came from, it is called what it was asked for.
+fn named(host: &Host<'_>, reference: &Reference, image: Image) -> Result<Image, Source> {
+    host.store.tag_beside(reference, &image)?;
+    Ok(image)
+}
+
+fn pull_from(
+    host: &Host<'_>,
+    endpoint: &Endpoint,
+    platform: &Platform,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Image, Source> {
+    let reference = &endpoint.reference;
     let credentials: Credentials = (host.credentials)(reference)?;
     let options = RegistryOptions {
         stop: host.store.stop().clone(),
-        ..host.registries.clone()
+        ..host.registries.at(endpoint)
     };
     let indexing = Indexing { store: host.store };
     let pull = Pull {
@@ -135,19 +169,17 @@ pub fn pull(
             reference,
             credentials: &credentials,
             options: &options,
-            progress: &transfers(reference, Direction::Fetch, events),
+            progress: &transfers(reference.repository(), Direction::Fetch, events),
         },
         platform,
         observer: &indexing,
     };
-    let image = registry::pull(&pull, host.store)?;
-    host.store.tag_beside(reference, &image)?;
-    Ok(image)
+    Ok(registry::pull(&pull, host.store)?)
 }
 
-/// Tells what happens to an image's blobs on their way.
-pub(crate) fn transfers<'e>(
-    reference: &'e Reference,
+/// Tells what happens to blobs on their way; `place` is what they are shown to be of.
+pub fn transfers<'e>(
+    place: &'e str,
     direction: Direction,
     events: &'e (dyn Fn(BuildEvent) + Sync),
 ) -> impl Fn(TransferEvent) + Sync + 'e {
@@ -156,8 +188,7 @@ pub(crate) fn transfers<'e>(
         let mut sizes = sizes
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let name =
-            |digest: &image::Digest| format!("{} {}", reference.repository(), &digest.hex()[..12]);
+        let name = |digest: &image::Digest| format!("{place} {}", &digest.hex()[..12]);
         match event {
             TransferEvent::LayerStarted { digest, size } => {
                 sizes.insert(digest, size);
@@ -202,8 +233,9 @@ pub(crate) fn transfers<'e>(
 }
 
 /// Makes the index of a layer in the pass that verifies it, in a thread that reads what the verifier writes.
-struct Indexing<'s> {
-    store: &'s Store,
+pub struct Indexing<'s> {
+    /// Where the layer and its index go.
+    pub store: &'s Store,
 }
 
 struct Index {

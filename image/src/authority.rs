@@ -52,12 +52,3 @@ pub(crate) fn certificates(
         .collect::<Result<_, _>>()?;
     Ok(lists.concat())
 }
-
-/// As the registry client takes them.
-pub(crate) fn of_registry(authorities: &[Authority]) -> Vec<oci_client::client::Certificate> {
-    let one = |authority: &Authority| oci_client::client::Certificate {
-        encoding: oci_client::client::CertificateEncoding::Pem,
-        data: authority.0.clone(),
-    };
-    authorities.iter().map(one).collect()
-}

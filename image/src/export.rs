@@ -1,20 +1,25 @@
-//! An image made ready to leave: its layers compressed, and the manifest that says so.
+//! An image made ready to leave: its layers compressed, and the manifest that says so; or a manifest and its blobs as they are
+//! elsewhere.
 //!
-//! Invariant: the same image and the same compression give the same bytes, whatever the number of threads. The configuration,
-//! and with it the image id, never changes.
+//! Invariant: the same image and the same compression give the same bytes, whatever the number of threads and whatever is known
+//! about where they go. The configuration, and with it the image id, never changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::compress::Packing;
-use crate::digest::{DiffId, Digest};
-use crate::image::{Image, ImageError, Layer};
-use crate::manifest::{Descriptor, Index};
+use crate::digest::{DiffId, Digest, Hasher};
+use crate::image::{BlobError, BlobSource, Image, ImageError, Layer};
+use crate::json::DOCUMENT_MAX;
+use crate::manifest::{Descriptor, Document, Index};
 use crate::media_type::{Compression, Format, MediaType};
+use crate::packed;
+use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::store::{Store, StoreError};
 
 /// Why an image cannot be made ready.
@@ -36,36 +41,62 @@ pub enum ExportError {
     Image(#[from] ImageError),
 }
 
-/// An image with everything that goes with it.
+/// An image, or what else has a manifest, with everything that goes with it.
 #[derive(Debug)]
 pub struct Export<'s> {
-    store: &'s Store,
-    image: Image,
     descriptor: Descriptor,
-    blobs: Vec<Blob>,
-    documents: [Blob; 2],
+    /// Layers, then the configuration.
+    blobs: Vec<Blob<'s>>,
+    manifest: Blob<'s>,
 }
 
-type Blob = (Digest, u64, Content);
-
 #[derive(Debug)]
-enum Content {
+struct Blob<'s> {
+    digest: Digest,
+    size: u64,
+    content: Content<'s>,
+    /// Repositories that have it, as `(REGISTRY, REPOSITORY)`.
+    places: Vec<(String, String)>,
+}
+
+enum Content<'s> {
     /// Under its own digest in the store.
-    Stored,
-    /// In a file that has no name.
-    Unnamed(Arc<File>),
+    Stored(&'s Store),
+    Packed(Packed<'s>),
     Bytes(Arc<[u8]>),
+    Elsewhere(Arc<dyn BlobSource + Send + Sync>),
+}
+
+impl std::fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stored(_) => "Stored",
+            Self::Packed(_) => "Packed",
+            Self::Bytes(_) => "Bytes",
+            Self::Elsewhere(_) => "Elsewhere",
+        })
+    }
+}
+
+/// A layer that is packed when somebody wants its bytes, unless its digest had to be found first.
+struct Packed<'s> {
+    store: &'s Store,
+    diff_id: DiffId,
+    packing: Packing,
+    threads: NonZeroUsize,
+    /// Without a name, from the time on when it was packed.
+    file: Mutex<Option<Arc<File>>>,
 }
 
 /// One blob of an [`Export`].
 #[derive(Debug)]
 pub struct ExportBlob<'e> {
-    store: &'e Store,
-    blob: &'e Blob,
+    blob: &'e Blob<'e>,
 }
 
 impl<'s> Export<'s> {
-    /// Packs the layers of an image of the store. Its format is the image's own, unless another is given.
+    /// Packs the layers of an image of the store, those whose packed digest is not known already. Its format is the image's own,
+    /// unless another is given.
     ///
     /// # Errors
     /// When a layer is missing, damaged, or cannot be compressed.
@@ -93,23 +124,64 @@ impl<'s> Export<'s> {
                 });
                 continue;
             }
-            let (digest, size, content) = pack(store, layer, packing, threads)?;
+            let blob = pack(store, layer, packing, threads)?;
             let media_type = MediaType::layer(format, packing.compression());
-            let mut descriptor = Descriptor::new(media_type, digest, size);
+            let mut descriptor = Descriptor::new(media_type, blob.digest, blob.size);
             descriptor
                 .annotations
                 .clone_from(&layer.descriptor.annotations);
             descriptors.push(descriptor);
-            if seen.insert(digest) {
-                blobs.push((digest, size, content));
+            if seen.insert(blob.digest) {
+                blobs.push(blob);
             }
         }
         let image = image.with_layers(format, descriptors)?;
+        blobs.push(Blob::of(image.config_bytes()));
         Ok(Self {
-            store,
-            documents: documents(&image),
             descriptor: image.entry(),
-            image,
+            manifest: Blob::of(image.manifest_bytes()),
+            blobs,
+        })
+    }
+
+    /// A manifest as it is, with its blobs as they are elsewhere; `listed` is how an index lists it, and `place` the repository
+    /// that has them.
+    ///
+    /// # Errors
+    /// When the document is no manifest, or has layers that are to be fetched from somewhere else.
+    pub fn verbatim(
+        source: &Arc<dyn BlobSource + Send + Sync>,
+        bytes: &[u8],
+        listed: Descriptor,
+        place: Option<&Reference>,
+    ) -> Result<Self, ImageError> {
+        let digest = Digest::of(bytes);
+        let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
+            return Err(ImageError::IsIndex(digest));
+        };
+        let mut seen = BTreeSet::new();
+        let mut blobs = Vec::new();
+        for descriptor in manifest.layers.iter().chain([&manifest.config]) {
+            // CVE-2020-15157: another place than the one that was named is not asked.
+            if descriptor.other.contains_key("urls") {
+                let reason = format!("its layer {} lies elsewhere", descriptor.digest);
+                return Err(ImageError::Inconsistent { digest, reason });
+            }
+            if seen.insert(descriptor.digest) {
+                blobs.push(Blob {
+                    digest: descriptor.digest,
+                    size: descriptor.size,
+                    content: Content::Elsewhere(Arc::clone(source)),
+                    places: place
+                        .map(|at| (at.registry().to_owned(), at.repository().to_owned()))
+                        .into_iter()
+                        .collect(),
+                });
+            }
+        }
+        Ok(Self {
+            descriptor: listed,
+            manifest: Blob::of(bytes),
             blobs,
         })
     }
@@ -119,24 +191,54 @@ impl<'s> Export<'s> {
     /// # Errors
     /// When the new manifest is refused.
     pub fn annotated(
-        self,
+        mut self,
         manifest: &BTreeMap<String, String>,
         descriptor: &BTreeMap<String, String>,
     ) -> Result<Self, ImageError> {
-        let image = self.image.annotated(manifest)?;
-        let mut listed = image.entry();
-        listed.annotations.clone_from(descriptor);
-        Ok(Self {
-            documents: documents(&image),
-            descriptor: listed,
-            image,
-            ..self
-        })
+        if !manifest.is_empty() {
+            let image = self.image()?.annotated(manifest)?;
+            self.manifest = Blob::of(image.manifest_bytes());
+            self.descriptor = image.entry();
+        }
+        self.descriptor.annotations.clone_from(descriptor);
+        Ok(self)
+    }
+
+    /// The export, listed for another platform than its configuration says.
+    #[must_use]
+    pub fn listed_for(mut self, platform: Option<Platform>) -> Self {
+        self.descriptor.platform = platform;
+        self
     }
 
     /// The image as it leaves: the same configuration, another manifest.
-    pub fn image(&self) -> &Image {
-        &self.image
+    ///
+    /// # Errors
+    /// When it is none, but something else that has a manifest, or its configuration cannot be had.
+    pub fn image(&self) -> Result<Image, ImageError> {
+        let Some(config) = self.blobs.last() else {
+            return Err(ImageError::IsIndex(self.manifest.digest));
+        };
+        let mut bytes = Vec::new();
+        let read = |source| BlobError::Read {
+            digest: config.digest,
+            source,
+        };
+        ExportBlob { blob: config }
+            .open()
+            .map_err(|error| read(io::Error::other(error)))?
+            .take(DOCUMENT_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(read)?;
+        Image::from_parts(self.manifest_bytes().to_vec(), bytes)
+    }
+
+    /// The manifest.
+    pub fn manifest_bytes(&self) -> &[u8] {
+        match &self.manifest.content {
+            Content::Bytes(bytes) => bytes,
+            _ => unreachable!("a manifest is made of bytes"),
+        }
     }
 
     /// The manifest as an index lists it.
@@ -144,13 +246,15 @@ impl<'s> Export<'s> {
         &self.descriptor
     }
 
+    /// The blobs: layers first, then the configuration.
+    pub fn content(&self) -> impl Iterator<Item = ExportBlob<'_>> {
+        self.blobs.iter().map(|blob| ExportBlob { blob })
+    }
+
     /// The blobs: layers first, then the configuration, the manifest last.
     pub fn blobs(&self) -> impl Iterator<Item = ExportBlob<'_>> {
-        let all = self.blobs.iter().chain(&self.documents);
-        all.map(|blob| ExportBlob {
-            store: self.store,
-            blob,
-        })
+        let all = self.blobs.iter().chain([&self.manifest]);
+        all.map(|blob| ExportBlob { blob })
     }
 }
 
@@ -181,7 +285,7 @@ impl<'e, 's> Shipment<'e, 's> {
     ) -> Self {
         let format = exports
             .first()
-            .map_or(Format::Oci, |export| export.image().format());
+            .map_or(Format::Oci, |export| export.descriptor.media_type.format());
         let media_type = MediaType::OciIndex.in_format(format);
         let index = Index {
             media_type: Some(media_type.clone()),
@@ -196,6 +300,11 @@ impl<'e, 's> Shipment<'e, 's> {
         let bytes = index.to_bytes();
         let mut descriptor = Descriptor::of(media_type, &bytes);
         descriptor.annotations = listed;
+        Self::with_index(exports, descriptor, bytes)
+    }
+
+    /// What an index lists, and the index as it is.
+    pub fn with_index(exports: &'e [Export<'s>], descriptor: Descriptor, bytes: Vec<u8>) -> Self {
         Self {
             exports,
             index: Some((descriptor.clone(), bytes)),
@@ -218,76 +327,199 @@ impl<'e, 's> Shipment<'e, 's> {
         &self.descriptor
     }
 
-    /// The blobs of all images, each once.
+    /// The document that a name of the shipment means.
+    pub fn document(&self) -> &[u8] {
+        match &self.index {
+            Some((_, bytes)) => bytes,
+            None => self.exports.first().map_or(&[], Export::manifest_bytes),
+        }
+    }
+
+    /// Layers and configurations of all images, each once.
+    pub fn content(&self) -> impl Iterator<Item = ExportBlob<'e>> {
+        once_each(self.exports.iter().flat_map(Export::content))
+    }
+
+    /// The blobs of all images, their manifests too, each once.
     pub fn blobs(&self) -> impl Iterator<Item = ExportBlob<'e>> {
-        let mut seen = BTreeSet::new();
-        self.exports
-            .iter()
-            .flat_map(Export::blobs)
-            .filter(move |blob| seen.insert(*blob.digest()))
+        once_each(self.exports.iter().flat_map(Export::blobs))
     }
 }
 
-/// Configuration and manifest as blobs.
-fn documents(image: &Image) -> [Blob; 2] {
-    [image.config_bytes(), image.manifest_bytes()].map(|bytes| {
-        let content = Content::Bytes(bytes.into());
-        (Digest::of(bytes), bytes.len() as u64, content)
-    })
+fn once_each<'e>(
+    blobs: impl Iterator<Item = ExportBlob<'e>>,
+) -> impl Iterator<Item = ExportBlob<'e>> {
+    let mut seen = BTreeSet::new();
+    blobs.filter(move |blob| seen.insert(*blob.digest()))
 }
 
-fn pack(
-    store: &Store,
+impl Blob<'_> {
+    /// A document.
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            content: Content::Bytes(bytes.into()),
+            places: Vec::new(),
+        }
+    }
+}
+
+fn pack<'s>(
+    store: &'s Store,
     layer: &Layer,
     packing: Packing,
     threads: NonZeroUsize,
-) -> Result<Blob, ExportError> {
+) -> Result<Blob<'s>, ExportError> {
     let diff_id = layer.diff_id;
     let tar = diff_id.digest();
     if packing.compression() == Compression::None {
         store.hold(tar)?;
         let size = store
             .blob_size(tar)
-            .ok_or_else(|| StoreError::from(crate::image::BlobError::Missing(*tar)))?;
-        return Ok((*tar, size, Content::Stored));
+            .ok_or_else(|| StoreError::from(BlobError::Missing(*tar)))?;
+        return Ok(Blob {
+            digest: *tar,
+            size,
+            content: Content::Stored(store),
+            places: packed::places(store, tar),
+        });
     }
-    let mut input = store.open_blob(tar).map_err(StoreError::from)?;
-    let mut writer = store.blob_writer()?;
-    packing
-        .pack(&mut input, &mut writer, threads)
-        .map_err(|source| ExportError::Compress { diff_id, source })?;
-    let (file, digest, size) = writer.into_unnamed()?;
-    Ok((digest, size, Content::Unnamed(Arc::new(file))))
+    let packed = Packed {
+        store,
+        diff_id,
+        packing,
+        threads,
+        file: Mutex::new(None),
+    };
+    let known = packed::known(store, &diff_id, packing).filter(|_| store.contains(tar));
+    let (digest, size) = match known {
+        Some(known) => known,
+        None => packed.pack()?,
+    };
+    Ok(Blob {
+        digest,
+        size,
+        content: Content::Packed(packed),
+        places: packed::places(store, &digest),
+    })
+}
+
+impl Packed<'_> {
+    fn pack(&self) -> Result<(Digest, u64), ExportError> {
+        let (store, diff_id) = (self.store, self.diff_id);
+        let mut input = store
+            .open_blob(diff_id.digest())
+            .map_err(StoreError::from)?;
+        let mut writer = store.blob_writer()?;
+        self.packing
+            .pack(&mut input, &mut writer, self.threads)
+            .map_err(|source| ExportError::Compress { diff_id, source })?;
+        let (file, digest, size) = writer.into_unnamed()?;
+        let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(Arc::new(file));
+        packed::remember(store, &diff_id, self.packing, (digest, size));
+        Ok((digest, size))
+    }
+
+    fn open(&self, expected: &Digest) -> Result<FromStart, ExportError> {
+        let file = || {
+            let slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            slot.clone()
+        };
+        let packed = match file() {
+            Some(file) => Some(file),
+            None => {
+                let (actual, _) = self.pack()?;
+                if actual != *expected {
+                    packed::forget(self.store, &self.diff_id, self.packing);
+                    let expected = *expected;
+                    return Err(StoreError::from(BlobError::Mismatch { expected, actual }).into());
+                }
+                file()
+            }
+        };
+        packed
+            .map(|file| FromStart { file, at: 0 })
+            .ok_or_else(|| StoreError::from(BlobError::Missing(*expected)).into())
+    }
 }
 
 impl ExportBlob<'_> {
     /// Its digest.
     pub fn digest(&self) -> &Digest {
-        &self.blob.0
+        &self.blob.digest
     }
 
     /// Its size.
     pub fn size(&self) -> u64 {
-        self.blob.1
+        self.blob.size
     }
 
-    /// Its content from the start, verified at the end where it comes from the store.
+    /// Repositories of a registry that have it, as far as is known.
+    pub fn repositories(&self, registry: &str) -> impl Iterator<Item = &str> {
+        let places = self.blob.places.iter();
+        places
+            .filter(move |(host, _)| host == registry)
+            .map(|(_, repository)| repository.as_str())
+    }
+
+    /// Remembers that a repository has it.
+    pub(crate) fn note_place(&self, at: &Reference) {
+        match &self.blob.content {
+            Content::Stored(store) | Content::Packed(Packed { store, .. }) => {
+                packed::note_place(store, &self.blob.digest, at);
+            }
+            Content::Bytes(_) | Content::Elsewhere(_) => {}
+        }
+    }
+
+    /// Its content from the start, verified at the end.
     ///
     /// # Errors
-    /// When it is missing.
-    pub fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
-        Ok(match &self.blob.2 {
-            Content::Stored => Box::new(
-                self.store
-                    .open_blob(&self.blob.0)
-                    .map_err(StoreError::from)?,
-            ),
-            Content::Unnamed(file) => Box::new(FromStart {
-                file: Arc::clone(file),
-                at: 0,
-            }),
+    /// When it is missing, or cannot be packed.
+    pub fn open(&self) -> Result<Box<dyn Read + Send>, ExportError> {
+        let digest = &self.blob.digest;
+        Ok(match &self.blob.content {
+            Content::Stored(store) => Box::new(store.open_blob(digest).map_err(StoreError::from)?),
+            Content::Packed(packed) => Box::new(packed.open(digest)?),
             Content::Bytes(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
+            Content::Elsewhere(source) => Box::new(Verified {
+                content: source.open(digest).map_err(StoreError::from)?,
+                expected: *digest,
+                left: self.blob.size,
+                hasher: Hasher::new(),
+            }),
         })
+    }
+}
+
+/// Compares the digest as soon as all is there.
+struct Verified {
+    content: Box<dyn Read + Send>,
+    expected: Digest,
+    left: u64,
+    hasher: Hasher,
+}
+
+impl Read for Verified {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.content.read(buffer)?;
+        if buffer.is_empty() || (len == 0 && self.left == 0) {
+            return Ok(0);
+        }
+        self.hasher.update(&buffer[..len]);
+        let more = len as u64 > self.left;
+        self.left = self.left.saturating_sub(len as u64);
+        if len > 0 && self.left > 0 {
+            return Ok(len);
+        }
+        let (expected, actual) = (self.expected, self.hasher.clone().finish());
+        if actual != expected || more {
+            let error = BlobError::Mismatch { expected, actual };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(len)
     }
 }
 

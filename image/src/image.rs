@@ -201,10 +201,7 @@ impl Image {
 
     /// Whose media types the manifest has.
     pub fn format(&self) -> Format {
-        match self.manifest.media_type() {
-            MediaType::DockerManifest => Format::Docker,
-            _ => Format::Oci,
-        }
+        self.manifest.media_type().format()
     }
 
     /// Reads an image, following an index to the platform's manifest.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::export::Shipment;
+use crate::export::{ExportError, Shipment};
 use crate::image::{BlobError, BlobSource, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver, take_layer};
 use crate::json::{self, DOCUMENT_MAX, DocumentError};
@@ -68,6 +68,9 @@ pub enum LayoutError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A blob cannot be made ready.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -322,7 +325,8 @@ pub fn write_directory(
     Ok(())
 }
 
-fn write_file(path: &Path, mut content: impl Read) -> io::Result<()> {
+/// Writes a file that gets its name when it is complete.
+pub(crate) fn write_file(path: &Path, mut content: impl Read) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let tmp = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let mut write = || {

@@ -156,6 +156,19 @@ impl MediaType {
         }
     }
 
+    /// Whose it is; what is not Docker's counts as OCI's.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::DockerManifest
+            | Self::DockerManifestList
+            | Self::DockerConfig
+            | Self::DockerLayer
+            | Self::DockerLayerGzip
+            | Self::DockerLayerZstd => Format::Docker,
+            _ => Format::Oci,
+        }
+    }
+
     /// The type of the same thing in a format.
     #[must_use]
     pub fn in_format(self, format: Format) -> Self {

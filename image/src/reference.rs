@@ -283,7 +283,7 @@ fn is_path_component(text: &str) -> bool {
 }
 
 impl Tag {
-    fn checked(text: &str) -> Option<Self> {
+    pub(crate) fn checked(text: &str) -> Option<Self> {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let first = *text.as_bytes().first()?;
         (text.len() <= 128

@@ -13,12 +13,15 @@ pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
 pub(crate) mod lint;
+pub(crate) mod login;
+pub(crate) mod manifest;
 pub(crate) mod outline;
 pub(crate) mod output;
 pub(crate) mod registry;
 pub(crate) mod run;
 mod size;
 pub(crate) mod store;
+pub(crate) mod transfer;
 
 use std::path::PathBuf;
 
@@ -152,6 +155,18 @@ pub(crate) enum Command {
     System(store::SystemArgs),
     /// Fetch an image from a registry
     Pull(registry::PullArgs),
+    /// Send an image of the store to a registry, or somewhere else
+    Push(Box<transfer::PushArgs>),
+    /// Copy an image between registries, layouts, archives, directories and the store
+    Copy(Box<transfer::CopyArgs>),
+    /// List the tags of a repository
+    Tags(transfer::TagsArgs),
+    /// Make and send indexes: one name for the images of several platforms
+    Manifest(manifest::ManifestArgs),
+    /// Note the password of a registry
+    Login(login::LoginArgs),
+    /// Forget the password of a registry
+    Logout(login::LogoutArgs),
     /// Examine this machine and say what is missing, with the commands that mend it
     Doctor(host::DoctorArgs),
     /// Run a command, or a shell, with the ids of the store

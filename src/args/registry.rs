@@ -1,16 +1,17 @@
 //! How registries are spoken to. The invariant: TLS is verified with every registry that is not named as insecure, and nothing
 //! is insecure by itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image::{Authority, Credentials, RegistryOptions};
+use image::{Authority, Credentials, Registries, RegistryOptions};
 
 use crate::failure::{Failure, Kind};
 use crate::surroundings::{AuthFiles, Surroundings};
 
 /// Options of commands that talk to registries.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryArgs {
     /// The file with credentials [env: REGISTRY_AUTH_FILE] [default: podman's, then docker's]
@@ -45,6 +46,10 @@ pub(crate) struct RegistrySettings {
     pub creds: Option<Credentials>,
     /// `--cert-dir`.
     pub authorities: Vec<Authority>,
+    /// `certs.d`, by registry.
+    pub own_authorities: BTreeMap<String, Vec<Authority>>,
+    /// `registries.conf`.
+    pub registries: Registries,
     /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP.
     pub insecure: Vec<String>,
     /// How often one request is made.
@@ -54,16 +59,72 @@ pub(crate) struct RegistrySettings {
 }
 
 impl RegistrySettings {
+    /// Where a name is, without mirrors.
+    ///
+    /// # Errors
+    /// When registries.conf blocks it, or says nonsense.
+    pub(crate) fn own_endpoint(&self, name: &image::Reference) -> Result<image::Endpoint, Failure> {
+        self.registries
+            .own_endpoint(name)
+            .map_err(|error| Failure::new(Kind::Registry, error))
+    }
+
     /// As the registry client takes them.
     pub(crate) fn options(&self) -> RegistryOptions {
         RegistryOptions {
             insecure: self.insecure.clone(),
             authorities: self.authorities.clone(),
+            own_authorities: self.own_authorities.clone(),
+            registries: self.registries.clone(),
             tries: self.tries,
             backoff: self.backoff,
             ..RegistryOptions::default()
         }
     }
+}
+
+/// What all files of registries.conf(5) say.
+fn registries(here: &Surroundings) -> Result<Registries, Failure> {
+    let mut registries = Registries::default();
+    for path in here.registries_files() {
+        let read = std::fs::read_to_string(&path).map_err(anyhow::Error::new);
+        read.and_then(|text| Ok(registries.add(&text)?))
+            .map_err(|error| {
+                Failure::new(
+                    Kind::Host,
+                    error.context(format!("read {}", path.display())),
+                )
+            })?;
+    }
+    Ok(registries)
+}
+
+/// The authorities of each registry, certs.d(5). Whoever cannot read one of them does without it: then TLS refuses the registry.
+fn own_authorities(here: &Surroundings) -> BTreeMap<String, Vec<Authority>> {
+    let mut found: BTreeMap<String, Vec<Authority>> = BTreeMap::new();
+    for directory in here.certs_dirs() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let registry = entry.file_name().to_string_lossy().into_owned();
+            let mut certificates = certificates(&entry.path()).unwrap_or_default();
+            certificates.sort();
+            let read = |path: PathBuf| Authority::from_pem(std::fs::read(path).ok()?).ok();
+            let all = certificates.into_iter().filter_map(read);
+            found.entry(registry).or_default().extend(all);
+        }
+    }
+    found
+}
+
+/// The `*.crt` of a directory.
+fn certificates(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "crt") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// The `*.crt` of a directory as in containers-certs.d(5), in the order of their names.
@@ -109,8 +170,19 @@ fn authorities(directory: &Path) -> Result<Vec<Authority>, Failure> {
     }
 }
 
+/// `HOST[:PORT]` as in an image's name, whose own parser decides what a registry is.
+pub(super) fn host(flag: &str, text: &str) -> Result<String, Failure> {
+    let probe = format!("{text}/x").parse::<image::Reference>();
+    match probe.is_ok_and(|name| name.registry() == text) {
+        true => Ok(text.to_owned()),
+        false => Err(Failure::usage(format!(
+            "{flag} {text}: expected HOST[:PORT] as in an image's name"
+        ))),
+    }
+}
+
 /// What is wrong with it is said without quoting it.
-fn basic(text: &str) -> Result<Credentials, Failure> {
+pub(super) fn basic(flag: &str, text: &str) -> Result<Credentials, Failure> {
     match text.split_once(':') {
         Some((username, password)) if !username.is_empty() && !password.is_empty() => {
             Ok(Credentials::Basic {
@@ -118,7 +190,7 @@ fn basic(text: &str) -> Result<Credentials, Failure> {
                 password: password.to_owned(),
             })
         }
-        _ => Err(Failure::usage("--creds: expected USER:PASSWORD")),
+        _ => Err(Failure::usage(format!("{flag}: expected USER:PASSWORD"))),
     }
 }
 
@@ -139,6 +211,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl RegistryArgs {
+    /// As they are when the command line has none of them.
+    pub(super) fn none() -> Self {
+        Self {
+            retry: 3,
+            tls_verify: true,
+            ..Self::default()
+        }
+    }
+
     /// Validates them.
     ///
     /// # Errors
@@ -148,22 +229,22 @@ impl RegistryArgs {
             return Err(Failure::usage("--tls-verify=false would trust whoever answers for any registry")
                 .hint("name the one that is meant with --insecure-registry HOST[:PORT]; it is asked by plain HTTP"));
         }
-        for host in &self.insecure_registry {
-            // The name's own parser decides what a registry is.
-            let probe = format!("{host}/x").parse::<image::Reference>();
-            if !probe.is_ok_and(|name| name.registry() == host) {
-                return Err(Failure::usage(format!(
-                    "--insecure-registry {host}: expected HOST[:PORT] as in an image's name"
-                )));
-            }
+        for name in &self.insecure_registry {
+            host("--insecure-registry", name)?;
         }
         Ok(RegistrySettings {
             auth: here.auth_files(self.authfile.as_deref()),
-            creds: self.creds.as_deref().map(basic).transpose()?,
+            creds: self
+                .creds
+                .as_deref()
+                .map(|text| basic("--creds", text))
+                .transpose()?,
             authorities: match &self.cert_dir {
                 Some(directory) => authorities(directory)?,
                 None => Vec::new(),
             },
+            own_authorities: own_authorities(here),
+            registries: registries(here)?,
             insecure: self.insecure_registry,
             tries: self.retry.saturating_add(1),
             backoff: self

@@ -1,7 +1,11 @@
 //! `images`, `inspect`, `rmi`, `prune` and `system`: commands about the store. The invariant: what they take is complete as clap leaves
-//! it, so arguments and settings are one type here.
+//! it, so arguments and settings are one type here; but `inspect` can look into a registry too, which takes a conversion.
 
 use clap::ValueEnum;
+
+use super::registry::{RegistryArgs, RegistrySettings};
+use crate::failure::Failure;
+use crate::surroundings::Surroundings;
 
 /// How data is written to standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -31,13 +35,15 @@ const INSPECT: &str = "\
 Examples:
   rbuild inspect hello                       configuration, layers and sizes
   rbuild inspect hello --files               one line per file: mode, owner, size, digest, path
-  rbuild inspect hello --format json";
+  rbuild inspect hello --format json
+  rbuild inspect docker://debian:12          what a registry has, without fetching layers
+  rbuild inspect docker://debian:12 --raw    its manifest or index, byte for byte";
 
 /// Arguments of `rbuild inspect`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = INSPECT)]
 pub(crate) struct InspectArgs {
-    /// A name, an id, or the beginning of an id
+    /// A name, an id, or the beginning of an id; docker://NAME is what a registry has
     #[arg(value_name = "IMAGE")]
     pub image: String,
     /// How to write it
@@ -49,6 +55,50 @@ pub(crate) struct InspectArgs {
     /// List the files of the image
     #[arg(long, conflicts_with = "format")]
     pub files: bool,
+    /// Of a registry's image, write the manifest or index as it is
+    #[arg(long, conflicts_with_all = ["format", "files"])]
+    pub raw: bool,
+    /// Of a registry's image, write the configuration as it is
+    #[arg(long, conflicts_with_all = ["format", "files", "raw"])]
+    pub config: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// A registry's image that is to be shown.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteImage {
+    /// Its name.
+    pub name: image::Reference,
+    /// How to speak to the registry.
+    pub registry: RegistrySettings,
+}
+
+impl InspectArgs {
+    /// The image of a registry, where one is meant.
+    ///
+    /// # Errors
+    /// When its name is none, or an option makes no sense for it, or for an image of the store.
+    pub(crate) fn remote(&self, here: &Surroundings) -> Result<Option<RemoteImage>, Failure> {
+        let Some(name) = self.image.strip_prefix("docker://") else {
+            if self.raw || self.config || self.registry != RegistryArgs::none() {
+                return Err(Failure::usage(
+                    "--raw, --config and options of registries are for docker://NAME",
+                ));
+            }
+            return Ok(None);
+        };
+        if self.files {
+            return Err(
+                Failure::usage("--files: listing the files of an image needs its layers")
+                    .hint("rbuild pull it first"),
+            );
+        }
+        Ok(Some(RemoteImage {
+            name: name.parse()?,
+            registry: self.registry.clone().settings(here)?,
+        }))
+    }
 }
 
 const RMI: &str = "\

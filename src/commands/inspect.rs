@@ -36,7 +36,7 @@ pub(super) fn inspect(args: &InspectArgs, place: &Path) -> Result<(), Failure> {
                     args.image
                 )));
             }
-            None => return inspect_index(args.format, &store, &digest, &index),
+            None => return show_index(args.format, &Found::in_store(&store, digest)?, &index),
             Some(platform) => digest = *store.image_for(&digest, platform)?.digest(),
         }
     }
@@ -44,21 +44,39 @@ pub(super) fn inspect(args: &InspectArgs, place: &Path) -> Result<(), Failure> {
     if args.files {
         return print(&files(&store, &image)?);
     }
-    let names = store
-        .names()?
-        .into_iter()
-        .filter(|(_, target)| *target == digest);
+    show_image(args.format, &Found::in_store(&store, digest)?, &image)
+}
+
+/// What is shown beside the documents.
+pub(super) struct Found {
+    pub(super) digest: Digest,
+    pub(super) names: Vec<String>,
+}
+
+impl Found {
+    fn in_store(store: &Store, digest: Digest) -> Result<Self, Failure> {
+        let names = store.names()?.into_iter();
+        let own = names.filter(|(_, target)| *target == digest);
+        Ok(Self {
+            digest,
+            names: own.map(|(name, _)| name.to_string()).collect(),
+        })
+    }
+}
+
+/// Shows an image's documents.
+pub(super) fn show_image(format: Format, found: &Found, image: &Image) -> Result<(), Failure> {
     let inspected = Inspected {
         id: image.id().to_string(),
-        digest: digest.to_string(),
-        names: names.map(|(name, _)| name.to_string()).collect(),
+        digest: found.digest.to_string(),
+        names: found.names.clone(),
         size: image.layers_size(),
         config: image.config(),
         manifest: image.manifest(),
     };
-    match args.format {
+    match format {
         Format::Json => print_json(&inspected),
-        Format::Text => print(&text(&inspected, &image)),
+        Format::Text => print(&text(&inspected, image)),
     }
 }
 
@@ -71,20 +89,13 @@ struct InspectedIndex<'a> {
     index: &'a Index,
 }
 
-fn inspect_index(
-    format: Format,
-    store: &Store,
-    digest: &Digest,
-    index: &Index,
-) -> Result<(), Failure> {
-    let names = store.names()?.into_iter();
+/// Shows an index.
+pub(super) fn show_index(format: Format, found: &Found, index: &Index) -> Result<(), Failure> {
+    let digest = &found.digest;
     let inspected = InspectedIndex {
         id: digest.to_string(),
         digest: digest.to_string(),
-        names: names
-            .filter(|(_, target)| target == digest)
-            .map(|(name, _)| name.to_string())
-            .collect(),
+        names: found.names.clone(),
         index,
     };
     if format == Format::Json {

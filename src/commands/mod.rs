@@ -9,8 +9,11 @@ mod debug;
 mod doctor;
 mod images;
 mod inspect;
+mod inspect_remote;
 mod lint;
+mod login;
 mod man;
+mod manifest;
 mod metadata;
 mod named_registry;
 mod outline;
@@ -21,6 +24,7 @@ mod rmi;
 mod run;
 mod secrets;
 mod system;
+mod transfer;
 mod unshare;
 
 use std::process::ExitCode;
@@ -102,7 +106,10 @@ fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode,
         Command::Lint(args) => lint::lint(&args, here)?,
         Command::Run(args) => return run::run(args.settings(here)?, &place()?, here, ahead),
         Command::Images(args) => images::images(&args, &place()?)?,
-        Command::Inspect(args) => inspect::inspect(&args, &place()?)?,
+        Command::Inspect(args) => match args.remote(here)? {
+            Some(remote) => inspect_remote::inspect(&args, &remote)?,
+            None => inspect::inspect(&args, &place()?)?,
+        },
         Command::Closure(args) => {
             let root = cli.global.root.as_deref();
             return closure::closure(&args.source(root, here)?, &args);
@@ -111,6 +118,12 @@ fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode,
         Command::Prune(args) => prune::prune(&args, &place()?, here)?,
         Command::System(args) => return system::system(&args, &place()?, here),
         Command::Pull(args) => pull::pull(&args.settings(here)?, &place()?, here)?,
+        Command::Push(args) => transfer::copy(&args.settings(here)?, &place()?, here)?,
+        Command::Copy(args) => transfer::copy(&args.settings(here)?, &place()?, here)?,
+        Command::Tags(args) => transfer::tags(&args.settings(here)?)?,
+        Command::Manifest(args) => manifest::manifest(*args.settings(here)?, &place()?, here)?,
+        Command::Login(args) => login::log_in(&args.settings(here)?)?,
+        Command::Logout(args) => login::log_out(&args.settings(here)?)?,
         Command::Doctor(args) => return doctor::doctor(&args, &place()?, here),
         Command::Unshare(args) => return unshare::unshare(args, &place()?, here),
         Command::Completions(args) => completions::completions(&args)?,

@@ -29,7 +29,7 @@ pub(super) fn of_creds(settings: &BuildSettings, source: &Source) -> Result<Mean
         (Some(one), Some(other)) => Err(Failure::usage(format!(
             "--creds: are they for {one} or for {other}?"
         ))
-        .hint("an auth file has credentials for each registry: podman login writes one, --authfile names it")),
+        .hint("an auth file has credentials for each registry: rbuild login writes one, --authfile names it")),
     }
 }
 

@@ -30,13 +30,15 @@ pub(super) fn pull(
         Progress::Plain
     };
     let display = Display::new(progress, here.colour(), None);
+    let own = settings.registry.own_endpoint(&settings.name)?;
     let host = builder::Host {
         store: &store,
         session: &|| Err("a pull starts no session".into()),
         unpacking: &|| None,
+        // Those of the command line are for the registry that it names, not for a mirror.
         credentials: &|name| match &settings.registry.creds {
-            Some(given) => Ok(given.clone()),
-            None => credentials::find(&settings.registry.auth, name),
+            Some(given) if own.reference == *name => Ok(given.clone()),
+            _ => credentials::find(&settings.registry.auth, name),
         },
         registries: &settings.registry.options(),
         cancel: &cancel,

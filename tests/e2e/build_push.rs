@@ -1,108 +1,12 @@
 //! Builds that end in a registry: Debian's docker-registry on loopback, with and without a password.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::registries::Registry;
 use crate::support::Place;
-
-/// docker-registry with a directory of its own; ends with the test.
-struct Registry {
-    child: Child,
-    host: String,
-    directory: tempfile::TempDir,
-}
-
-impl Registry {
-    /// One that asks nobody, or only `user` for the password `U*U` (crypt_blowfish's test vector).
-    fn start(guarded: bool) -> Option<Self> {
-        Self::start_with(guarded, "")
-    }
-
-    /// `http` is more of that part of its configuration.
-    fn start_with(guarded: bool, http: &str) -> Option<Self> {
-        let program = std::env::var_os("RBUILD_TEST_REGISTRY").map(PathBuf::from)?;
-        let directory = tempfile::tempdir().expect("a directory");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("its address");
-        drop(listener);
-        let at = directory.path().display();
-        let mut text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {at}/data}}}}\n\
-             http: {{addr: '{address}'{http}}}\n"
-        );
-        if guarded {
-            text += &format!("auth: {{htpasswd: {{realm: here, path: {at}/users}}}}\n");
-            let line = "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
-            fs::write(directory.path().join("users"), line).expect("the users");
-        }
-        let config = directory.path().join("config.yml");
-        fs::write(&config, text).expect("its configuration");
-        let child = Command::new(program)
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let registry = Self {
-            child,
-            host: address.to_string(),
-            directory,
-        };
-        for _ in 0..100 {
-            if TcpStream::connect(address).is_ok() {
-                return Some(registry);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        None
-    }
-
-    /// An auth file of podman's with the right password.
-    fn auth_file(&self) -> String {
-        let path = self.directory.path().join("auth.json");
-        // base64 of user:U*U
-        let text = format!(
-            "{{\"auths\":{{\"{}\":{{\"auth\":\"dXNlcjpVKlU=\"}}}}}}",
-            self.host
-        );
-        fs::write(&path, text).expect("an auth file");
-        path.display().to_string()
-    }
-
-    /// The manifest that a tag of `app` means, as it lies in the registry's files.
-    fn manifest(&self, tag: &str) -> Value {
-        let data = self.directory.path().join("data/docker/registry/v2");
-        let link = data.join(format!(
-            "repositories/app/_manifests/tags/{tag}/current/link"
-        ));
-        let digest = fs::read_to_string(&link).expect("the tag");
-        let hex = digest.trim().trim_start_matches("sha256:");
-        let blob = data.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
-        serde_json::from_slice(&fs::read(blob).expect("the manifest")).expect("JSON")
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-macro_rules! registry {
-    ($guarded:expr) => {
-        match Registry::start($guarded) {
-            Some(registry) => registry,
-            None => skip!("registry", "RBUILD_TEST_REGISTRY names none that starts"),
-        }
-    };
-}
 
 const FILE: &str =
     "FROM scratch\nCOPY --chown=5:6 one /d/one\nUSER 1:1\nHEALTHCHECK CMD [\"/one\"]\n";
@@ -321,7 +225,7 @@ fn the_pull_policy_says_when_the_registry_is_asked() {
 }
 
 /// An authority in `ca/ca.crt` and a certificate of it for 127.0.0.1, made with openssl.
-fn certify(directory: &std::path::Path) {
+pub(crate) fn certify(directory: &std::path::Path) {
     fs::create_dir(directory.join("ca")).expect("a directory");
     let openssl = |line: &str| {
         let made = Command::new("openssl")

@@ -8,6 +8,8 @@
 mod support;
 #[macro_use]
 mod build_oracle;
+#[macro_use]
+mod registries;
 mod web;
 
 mod build_add;
@@ -68,6 +70,10 @@ mod language_instructions;
 mod language_lexical;
 mod language_run;
 mod language_variables;
+mod registry_conf;
+mod registry_copy;
+mod registry_login;
+mod registry_manifest;
 mod run_agents;
 mod run_binds;
 mod run_caches;

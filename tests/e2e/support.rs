@@ -219,7 +219,21 @@ impl Place {
 
     /// Runs rbuild, expects the exit code, and returns standard output and standard error.
     pub(crate) fn expect(&self, code: i32, args: &[&str]) -> (String, String) {
-        let output = self.rbuild().args(args).output().expect("it starts");
+        self.expect_with_input(code, args, "")
+    }
+
+    /// As [`Place::expect`], with something on its standard input.
+    pub(crate) fn expect_with_input(
+        &self,
+        code: i32,
+        args: &[&str],
+        input: &str,
+    ) -> (String, String) {
+        let mut command = self.rbuild();
+        if !input.is_empty() {
+            command.write_stdin(input);
+        }
+        let output = command.args(args).output().expect("it starts");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
         assert_eq!(

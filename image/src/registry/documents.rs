@@ -13,7 +13,6 @@ use super::login::Pass;
 use super::retry::{retry, retry_after};
 use super::{Access, Direction, Exchange, RegistryError, runtime};
 use crate::auth::Credentials;
-use crate::authority::certificates;
 use crate::digest::Digest;
 use crate::json::DOCUMENT_MAX;
 use crate::manifest::Descriptor;
@@ -31,6 +30,10 @@ pub(super) struct Session<'a> {
     pub(super) client: Client,
     pub(super) base: Url,
     pub(super) pass: Pass,
+    /// Whether access to the repository is asked for, or to the registry alone.
+    pub(super) is_scoped: bool,
+    /// Other repositories of the registry that blobs are to be taken over from.
+    pub(super) neighbours: Vec<String>,
 }
 
 /// Whether the caller lists that registry as one to be asked by plain HTTP.
@@ -52,8 +55,7 @@ impl<'a> Session<'a> {
         };
         let base = Url::parse(&format!("{scheme}://{}/", access.reference.registry_host()))
             .map_err(|error| setup(error.into()))?;
-        let authorities =
-            certificates(&access.options.authorities).map_err(|error| setup(error.into()))?;
+        let authorities = access.options.certificates_for(access.reference)?;
         let client = Client::builder()
             .tls_certs_merge(authorities)
             .redirect(redirect::Policy::custom(follow))
@@ -70,6 +72,8 @@ impl<'a> Session<'a> {
             client,
             base,
             pass: Pass::None,
+            is_scoped: true,
+            neighbours: Vec::new(),
         })
     }
 
@@ -113,6 +117,15 @@ impl<'a> Session<'a> {
             self.compare(&subject, wanted.digest, Digest::of(&bytes))?;
             Ok(bytes)
         })
+    }
+
+    /// A page of a list.
+    pub(super) fn get_persistently(
+        &mut self,
+        subject: &str,
+        url: &Url,
+    ) -> Result<(HeaderMap, Vec<u8>), RegistryError> {
+        retry(self.access, subject, || self.get(subject, url))
     }
 
     pub(super) fn url(&self, rest: &str) -> Url {
@@ -175,7 +188,11 @@ impl<'a> Session<'a> {
     }
 
     /// One document, with a log-in in between where the registry asks for it.
-    fn get(&mut self, subject: &str, url: &Url) -> Result<(HeaderMap, Vec<u8>), RegistryError> {
+    pub(super) fn get(
+        &mut self,
+        subject: &str,
+        url: &Url,
+    ) -> Result<(HeaderMap, Vec<u8>), RegistryError> {
         for may_log_in in [true, false] {
             let request = self.client.get(url.clone()).header(ACCEPT, accepted());
             let request = self.shown(request);
@@ -273,7 +290,7 @@ impl<'a> Session<'a> {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let hint = match self.access.credentials {
                 Credentials::Anonymous => {
-                    "there are no credentials for it; log in with podman login or docker login"
+                    "there are no credentials for it; log in with rbuild login"
                 }
                 _ => "the credentials for it are wrong or not sufficient",
             };

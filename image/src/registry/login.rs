@@ -7,7 +7,8 @@ use reqwest::{RequestBuilder, StatusCode, Url};
 
 use super::challenge::{Challenge, Realm};
 use super::documents::Session;
-use super::{Direction, RegistryError};
+use super::retry::retry;
+use super::{Access, Direction, RegistryError};
 use crate::auth::Credentials;
 use crate::json;
 
@@ -28,6 +29,22 @@ struct Token {
     token: String,
     #[serde(default)]
     access_token: String,
+}
+
+/// Asks a registry whether it knows who asks; the name stands for its registry alone.
+///
+/// # Errors
+/// When it does not, or cannot be asked.
+pub fn check_login(access: Access<'_>) -> Result<(), RegistryError> {
+    super::install_crypto();
+    let mut session = Session::new(access, Direction::Pull)?;
+    session.is_scoped = false;
+    let subject = "access";
+    let url = session
+        .base
+        .join("v2/")
+        .unwrap_or_else(|_| session.base.clone());
+    retry(access, subject, || session.get(subject, &url).map(drop))
 }
 
 impl Session<'_> {
@@ -115,11 +132,26 @@ impl Session<'_> {
             Direction::Pull => "pull",
             Direction::Push => "pull,push",
         };
-        let scope = format!(
-            "repository:{}:{actions}",
-            self.access.reference.repository()
-        );
-        let mut parameters = vec![("scope", scope.as_str())];
+        let own = self.access.reference.repository();
+        let scopes: Vec<String> = self
+            .is_scoped
+            .then(|| format!("repository:{own}:{actions}"))
+            .into_iter()
+            .chain(
+                self.neighbours
+                    .iter()
+                    .map(|name| format!("repository:{name}:pull")),
+            )
+            .collect();
+        // Several scopes are several parameters for GET, and one with spaces for POST (distribution, "token" and "oauth2").
+        let joined = scopes.join(" ");
+        let mut parameters: Vec<_> = match self.access.credentials {
+            Credentials::IdentityToken(_) => vec![("scope", joined.as_str())],
+            _ => scopes
+                .iter()
+                .map(|scope| ("scope", scope.as_str()))
+                .collect(),
+        };
         parameters.extend(service.map(|service| ("service", service)));
         let Credentials::IdentityToken(secret) = self.access.credentials else {
             url.query_pairs_mut().extend_pairs(parameters);

@@ -1,39 +1,46 @@
 //! Pulling images from registries and pushing them. Beside [`crate::fetch`] the only module of this project that opens sockets.
 //!
-//! Layers come through `oci-client`. The small documents (token, manifest, index, configuration) do not: it reads them without
-//! a limit, gives the password to whatever host the registry names, and follows every redirect, so `documents`
-//! fetches them. tokio stays inside; callers see blocking functions.
+//! `documents` is the session with a repository and its small documents, `download` and `layers` bring blobs, `push` sends them,
+//! `login` and `challenge` decide who is told a secret. tokio stays inside; callers see blocking functions.
 //!
 //! Invariant: a document is parsed, and a layer gets its name, only when its digest is the one that was asked for; after the
 //! first answer everything goes by digest. What is pushed gets its tag last, when all that it refers to is there.
 
 mod challenge;
 mod documents;
+mod download;
 mod layers;
 mod login;
 mod push;
+mod remote;
 pub(crate) mod retry;
+mod upload;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use crate::auth::Credentials;
-use crate::authority::Authority;
+use crate::authority::{Authority, certificates};
 use crate::digest::{Digest, ParseDigestError};
+use crate::export::ExportError;
 use crate::image::{BlobError, Image, ImageError};
 use crate::ingest::{LayerError, LayerObserver};
 use crate::json::DocumentError;
 use crate::manifest::{Descriptor, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::registries::{Endpoint, Registries};
 use crate::stop::{Stop, Stopped};
 use crate::store::{Store, StoreError};
 
 pub(crate) use challenge::{is_inside, same_place};
 use documents::Session;
+pub use login::check_login;
 pub use push::push;
+pub use remote::Remote;
 
 /// How a registry is talked to.
 #[derive(Clone, Debug)]
@@ -42,6 +49,10 @@ pub struct RegistryOptions {
     pub insecure: Vec<String>,
     /// Whom to trust beside the system's certificate authorities.
     pub authorities: Vec<Authority>,
+    /// Whom to trust with one registry (`HOST[:PORT]`) alone.
+    pub own_authorities: BTreeMap<String, Vec<Authority>>,
+    /// Where names are looked for; heeded by those who ask, not by what is asked.
+    pub registries: Registries,
     /// Token servers (`HOST[:PORT]`) on other hosts than their registry that may see a password.
     pub allowed_realms: Vec<String>,
     /// How often one request is tried.
@@ -63,6 +74,8 @@ impl Default for RegistryOptions {
         Self {
             insecure: Vec::new(),
             authorities: Vec::new(),
+            own_authorities: BTreeMap::new(),
+            registries: Registries::default(),
             allowed_realms: Vec::new(),
             tries: 4,
             backoff: Duration::from_millis(500),
@@ -71,6 +84,35 @@ impl Default for RegistryOptions {
             parallel: 3,
             stop: Stop::default(),
         }
+    }
+}
+
+impl RegistryOptions {
+    /// The options for one of a name's endpoints.
+    #[must_use]
+    pub fn at(&self, endpoint: &Endpoint) -> Self {
+        let mut options = self.clone();
+        if endpoint.insecure {
+            options
+                .insecure
+                .push(endpoint.reference.registry().to_owned());
+        }
+        options
+    }
+
+    /// Whom to trust with a registry, as the HTTP client takes them.
+    fn certificates_for(
+        &self,
+        reference: &Reference,
+    ) -> Result<Vec<reqwest::Certificate>, RegistryError> {
+        let own = self.own_authorities.get(reference.registry());
+        let all: Vec<Authority> = own
+            .into_iter()
+            .flatten()
+            .chain(&self.authorities)
+            .cloned()
+            .collect();
+        certificates(&all).map_err(|error| RegistryError::Setup(error.into()))
     }
 }
 
@@ -176,14 +218,6 @@ pub enum RegistryError {
         /// When to try again, if it said so.
         retry_after: Option<Duration>,
     },
-    /// The registry refused, without a status that could be told.
-    #[error("{exchange}: it refused{detail}")]
-    Refused {
-        /// What was transferred.
-        exchange: Exchange,
-        /// What it said, bounded and escaped.
-        detail: String,
-    },
     /// The registry wants other credentials.
     #[error("{exchange}: access is denied ({hint})")]
     Denied {
@@ -223,6 +257,12 @@ pub enum RegistryError {
         host: String,
         /// What is wrong.
         reason: String,
+    },
+    /// What is listed as a tag breaks the grammar.
+    #[error("list tags of {host}: it lists one that is no tag")]
+    NoTag {
+        /// The registry.
+        host: String,
     },
     /// More bytes than a document may have.
     #[error("{exchange}: it is larger than {limit} bytes")]
@@ -264,6 +304,9 @@ pub enum RegistryError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A blob cannot be made ready.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 impl From<BlobError> for RegistryError {
@@ -306,7 +349,7 @@ pub fn pull(pull: &Pull<'_>, store: &Store) -> Result<Image, RegistryError> {
     (pull.access.progress)(TransferEvent::Resolved {
         digest: *image.digest(),
     });
-    layers::fetch(pull, &session, &image, store)?;
+    layers::fetch(pull, &session.pass(), image.layers(), store)?;
     store.add_image(&image, &[])?;
     Ok(image)
 }

@@ -51,15 +51,57 @@ pub(super) fn retry<T>(
     subject: &str,
     mut attempt: impl FnMut() -> Result<T, RegistryError>,
 ) -> Result<T, RegistryError> {
-    let mut backoff = access.options.backoff;
-    for tried in 1.. {
-        let error = match attempt() {
+    let mut patience = Patience::new(access);
+    loop {
+        match attempt() {
             Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
+            Err(error) => patience.bear(subject, error)?,
+        }
+    }
+}
+
+/// Does something once more when its bytes were damaged on the way; whatever else may pass was waited for inside.
+pub(super) fn retry_damaged<T>(
+    access: Access<'_>,
+    subject: &str,
+    mut attempt: impl FnMut() -> Result<T, RegistryError>,
+) -> Result<T, RegistryError> {
+    match attempt() {
+        Err(error) if matches!(hope(&error), Hope::Once) => {
+            Patience::new(access).bear(subject, error)?;
+            attempt()
+        }
+        other => other,
+    }
+}
+
+/// How much more may fail.
+pub(super) struct Patience<'a> {
+    access: Access<'a>,
+    tried: u32,
+    backoff: Duration,
+}
+
+impl<'a> Patience<'a> {
+    pub(super) fn new(access: Access<'a>) -> Self {
+        Self {
+            access,
+            tried: 0,
+            backoff: access.options.backoff,
+        }
+    }
+
+    /// Waits before the next try, or gives the error back when there is to be none.
+    pub(super) fn bear(
+        &mut self,
+        subject: &str,
+        error: RegistryError,
+    ) -> Result<(), RegistryError> {
+        let options = self.access.options;
+        self.tried += 1;
         let again = match hope(&error) {
-            Hope::Passing => tried < access.options.tries,
-            Hope::Once => tried < access.options.tries.min(2),
+            Hope::Passing => self.tried < options.tries,
+            Hope::Once => self.tried < options.tries.min(2),
             Hope::None => false,
         };
         if !again {
@@ -69,17 +111,17 @@ pub(super) fn retry<T>(
             RegistryError::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let wait = asked.unwrap_or_else(|| jittered(backoff)).min(WAIT_MAX);
-        backoff = backoff.saturating_mul(2);
-        let reason = with_causes(&error);
-        (access.progress)(TransferEvent::Retrying {
+        let wait = asked
+            .unwrap_or_else(|| jittered(self.backoff))
+            .min(WAIT_MAX);
+        self.backoff = self.backoff.saturating_mul(2);
+        (self.access.progress)(TransferEvent::Retrying {
             subject: subject.to_owned(),
-            reason,
+            reason: with_causes(&error),
             wait,
         });
-        sleep(&access.options.stop, wait)?;
+        Ok(sleep(&options.stop, wait)?)
     }
-    unreachable!("the loop ends by returning")
 }
 
 /// Between one and one and a half times as long, so that many clients do not come back together.

@@ -14,7 +14,7 @@ pub(crate) struct Request {
     pub(crate) body: String,
     /// The body, when it is no text.
     pub(crate) bytes: Vec<u8>,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Request {
@@ -303,6 +303,39 @@ impl RealRegistry {
             bytes,
         );
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    /// What it answers to a request that somebody else got, with as much of the body.
+    pub(crate) fn forward(&self, request: &Request, body: &[u8]) -> Reply {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
+        for (name, value) in &request.headers {
+            if !["connection", "content-length"].contains(&name.as_str()) {
+                head += &format!("{name}: {value}\r\n");
+            }
+        }
+        head += &format!(
+            "connection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        let body = answer.split_off(end.expect("an answer") + 4);
+        let head = String::from_utf8(answer).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let mut reply = Reply::status(status.unwrap().parse().unwrap());
+        reply.body = body;
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            let name = name.to_ascii_lowercase();
+            if !["connection", "content-length", "transfer-encoding"].contains(&name.as_str()) {
+                reply = reply.header(&name, value.trim());
+            }
+        }
+        reply
     }
 
     fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> String {

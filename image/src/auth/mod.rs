@@ -1,7 +1,9 @@
-//! Credentials from the files that Podman and Docker write.
+//! Credentials in the files that Podman and Docker write too.
 //!
 //! Invariant: a file that is there but cannot be understood is an error, never "no credentials" (CVE-2021-41092). Nothing
 //! here shows a secret: not in `Debug`, not in an error.
+
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +16,8 @@ use serde::Deserialize;
 
 use crate::json::{self, DOCUMENT_MAX, DocumentError, null_is_default};
 use crate::reference::{DEFAULT_REGISTRY, Reference};
+
+pub use write::{TellProgram, log_in, log_out, log_out_of_all};
 
 /// The key under which Docker keeps the credentials of Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -60,6 +64,14 @@ pub enum AuthError {
     /// The file is there but cannot be read.
     #[error("read auth file {path}", path = path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be replaced.
+    #[error("write auth file {path}", path = path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -247,15 +259,7 @@ fn ask_program(
         server: server.into(),
         reason,
     };
-    // The name becomes part of a program's name: it must not lead elsewhere.
-    if !program
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    {
-        return Err(failed(
-            "the program's name has unusual characters".to_owned(),
-        ));
-    }
+    check_program(program).map_err(failed)?;
     let Some(output) = ask(program, server).map_err(failed)? else {
         return Ok(Credentials::Anonymous);
     };
@@ -269,6 +273,15 @@ fn ask_program(
             password: answer.secret,
         },
     })
+}
+
+/// The name becomes part of a program's name: it must not lead elsewhere.
+fn check_program(program: &str) -> Result<(), String> {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match program.bytes().all(usual) {
+        true => Ok(()),
+        false => Err("the program's name has unusual characters".to_owned()),
+    }
 }
 
 fn basic(auth: &str) -> Option<Credentials> {
