@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rbuild_containerfile as containerfile;
 
 use containerfile::ignore::IgnoreFile;
-use containerfile::lint::{self, Options, Report, Rule};
+use containerfile::lint::{self, Neighbour, Options, Report, Rule};
 use containerfile::{Diagnostic, Severity, Source};
 
 fn source(text: &str) -> Source {
@@ -31,12 +31,36 @@ fn options(rule: &str) -> Options {
     Options {
         ignore,
         trusted_registries: trusted,
+        neighbours: neighbours(rule),
         ..Options::default()
     }
 }
 
+/// What lies beside the files of the rules that look there.
+fn neighbours(rule: &str) -> Vec<Neighbour> {
+    let (name, text) = match rule {
+        "RB403" => (
+            "run.sh",
+            "# podman run --net=host x\nexec podman run --rm --network host app\n",
+        ),
+        "RB503" => ("Makefile", "image:\n\tpodman build -t app .\n"),
+        "RB709" => (
+            ".github/workflows/ci.yml",
+            "env:\n  # PY_VERSION: 1\n  GO_VERSION: '1.21'\n  TOOL_VERSION: \"1.2.3\"\n  OFF_VERSION: ${{ x }}\n\
+             run: build --build-arg MAKE_VERSION=8 .\n",
+        ),
+        "RB901" => ("dir/Containerfile", "FROM scratch\nUSER 65532:65533\n"),
+        _ => return Vec::new(),
+    };
+    vec![Neighbour {
+        name: name.to_owned(),
+        text: text.into(),
+    }]
+}
+
 fn lint(text: &str, rule: &str) -> Report {
-    lint::lint(&source(text), &options(rule))
+    let name = lint::rule(rule).map_or("Containerfile", Rule::example_name);
+    lint::lint(&Source::new(name, text), &options(rule))
 }
 
 fn shown(text: &str, findings: &[Diagnostic]) -> String {
@@ -192,6 +216,29 @@ fn a_fixed_file_has_none_of_the_findings_that_had_a_fix() {
 }
 
 #[test]
+fn units_have_comments_and_rules_of_their_own() {
+    let unit = |text: &str| {
+        let report = lint::lint(&Source::new("a/x.volume", text), &Options::default());
+        shown(text, &report.findings)
+    };
+    let text = "[Volume]\nVolumeName=x\n[Service]\nExecStartPost=/usr/bin/podman unshare chmod -R 777 \"x y\"\n";
+    assert_eq!(unit(text), "4:48 RB604 everybody may write this\n");
+    let excused = text.replace("Exec", "# rbuild ignore=RB604 for a test\nExec");
+    assert_eq!(unit(&excused), "");
+    let useless = "# rbuild ignore=RB903 no\n[Volume]\nVolumeName=x\n";
+    assert_eq!(
+        unit(useless),
+        "1:1 RB002 nothing is found here that this comment ignores\n"
+    );
+    assert_eq!(
+        unit("[Volume]\nVolumeName\n"),
+        "2:1 RB000 this is neither a section nor KEY=VALUE\n"
+    );
+    // What is called like a unit and has nothing of one is a Containerfile.
+    assert_eq!(unit("FROM scratch\nUSER 7:7\n"), "");
+}
+
+#[test]
 fn overlapping_fixes_are_made_one_after_the_other() {
     let text = "from scratch as A\nexpose 80/TCP\nuser 7\n";
     let mut text = text.to_owned();
@@ -324,29 +371,36 @@ fn the_ten_realistic_files_have_the_findings_that_they_must_have() {
             .expect("a name")
             .to_string_lossy()
             .into_owned();
-        let text = fs::read_to_string(case.join("Containerfile")).expect("a Containerfile");
-        let findings = lint(&text, "").findings;
-        let hits = |rule: &str, line: &str| {
-            findings.iter().any(|found| {
-                found.rule == Some(rule)
-                    && (line == "-" || source(&text).line(found.span.start).to_string() == line)
-            })
-        };
         let table = fs::read_to_string(case.join("expect.tsv")).expect("rows");
-        for row in table
-            .lines()
-            .filter(|row| row.starts_with("Containerfile\t"))
-        {
-            let [_, kind, rule, line, ..] = row.split('\t').collect::<Vec<_>>()[..] else {
+        for row in table.lines().skip(1) {
+            let [file, kind, rule, line, ..] = row.split('\t').collect::<Vec<_>>()[..] else {
                 panic!("{row}");
             };
-            // Rules that need the built image or a unit are not rules yet.
+            // Rules that need the built image are not rules yet.
             let known = kind == "none" || lint::rule(rule).is_some();
+            if !known || !["must", "must-not", "none"].contains(&kind) {
+                continue;
+            }
+            let text = fs::read_to_string(case.join(file)).expect("a file");
+            let beside = fs::read_to_string(case.join("Containerfile")).expect("a Containerfile");
+            let options = Options {
+                neighbours: vec![Neighbour {
+                    name: "Containerfile".to_owned(),
+                    text: beside.into(),
+                }],
+                ..Options::default()
+            };
+            let findings = lint::lint(&Source::new(file, text.as_str()), &options).findings;
+            let hits = |rule: &str, line: &str| {
+                findings.iter().any(|found| {
+                    found.rule == Some(rule)
+                        && (line == "-" || source(&text).line(found.span.start).to_string() == line)
+                })
+            };
             let right = match kind {
-                "must" if known => hits(rule, line),
-                "must-not" if known => !hits(rule, "-"),
-                "none" => findings.is_empty(),
-                _ => continue,
+                "must" => hits(rule, line),
+                "must-not" => !hits(rule, "-"),
+                _ => findings.is_empty(),
             };
             rows += 1;
             if !right && !DISAGREED.contains(&(name.as_str(), rule)) {

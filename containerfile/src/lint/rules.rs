@@ -3,7 +3,7 @@
 //!
 //! Invariant: the list is the only table of rules; ids are unique, and no alias is two rules'.
 
-use super::rule::Rule;
+use super::rule::{Rule, UnitCheck};
 
 /// An image by name and digest, for examples.
 macro_rules! pinned {
@@ -45,6 +45,17 @@ macro_rules! service {
             "FROM scratch\nCOPY --chmod=555 app /app\nCOPY passwd /etc/passwd\nCOPY tmp /tmp\nUSER 65532:65532\n",
             $lines,
             "\n"
+        )
+    };
+}
+
+/// An example about a unit.
+macro_rules! unit {
+    ($lines:expr) => {
+        concat!(
+            "[Container]\nImage=registry.example/team/app:1\n",
+            $lines,
+            "\nNoNewPrivileges=true\nDropCapability=all\nReadOnly=true\n\n[Install]\nWantedBy=default.target\n"
         )
     };
 }
@@ -98,6 +109,7 @@ mod rb104;
 mod rb105;
 mod rb106;
 mod rb107;
+mod rb108;
 mod rb109;
 mod rb110;
 mod rb111;
@@ -108,13 +120,19 @@ mod rb204;
 mod rb205;
 mod rb206;
 mod rb207;
+mod rb208;
 mod rb210;
 mod rb211;
 mod rb212;
+mod rb304;
 mod rb401;
 mod rb402;
+mod rb403;
 mod rb501;
 mod rb502;
+mod rb503;
+mod rb504;
+mod rb505;
 mod rb601;
 mod rb602;
 mod rb603;
@@ -129,8 +147,15 @@ mod rb705;
 mod rb706;
 mod rb707;
 mod rb708;
+mod rb709;
 mod rb801;
 mod rb802;
+mod rb803;
+mod rb901;
+mod rb902;
+mod rb903;
+mod rb904;
+mod rb905;
 mod redundant_target_platform;
 mod reserved_stage_name;
 mod stage_name_casing;
@@ -145,6 +170,16 @@ macro_rules! rules {
     };
 }
 
+/// The rules that look at units of Quadlet.
+pub(super) const OF_UNITS: &[(&Rule, UnitCheck)] = &[
+    (&rb604::RULE, rb604::check_unit),
+    (&rb901::RULE, rb901::check_unit),
+    (&rb902::RULE, rb902::check_unit),
+    (&rb903::RULE, rb903::check_unit),
+    (&rb904::RULE, rb904::check_unit),
+    (&rb905::RULE, rb905::check_unit),
+];
+
 /// What the parser cannot read.
 pub(super) const UNREADABLE: &str = "RB000";
 
@@ -156,13 +191,15 @@ pub(super) const UNUSED: &str = "RB002";
 
 rules! {
     rb000 rb001 rb002
-    rb101 rb102 rb103 rb104 rb105 rb106 rb107 rb109 rb110 rb111 rb112 rb113
-    rb201 rb204 rb205 rb206 rb207 rb210 rb211 rb212
-    rb401 rb402
-    rb501 rb502
+    rb101 rb102 rb103 rb104 rb105 rb106 rb107 rb108 rb109 rb110 rb111 rb112 rb113
+    rb201 rb204 rb205 rb206 rb207 rb208 rb210 rb211 rb212
+    rb304
+    rb401 rb402 rb403
+    rb501 rb502 rb503 rb504 rb505
     rb601 rb602 rb603 rb604 rb606 rb610
-    rb701 rb702 rb703 rb704 rb705 rb706 rb707 rb708
-    rb801 rb802
+    rb701 rb702 rb703 rb704 rb705 rb706 rb707 rb708 rb709
+    rb801 rb802 rb803
+    rb901 rb902 rb903 rb904 rb905
     stage_name_casing from_as_casing no_empty_continuation consistent_instruction_casing duplicate_stage_name reserved_stage_name
     json_args_recommended maintainer_deprecated undefined_arg_in_from workdir_relative_path undefined_var
     multiple_instructions_disallowed legacy_key_value_format redundant_target_platform invalid_default_arg_in_from
