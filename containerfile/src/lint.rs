@@ -4,7 +4,9 @@
 //! invariant: a rule never guesses. What depends on a base image or on a build argument without a default is no finding, or a note
 //! that says so.
 
+mod hadolint;
 mod image_name;
+mod labels;
 mod page;
 mod quadlet;
 mod rule;
@@ -22,6 +24,7 @@ use crate::ignore::IgnoreFile;
 use crate::parse::parse;
 use crate::source::Source;
 
+pub use labels::LabelForm;
 pub use page::{catalogue, page};
 pub use quadlet::{is_unit, may_be_unit};
 pub use rule::Rule;
@@ -37,6 +40,10 @@ pub struct Options {
     pub severities: BTreeMap<&'static str, Option<Severity>>,
     /// The registries that images may come from; empty for any.
     pub trusted_registries: Vec<String>,
+    /// The labels that images must have, and their forms.
+    pub labels: BTreeMap<String, LabelForm>,
+    /// Whether there may be no other label.
+    pub strict_labels: bool,
     /// The patterns that keep files out of the build context.
     pub ignore: Option<IgnoreFile>,
     /// Files beside this one that say what it is used for.

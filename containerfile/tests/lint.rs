@@ -4,7 +4,7 @@
 //! and nowhere else, after `--- none` one in which it finds nothing. Other rules may say what they like there.
 #![expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rbuild_containerfile as containerfile;
 
 use containerfile::ignore::IgnoreFile;
-use containerfile::lint::{self, Neighbour, Options, Report, Rule};
+use containerfile::lint::{self, LabelForm, Neighbour, Options, Report, Rule};
 use containerfile::{Diagnostic, Severity, Source};
 
 fn source(text: &str) -> Source {
@@ -32,7 +32,19 @@ fn options(rule: &str) -> Options {
         ignore,
         trusted_registries: trusted,
         neighbours: neighbours(rule),
+        labels: labels(rule),
+        strict_labels: rule == "DL3050",
         ..Options::default()
+    }
+}
+
+/// The label schema of the rules that need one.
+fn labels(rule: &str) -> BTreeMap<String, LabelForm> {
+    match rule {
+        "DL3049" | "DL3050" | "DL3051" | "DL3052" => {
+            [("version".to_owned(), LabelForm::Semver)].into()
+        }
+        _ => BTreeMap::new(),
     }
 }
 

@@ -40,6 +40,8 @@ pub fn catalogue() -> String {
         let severity = format!("{:?}", rule.severity).to_lowercase();
         text.push_str(&format!("| {} | {severity} | {} |\n", rule.id, rule.title));
     }
+    text.push_str("\n## The codes of hadolint\n\n");
+    text.push_str(&super::hadolint::table());
     for rule in super::rules() {
         text.push('\n');
         text.push_str(&page(rule));

@@ -72,18 +72,30 @@ mod prelude {
 
 mod consistent_instruction_casing;
 mod copy_ignored_file;
+mod dl3003;
 mod dl3009;
+mod dl3010;
 mod dl3014;
 mod dl3015;
 mod dl3019;
 mod dl3020;
 mod dl3021;
+mod dl3022;
 mod dl3023;
 mod dl3026;
 mod dl3027;
+mod dl3040;
 mod dl3042;
 mod dl3044;
 mod dl3045;
+mod dl3046;
+mod dl3048;
+mod dl3049;
+mod dl3050;
+mod dl3051;
+mod dl3052;
+mod dl3060;
+mod dl4005;
 mod dl4006;
 mod duplicate_stage_name;
 mod empty_command;
@@ -148,6 +160,7 @@ mod rb706;
 mod rb707;
 mod rb708;
 mod rb709;
+mod rb710;
 mod rb801;
 mod rb802;
 mod rb803;
@@ -197,7 +210,7 @@ rules! {
     rb401 rb402 rb403
     rb501 rb502 rb503 rb504 rb505
     rb601 rb602 rb603 rb604 rb606 rb610
-    rb701 rb702 rb703 rb704 rb705 rb706 rb707 rb708 rb709
+    rb701 rb702 rb703 rb704 rb705 rb706 rb707 rb708 rb709 rb710
     rb801 rb802 rb803
     rb901 rb902 rb903 rb904 rb905
     stage_name_casing from_as_casing no_empty_continuation consistent_instruction_casing duplicate_stage_name reserved_stage_name
@@ -205,5 +218,6 @@ rules! {
     multiple_instructions_disallowed legacy_key_value_format redundant_target_platform invalid_default_arg_in_from
     from_platform_flag_const_disallowed copy_ignored_file invalid_definition_description expose_proto_casing
     expose_invalid_format malformed_json_args empty_command
-    dl3009 dl3014 dl3015 dl3019 dl3020 dl3021 dl3023 dl3026 dl3027 dl3042 dl3044 dl3045 dl4006
+    dl3003 dl3009 dl3010 dl3014 dl3015 dl3019 dl3020 dl3021 dl3022 dl3023 dl3026 dl3027 dl3040 dl3042 dl3044 dl3045 dl3046
+    dl3048 dl3049 dl3050 dl3051 dl3052 dl3060 dl4005 dl4006
 }
