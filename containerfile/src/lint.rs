@@ -13,6 +13,7 @@ mod rule;
 mod rules;
 mod shell;
 mod suppress;
+mod trivy;
 mod view;
 
 use std::collections::BTreeMap;
@@ -44,10 +45,30 @@ pub struct Options {
     pub labels: BTreeMap<String, LabelForm>,
     /// Whether there may be no other label.
     pub strict_labels: bool,
+    /// Where rules draw their lines.
+    pub limits: Limits,
     /// The patterns that keep files out of the build context.
     pub ignore: Option<IgnoreFile>,
     /// Files beside this one that say what it is used for.
     pub neighbours: Vec<Neighbour>,
+}
+
+/// Where rules draw their lines, unless the project says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The highest id that can be mapped: RB106.
+    pub highest_id: u32,
+    /// The first port that anybody may open: RB401.
+    pub first_port: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            highest_id: 65535,
+            first_port: 1024,
+        }
+    }
 }
 
 /// A file beside the examined one.
@@ -89,6 +110,15 @@ pub fn rules() -> &'static [&'static Rule] {
 #[must_use]
 pub fn rule(name: &str) -> Option<&'static Rule> {
     rules().iter().copied().find(|rule| rule.is_called(name))
+}
+
+/// The rules of a name, also of one that Trivy gives (`DS002`, `AVD-DS-0002`), which may stand for two.
+#[must_use]
+pub fn rules_named(name: &str) -> Vec<&'static Rule> {
+    match rule(name) {
+        Some(rule) => vec![rule],
+        None => trivy::equal(name),
+    }
 }
 
 /// Examines a text: a unit of Quadlet if it is called like one, else a Containerfile.

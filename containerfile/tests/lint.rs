@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rbuild_containerfile as containerfile;
 
 use containerfile::ignore::IgnoreFile;
-use containerfile::lint::{self, LabelForm, Neighbour, Options, Report, Rule};
+use containerfile::lint::{self, LabelForm, Limits, Neighbour, Options, Report, Rule};
 use containerfile::{Diagnostic, Severity, Source};
 
 fn source(text: &str) -> Source {
@@ -276,6 +276,7 @@ fn comments_excuse_what_they_name_for_one_instruction() {
         ("# rbuild ignore=RB105,rb103 the base knows it", 0),
         ("# hadolint ignore=DL3066", 0),
         ("#hadolint ignore=DL3000, DL3066", 0),
+        ("# trivy:ignore:AVD-DS-0002", 1),
         ("# rbuild ignore=RB103", 1),
         ("# rbuild ignore=RB105 another one", 1),
         ("# rbuild ignore=RB103 too far away\n", 0),
@@ -284,6 +285,15 @@ fn comments_excuse_what_they_name_for_one_instruction() {
     ] {
         assert_eq!(count(&file(comment), "RB103"), left, "{comment:?}");
     }
+    let root = |comment: &str| format!("FROM scratch\n{comment}\nUSER 0:0\n");
+    assert_eq!(
+        count(
+            &root("# trivy:ignore:DS026 trivy:ignore:AVD-DS-0002"),
+            "RB102"
+        ),
+        0
+    );
+    assert_eq!(count(&root("# trivy:ignore:DS026"), "RB102"), 1);
     let inside = "FROM scratch\nUSER \\\n# rbuild ignore=RB103 inside of it\n app:app\n";
     assert_eq!(count(inside, "RB103"), 0);
     let global = "# hadolint global ignore=DL3066\nFROM scratch\nLABEL a=b\nUSER app:app\n";
@@ -344,6 +354,28 @@ fn a_project_decides_about_severities_but_not_about_what_cannot_be_read() {
             ("RB000", Severity::Error)
         ]
     );
+}
+
+#[test]
+fn a_project_draws_the_lines_of_rules() {
+    let text = "FROM scratch\nEXPOSE 80\nUSER 100000:100000\n";
+    let found = |limits| {
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        shown(text, &lint::lint(&source(text), &options).findings)
+    };
+    let usual = found(Limits::default());
+    assert!(
+        usual.contains("RB106") && usual.contains("RB401"),
+        "{usual}"
+    );
+    let limits = Limits {
+        highest_id: 100_000,
+        first_port: 80,
+    };
+    assert_eq!(found(limits), "");
 }
 
 #[test]

@@ -142,6 +142,9 @@ fn examine(
         ignore: ignore.and_then(|(_, text)| IgnoreFile::parse(&text).ok()),
         severities: config.severities.clone(),
         trusted_registries: config.trusted_registries.clone(),
+        labels: config.labels.clone(),
+        strict_labels: config.strict_labels,
+        limits: config.limits,
         neighbours: neighbours.of(input, source.text()),
     };
     let report = lint::lint(&source, &options);

@@ -295,3 +295,25 @@ fn units_and_what_lies_around_a_file_are_read() {
         "{text}"
     );
 }
+
+#[test]
+fn what_dockle_and_trivy_ignore_is_ignored_and_labels_have_a_schema() {
+    let place = Place::new();
+    place.write(
+        "Containerfile",
+        "FROM scratch\nLABEL version=next\nUSER 0:0\n",
+    );
+    place.write(".trivyignore", "# why\nAVD-DS-0002\nCVE-2020-1\n");
+    place.write(
+        ".rbuild.toml",
+        "[lint.labels]\nversion = \"semver\"\nlicence = \"spdx\"\n",
+    );
+    let (text, _) = place.expect(1, &["lint", "--format", "plain"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("Containerfile:1:1 info DL3049")
+            && lines[1].starts_with("Containerfile:2:15 warning DL3052"),
+        "{text}"
+    );
+}

@@ -1,4 +1,5 @@
-//! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`.
+//! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`,
+//! Trivy's `# trivy:ignore:DS002`.
 //!
 //! Invariant: a comment counts for the instruction that it stands in or that comes next, never for what cannot be read at all; rbuild's
 //! own ones need a reason, and say when they are of no use.
@@ -13,6 +14,7 @@ use super::Options;
 use super::quadlet::Unit;
 use super::rule::Rule;
 use super::rules::{UNREADABLE, UNREASONED, UNUSED};
+use super::trivy;
 
 /// A comment that excuses something.
 struct Ignore {
@@ -142,6 +144,13 @@ fn comment_of(
             .collect();
         return (global || target.is_some())
             .then(|| ignore(rules, false, target.filter(|_| !global)));
+    }
+    if comment.starts_with("trivy:ignore:") {
+        let names = comment
+            .split_whitespace()
+            .map_while(|word| word.strip_prefix("trivy:ignore:"));
+        let rules = names.flat_map(trivy::equal).collect();
+        return target.map(|_| ignore(rules, false, target));
     }
     let rest = value(comment.strip_prefix("rbuild ")?)?;
     let (list, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
