@@ -4,24 +4,33 @@
 //! invariant: a rule never guesses. What depends on a base image or on a build argument without a default is no finding, or a note
 //! that says so.
 
+mod hadolint;
 mod image_name;
+mod labels;
 mod page;
+mod quadlet;
 mod rule;
 mod rules;
 mod shell;
 mod suppress;
+mod trivy;
 mod view;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::ast::{Check, Spanned};
 use crate::diagnostics::{self, Diagnostic, Fix, Severity};
 use crate::ignore::IgnoreFile;
 use crate::parse::parse;
 use crate::source::Source;
 
+pub use labels::LabelForm;
 pub use page::{catalogue, page};
+pub use quadlet::{is_unit, may_be_unit};
 pub use rule::Rule;
 
+use quadlet::Unit;
 use rule::Findings;
 use view::View;
 
@@ -32,8 +41,54 @@ pub struct Options {
     pub severities: BTreeMap<&'static str, Option<Severity>>,
     /// The registries that images may come from; empty for any.
     pub trusted_registries: Vec<String>,
+    /// The labels that images must have, and their forms.
+    pub labels: BTreeMap<String, LabelForm>,
+    /// Whether there may be no other label.
+    pub strict_labels: bool,
+    /// Where rules draw their lines.
+    pub limits: Limits,
     /// The patterns that keep files out of the build context.
     pub ignore: Option<IgnoreFile>,
+    /// Files beside this one that say what it is used for.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// Where rules draw their lines, unless the project says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The highest id that can be mapped: RB106.
+    pub highest_id: u32,
+    /// The first port that anybody may open: RB401.
+    pub first_port: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            highest_id: 65535,
+            first_port: 1024,
+        }
+    }
+}
+
+/// A file beside the examined one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its path, as messages call it.
+    pub name: String,
+    /// What it holds.
+    pub text: Arc<str>,
+}
+
+impl Neighbour {
+    /// The last part of its path.
+    pub(crate) fn file_name(&self) -> &str {
+        file_name(&self.name)
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// What is found in one file.
@@ -57,9 +112,30 @@ pub fn rule(name: &str) -> Option<&'static Rule> {
     rules().iter().copied().find(|rule| rule.is_called(name))
 }
 
-/// Examines a text.
+/// The rules of a name, also of one that Trivy gives (`DS002`, `AVD-DS-0002`), which may stand for two.
+#[must_use]
+pub fn rules_named(name: &str) -> Vec<&'static Rule> {
+    match rule(name) {
+        Some(rule) => vec![rule],
+        None => trivy::equal(name),
+    }
+}
+
+/// Examines a text: a unit of Quadlet if it is called like one, else a Containerfile.
 #[must_use]
 pub fn lint(source: &Source, options: &Options) -> Report {
+    let name = file_name(source.name());
+    let kind =
+        quadlet::section(name).filter(|kind| *kind == "Container" || is_unit(name, source.text()));
+    match kind {
+        Some(kind) => lint_unit(source, kind, options),
+        None => lint_containerfile(source, options),
+    }
+}
+
+/// Examines a Containerfile, whatever it is called.
+#[must_use]
+pub fn lint_containerfile(source: &Source, options: &Options) -> Report {
     let parsed = parse(source);
     let view = View::of(source, &parsed.file, options);
     let broken = parsed.has_errors();
@@ -67,28 +143,51 @@ pub fn lint(source: &Source, options: &Options) -> Report {
     for rule in rules() {
         found.ask(rule, &view);
     }
-    let mut findings = found.into_list();
-    findings.retain_mut(|finding| wanted(finding, &parsed.file.directives.check, options));
-    suppress::apply(&view, broken, options, &mut findings);
+    let check = parsed.file.directives.check.as_ref();
+    let targets = suppress::targets(&parsed.file);
+    let findings = kept(source, found, check, broken, options, &targets);
     Report {
-        findings: diagnostics::bounded(findings),
-        warnings_fail: (parsed.file.directives.check).is_some_and(|check| check.value.error),
+        findings,
+        warnings_fail: check.is_some_and(|check| check.value.error),
     }
 }
 
-/// Gives the finding the severity that the project wants; whether it is wanted at all. What cannot be read stays an error.
-fn wanted(
-    finding: &mut Diagnostic,
-    check: &Option<crate::ast::Spanned<crate::ast::Check>>,
+fn lint_unit(source: &Source, kind: &'static str, options: &Options) -> Report {
+    let mut problems = Vec::new();
+    let unit = Unit::parse(source, kind, options, &mut problems);
+    let broken = !problems.is_empty();
+    let mut found = Findings::new(problems);
+    for (rule, check) in rules::OF_UNITS {
+        found.ask_about_unit(rule, *check, &unit);
+    }
+    let targets = suppress::targets_of_unit(&unit);
+    Report {
+        findings: kept(source, found, None, broken, options, &targets),
+        warnings_fail: false,
+    }
+}
+
+/// What is left when the project and the file's own comments have had their say.
+fn kept(
+    source: &Source,
+    found: Findings,
+    check: Option<&Spanned<Check>>,
+    broken: bool,
     options: &Options,
-) -> bool {
+    targets: &[suppress::Target],
+) -> Vec<Diagnostic> {
+    let mut findings = found.into_list();
+    findings.retain_mut(|finding| wanted(finding, check, options));
+    suppress::apply(source, targets, broken, options, &mut findings);
+    diagnostics::bounded(findings)
+}
+
+/// Gives the finding the severity that the project wants; whether it is wanted at all. What cannot be read stays an error.
+fn wanted(finding: &mut Diagnostic, check: Option<&Spanned<Check>>, options: &Options) -> bool {
     let Some(rule) = finding.rule.and_then(rule) else {
         return true;
     };
-    if check
-        .as_ref()
-        .is_some_and(|check| rule.is_skipped(&check.value))
-    {
+    if check.is_some_and(|check| rule.is_skipped(&check.value)) {
         return false;
     }
     match options.severities.get(rule.id) {

@@ -4,7 +4,7 @@
 //! and nowhere else, after `--- none` one in which it finds nothing. Other rules may say what they like there.
 #![expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rbuild_containerfile as containerfile;
 
 use containerfile::ignore::IgnoreFile;
-use containerfile::lint::{self, Options, Report, Rule};
+use containerfile::lint::{self, LabelForm, Limits, Neighbour, Options, Report, Rule};
 use containerfile::{Diagnostic, Severity, Source};
 
 fn source(text: &str) -> Source {
@@ -31,12 +31,48 @@ fn options(rule: &str) -> Options {
     Options {
         ignore,
         trusted_registries: trusted,
+        neighbours: neighbours(rule),
+        labels: labels(rule),
+        strict_labels: rule == "DL3050",
         ..Options::default()
     }
 }
 
+/// The label schema of the rules that need one.
+fn labels(rule: &str) -> BTreeMap<String, LabelForm> {
+    match rule {
+        "DL3049" | "DL3050" | "DL3051" | "DL3052" => {
+            [("version".to_owned(), LabelForm::Semver)].into()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+/// What lies beside the files of the rules that look there.
+fn neighbours(rule: &str) -> Vec<Neighbour> {
+    let (name, text) = match rule {
+        "RB403" => (
+            "run.sh",
+            "# podman run --net=host x\nexec podman run --rm --network host app\n",
+        ),
+        "RB503" => ("Makefile", "image:\n\tpodman build -t app .\n"),
+        "RB709" => (
+            ".github/workflows/ci.yml",
+            "env:\n  # PY_VERSION: 1\n  GO_VERSION: '1.21'\n  TOOL_VERSION: \"1.2.3\"\n  OFF_VERSION: ${{ x }}\n\
+             run: build --build-arg MAKE_VERSION=8 .\n",
+        ),
+        "RB901" => ("dir/Containerfile", "FROM scratch\nUSER 65532:65533\n"),
+        _ => return Vec::new(),
+    };
+    vec![Neighbour {
+        name: name.to_owned(),
+        text: text.into(),
+    }]
+}
+
 fn lint(text: &str, rule: &str) -> Report {
-    lint::lint(&source(text), &options(rule))
+    let name = lint::rule(rule).map_or("Containerfile", Rule::example_name);
+    lint::lint(&Source::new(name, text), &options(rule))
 }
 
 fn shown(text: &str, findings: &[Diagnostic]) -> String {
@@ -192,6 +228,29 @@ fn a_fixed_file_has_none_of_the_findings_that_had_a_fix() {
 }
 
 #[test]
+fn units_have_comments_and_rules_of_their_own() {
+    let unit = |text: &str| {
+        let report = lint::lint(&Source::new("a/x.volume", text), &Options::default());
+        shown(text, &report.findings)
+    };
+    let text = "[Volume]\nVolumeName=x\n[Service]\nExecStartPost=/usr/bin/podman unshare chmod -R 777 \"x y\"\n";
+    assert_eq!(unit(text), "4:48 RB604 everybody may write this\n");
+    let excused = text.replace("Exec", "# rbuild ignore=RB604 for a test\nExec");
+    assert_eq!(unit(&excused), "");
+    let useless = "# rbuild ignore=RB903 no\n[Volume]\nVolumeName=x\n";
+    assert_eq!(
+        unit(useless),
+        "1:1 RB002 nothing is found here that this comment ignores\n"
+    );
+    assert_eq!(
+        unit("[Volume]\nVolumeName\n"),
+        "2:1 RB000 this is neither a section nor KEY=VALUE\n"
+    );
+    // What is called like a unit and has nothing of one is a Containerfile.
+    assert_eq!(unit("FROM scratch\nUSER 7:7\n"), "");
+}
+
+#[test]
 fn overlapping_fixes_are_made_one_after_the_other() {
     let text = "from scratch as A\nexpose 80/TCP\nuser 7\n";
     let mut text = text.to_owned();
@@ -217,6 +276,7 @@ fn comments_excuse_what_they_name_for_one_instruction() {
         ("# rbuild ignore=RB105,rb103 the base knows it", 0),
         ("# hadolint ignore=DL3066", 0),
         ("#hadolint ignore=DL3000, DL3066", 0),
+        ("# trivy:ignore:AVD-DS-0002", 1),
         ("# rbuild ignore=RB103", 1),
         ("# rbuild ignore=RB105 another one", 1),
         ("# rbuild ignore=RB103 too far away\n", 0),
@@ -225,6 +285,15 @@ fn comments_excuse_what_they_name_for_one_instruction() {
     ] {
         assert_eq!(count(&file(comment), "RB103"), left, "{comment:?}");
     }
+    let root = |comment: &str| format!("FROM scratch\n{comment}\nUSER 0:0\n");
+    assert_eq!(
+        count(
+            &root("# trivy:ignore:DS026 trivy:ignore:AVD-DS-0002"),
+            "RB102"
+        ),
+        0
+    );
+    assert_eq!(count(&root("# trivy:ignore:DS026"), "RB102"), 1);
     let inside = "FROM scratch\nUSER \\\n# rbuild ignore=RB103 inside of it\n app:app\n";
     assert_eq!(count(inside, "RB103"), 0);
     let global = "# hadolint global ignore=DL3066\nFROM scratch\nLABEL a=b\nUSER app:app\n";
@@ -288,6 +357,28 @@ fn a_project_decides_about_severities_but_not_about_what_cannot_be_read() {
 }
 
 #[test]
+fn a_project_draws_the_lines_of_rules() {
+    let text = "FROM scratch\nEXPOSE 80\nUSER 100000:100000\n";
+    let found = |limits| {
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        shown(text, &lint::lint(&source(text), &options).findings)
+    };
+    let usual = found(Limits::default());
+    assert!(
+        usual.contains("RB106") && usual.contains("RB401"),
+        "{usual}"
+    );
+    let limits = Limits {
+        highest_id: 100_000,
+        first_port: 80,
+    };
+    assert_eq!(found(limits), "");
+}
+
+#[test]
 fn everything_is_found_in_one_run_also_after_errors() {
     let report = lint(
         "FROM scratch\nNOTHING\nRUN --nothing x\nUSER app:app\nEXPOSE 80/TCP\n",
@@ -324,29 +415,36 @@ fn the_ten_realistic_files_have_the_findings_that_they_must_have() {
             .expect("a name")
             .to_string_lossy()
             .into_owned();
-        let text = fs::read_to_string(case.join("Containerfile")).expect("a Containerfile");
-        let findings = lint(&text, "").findings;
-        let hits = |rule: &str, line: &str| {
-            findings.iter().any(|found| {
-                found.rule == Some(rule)
-                    && (line == "-" || source(&text).line(found.span.start).to_string() == line)
-            })
-        };
         let table = fs::read_to_string(case.join("expect.tsv")).expect("rows");
-        for row in table
-            .lines()
-            .filter(|row| row.starts_with("Containerfile\t"))
-        {
-            let [_, kind, rule, line, ..] = row.split('\t').collect::<Vec<_>>()[..] else {
+        for row in table.lines().skip(1) {
+            let [file, kind, rule, line, ..] = row.split('\t').collect::<Vec<_>>()[..] else {
                 panic!("{row}");
             };
-            // Rules that need the built image or a unit are not rules yet.
+            // Rules that need the built image are not rules yet.
             let known = kind == "none" || lint::rule(rule).is_some();
+            if !known || !["must", "must-not", "none"].contains(&kind) {
+                continue;
+            }
+            let text = fs::read_to_string(case.join(file)).expect("a file");
+            let beside = fs::read_to_string(case.join("Containerfile")).expect("a Containerfile");
+            let options = Options {
+                neighbours: vec![Neighbour {
+                    name: "Containerfile".to_owned(),
+                    text: beside.into(),
+                }],
+                ..Options::default()
+            };
+            let findings = lint::lint(&Source::new(file, text.as_str()), &options).findings;
+            let hits = |rule: &str, line: &str| {
+                findings.iter().any(|found| {
+                    found.rule == Some(rule)
+                        && (line == "-" || source(&text).line(found.span.start).to_string() == line)
+                })
+            };
             let right = match kind {
-                "must" if known => hits(rule, line),
-                "must-not" if known => !hits(rule, "-"),
-                "none" => findings.is_empty(),
-                _ => continue,
+                "must" => hits(rule, line),
+                "must-not" => !hits(rule, "-"),
+                _ => findings.is_empty(),
             };
             rows += 1;
             if !right && !DISAGREED.contains(&(name.as_str(), rule)) {

@@ -5,6 +5,7 @@ mod config;
 mod diff;
 mod files;
 mod formats;
+mod neighbours;
 
 use containerfile::ignore::IgnoreFile;
 use containerfile::lint::{self, Options, Report};
@@ -19,6 +20,7 @@ use crate::surroundings::Surroundings;
 use baseline::Baseline;
 use config::{Config, Configs};
 use files::{Input, Text};
+use neighbours::Neighbours;
 
 /// One file, and what is found in it.
 struct Examined {
@@ -43,12 +45,13 @@ pub(super) fn lint(args: &LintArgs, here: &Surroundings) -> Result<(), Failure> 
     }
     let mut configs = Configs::new(args.config.as_deref())?;
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    let mut neighbours = Neighbours::default();
     let mut examined = Vec::with_capacity(inputs.len());
     for input in &inputs {
         let config = configs.of(input)?;
-        let mut one = examine(input, &config)?;
-        if args.fix {
-            one = mend(input, one, &config)?;
+        let mut one = examine(input, &config, &mut neighbours)?;
+        if args.fix && mend(input, &one)? {
+            one = examine(input, &config, &mut neighbours)?;
         }
         examined.push(one);
     }
@@ -110,7 +113,11 @@ fn list() -> Result<(), Failure> {
     ))
 }
 
-fn examine(input: &Input, config: &Config) -> Result<Examined, Failure> {
+fn examine(
+    input: &Input,
+    config: &Config,
+    neighbours: &mut Neighbours,
+) -> Result<Examined, Failure> {
     let text = input.read()?;
     let name = input.name();
     let (text, problem) = match text {
@@ -135,20 +142,24 @@ fn examine(input: &Input, config: &Config) -> Result<Examined, Failure> {
         ignore: ignore.and_then(|(_, text)| IgnoreFile::parse(&text).ok()),
         severities: config.severities.clone(),
         trusted_registries: config.trusted_registries.clone(),
+        labels: config.labels.clone(),
+        strict_labels: config.strict_labels,
+        limits: config.limits,
+        neighbours: neighbours.of(input, source.text()),
     };
     let report = lint::lint(&source, &options);
     Ok(Examined { source, report })
 }
 
-/// Makes the fixes and looks again.
-fn mend(input: &Input, before: Examined, config: &Config) -> Result<Examined, Failure> {
+/// Makes the fixes; whether there were any.
+fn mend(input: &Input, before: &Examined) -> Result<bool, Failure> {
     let text = before.source.text();
     let fixes = lint::fixes(text, &before.report.findings);
     let Input::File(path) = input else {
-        return Ok(before);
+        return Ok(false);
     };
     if fixes.is_empty() {
-        return Ok(before);
+        return Ok(false);
     }
     files::replace(path, &lint::fixed(text, &fixes))?;
     show::note(&format!(
@@ -156,7 +167,7 @@ fn mend(input: &Input, before: Examined, config: &Config) -> Result<Examined, Fa
         input.name(),
         count(fixes.len(), "fix", "fixes")
     ));
-    examine(input, config)
+    Ok(true)
 }
 
 /// `# check=error=true` is as good as `--fail-on warning`, where that is less strict.

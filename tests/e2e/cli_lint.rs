@@ -266,3 +266,54 @@ fn the_readme_shows_what_is_printed() {
     let session = format!("$ rbuild lint Containerfile\n{text}{said}```\n");
     assert!(readme.contains(&session), "{session}");
 }
+
+#[test]
+fn units_and_what_lies_around_a_file_are_read() {
+    let place = Place::new();
+    place.write(".git/HEAD", "");
+    place.write(".github/workflows/ci.yaml", "env:\n  TOOL_VERSION: \"2\"\n");
+    place.write(
+        "a/Containerfile",
+        "ARG TOOL_VERSION=1\nFROM scratch\nUSER 7:7\nHEALTHCHECK CMD [\"x\"]\n",
+    );
+    place.write("a/build.sh", "podman build .\n");
+    place.write(
+        "a/app.container",
+        "[Container]\nImage=a\nUserNS=keep-id\nReadOnly=true\nNoNewPrivileges=true\nDropCapability=all\n[Install]\nWantedBy=default.target\n",
+    );
+    place.write("a/other.network", "[Match]\nName=eth0\n");
+    place.write("a/other.image", "\u{0}\u{1}");
+    let (text, _) = place.expect(1, &["lint", "--format", "plain"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines.len() == 3
+            && lines[0].starts_with("a/Containerfile:1:5 warning RB709")
+            && lines[0].contains(".github/workflows/ci.yaml:2")
+            && lines[1].starts_with("a/Containerfile:4:1 warning RB503 build.sh:1")
+            && lines[2].starts_with("a/app.container:3:8 warning RB901")
+            && lines[2].contains("keep-id:uid=7,gid=7"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_dockle_and_trivy_ignore_is_ignored_and_labels_have_a_schema() {
+    let place = Place::new();
+    place.write(
+        "Containerfile",
+        "FROM scratch\nLABEL version=next\nUSER 0:0\n",
+    );
+    place.write(".trivyignore", "# why\nAVD-DS-0002\nCVE-2020-1\n");
+    place.write(
+        ".rbuild.toml",
+        "[lint.labels]\nversion = \"semver\"\nlicence = \"spdx\"\n",
+    );
+    let (text, _) = place.expect(1, &["lint", "--format", "plain"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("Containerfile:1:1 info DL3049")
+            && lines[1].starts_with("Containerfile:2:15 warning DL3052"),
+        "{text}"
+    );
+}

@@ -36,6 +36,22 @@ const DISTRIBUTIONS: [&str; 21] = [
     "buildpack-deps",
 ];
 
+/// Official images of languages: no USER, and nothing in directories of one's own.
+const LANGUAGES: [&str; 12] = [
+    "node",
+    "python",
+    "golang",
+    "rust",
+    "ruby",
+    "openjdk",
+    "eclipse-temurin",
+    "maven",
+    "gcc",
+    "perl",
+    "elixir",
+    "erlang",
+];
+
 /// Red Hat's base images.
 const UBI: [&str; 9] = [
     "ubi7",
@@ -103,6 +119,12 @@ impl<'n> ImageName<'n> {
             && UBI.contains(&self.path);
         let fedora = self.registry == Some("registry.fedoraproject.org") && self.path == "fedora";
         docker || red_hat || fedora
+    }
+
+    /// Whether it is an official image of a language, which is root's.
+    pub(super) fn is_language(&self) -> bool {
+        self.on_docker()
+            .is_some_and(|path| LANGUAGES.contains(&path))
     }
 
     /// Whether its user is root for certain: distributions' images have no USER, distroless ones say it in the tag.

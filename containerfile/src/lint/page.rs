@@ -21,8 +21,12 @@ pub fn page(rule: &Rule) -> String {
         aliases => format!(" Also known as {}.", aliases.join(", ")),
     };
     let severity = format!("{:?}", rule.severity).to_lowercase();
+    let language = match rule.example_name() {
+        "Containerfile" => "dockerfile",
+        _ => "ini",
+    };
     format!(
-        "## {}: {}\n\nSeverity: {severity}.{aliases}\n\n{}\n\nNot so:\n\n```dockerfile\n{}```\n\nBut so:\n\n```dockerfile\n{}```\n",
+        "## {}: {}\n\nSeverity: {severity}.{aliases}\n\n{}\n\nNot so:\n\n```{language}\n{}```\n\nBut so:\n\n```{language}\n{}```\n",
         rule.id, rule.title, rule.why, rule.bad, rule.good
     )
 }
@@ -36,6 +40,8 @@ pub fn catalogue() -> String {
         let severity = format!("{:?}", rule.severity).to_lowercase();
         text.push_str(&format!("| {} | {severity} | {} |\n", rule.id, rule.title));
     }
+    text.push_str("\n## The codes of hadolint\n\n");
+    text.push_str(&super::hadolint::table());
     for rule in super::rules() {
         text.push('\n');
         text.push_str(&page(rule));

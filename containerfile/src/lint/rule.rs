@@ -5,7 +5,8 @@
 use crate::ast::{Check, Span};
 use crate::diagnostics::{Diagnostic, Severity};
 
-use super::rules::UNREADABLE;
+use super::quadlet::Unit;
+use super::rules::{OF_UNITS, UNREADABLE};
 use super::view::View;
 
 /// One rule of the linter.
@@ -21,7 +22,7 @@ pub struct Rule {
     pub title: &'static str,
     /// Why it matters, without root in particular.
     pub why: &'static str,
-    /// A Containerfile in which this rule finds something, and no other does.
+    /// A file in which this rule finds something, and no other does.
     pub bad: &'static str,
     /// The same without any finding.
     pub good: &'static str,
@@ -30,6 +31,16 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What a file is called that holds its examples: rules about units have units as examples.
+    #[must_use]
+    pub fn example_name(&self) -> &'static str {
+        let is_unit = OF_UNITS.iter().any(|(rule, _)| rule.id == self.id);
+        match self.check.is_none() && is_unit {
+            true => "app.container",
+            false => "Containerfile",
+        }
+    }
+
     /// Whether the rule has this id or alias.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
@@ -53,6 +64,9 @@ impl Rule {
                 .any(|skipped| skipped != "all" && self.is_called(skipped))
     }
 }
+
+/// Looks for a rule in a unit of Quadlet.
+pub(super) type UnitCheck = fn(&Unit<'_>, &mut Findings);
 
 /// What the rules found so far.
 #[derive(Debug)]
@@ -79,6 +93,16 @@ impl Findings {
         if let Some(check) = rule.check {
             check(view, self);
         }
+    }
+
+    pub(super) fn ask_about_unit(
+        &mut self,
+        rule: &'static Rule,
+        check: UnitCheck,
+        unit: &Unit<'_>,
+    ) {
+        self.rule = Some(rule);
+        check(unit, self);
     }
 
     /// A finding of the rule that is being asked.
@@ -115,6 +139,14 @@ impl Found<'_> {
     /// Says which text to put where; a fix changes nothing of the image but what the rule is about.
     pub(super) fn fix(self, span: Span, replacement: impl Into<String>) -> Self {
         self.change(|finding| finding.with_fix(span, replacement))
+    }
+
+    /// Worse than usual, here.
+    pub(super) fn warning(self) -> Self {
+        self.change(|mut finding| {
+            finding.severity = finding.severity.max(Severity::Warning);
+            finding
+        })
     }
 
     /// Only worth knowing, here.

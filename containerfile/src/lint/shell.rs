@@ -29,6 +29,8 @@ pub(super) struct Program {
     pub(super) piped: bool,
     /// Whether its output goes into a file.
     pub(super) redirected: bool,
+    /// Whether nobody waits for it: `&`.
+    pub(super) background: bool,
 }
 
 /// A word, quotes removed.
@@ -125,6 +127,11 @@ pub(super) fn command(command: &Command) -> Vec<Program> {
         Command::Exec(words) => exec(words),
         Command::Shell(text) => lexer::of_text(&text.value, &|_, _| text.span),
     }
+}
+
+/// The programs of a file that a heredoc makes.
+pub(super) fn file(source: &Source, heredoc: &Heredoc) -> Vec<Program> {
+    script(source, heredoc)
 }
 
 /// A script in a heredoc; one for another interpreter has no programs that could be told.

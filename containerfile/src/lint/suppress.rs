@@ -1,15 +1,20 @@
-//! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`.
+//! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`,
+//! Trivy's `# trivy:ignore:DS002`.
 //!
 //! Invariant: a comment counts for the instruction that it stands in or that comes next, never for what cannot be read at all; rbuild's
 //! own ones need a reason, and say when they are of no use.
 
-use crate::ast::{CopySource, Heredoc, Instruction, InstructionKind, RunCommand, Span};
+use crate::ast::{
+    Containerfile, CopySource, Heredoc, Instruction, InstructionKind, RunCommand, Span,
+};
 use crate::diagnostics::Diagnostic;
+use crate::source::Source;
 
 use super::Options;
+use super::quadlet::Unit;
 use super::rule::Rule;
 use super::rules::{UNREADABLE, UNREASONED, UNUSED};
-use super::view::View;
+use super::trivy;
 
 /// A comment that excuses something.
 struct Ignore {
@@ -24,16 +29,17 @@ struct Ignore {
 
 /// Takes excused findings away, and adds what is wrong with the comments.
 pub(super) fn apply(
-    view: &View<'_>,
+    source: &Source,
+    targets: &[Target],
     broken: bool,
     options: &Options,
     findings: &mut Vec<Diagnostic>,
 ) {
-    if !view.source.text().contains("ignore") {
+    if !source.text().contains("ignore") {
         return;
     }
     let mut about = Vec::new();
-    let mut ignores = read(view, &mut about);
+    let mut ignores = read(source, targets, &mut about);
     findings.retain(|found| found.rule == Some(UNREADABLE) || !excused(found, &mut ignores));
     if !broken {
         let unused = ignores.iter().filter(|ignore| ignore.own && !ignore.used);
@@ -78,13 +84,12 @@ fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
 }
 
 /// Goes through the comment lines, beside the instructions that they are for.
-fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
-    let targets = targets(view);
+fn read(source: &Source, targets: &[Target], about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
     let mut ignores = Vec::new();
     let mut next = 0;
-    for line in 1..=view.source.line(view.source.text().len()) {
-        let span = view.source.line_span(line);
-        let text = view.source.slice(span).trim();
+    for line in 1..=source.line(source.text().len()) {
+        let span = source.line_span(line);
+        let text = source.slice(span).trim();
         let Some(comment) = text.strip_prefix('#') else {
             continue;
         };
@@ -100,7 +105,7 @@ fn read(view: &View<'_>, about: &mut Vec<Diagnostic>) -> Vec<Ignore> {
             continue;
         }
         let place = Span::new(
-            span.start + view.source.slice(span).find('#').unwrap_or(0),
+            span.start + source.slice(span).find('#').unwrap_or(0),
             span.end,
         );
         ignores.extend(comment_of(
@@ -139,6 +144,13 @@ fn comment_of(
             .collect();
         return (global || target.is_some())
             .then(|| ignore(rules, false, target.filter(|_| !global)));
+    }
+    if comment.starts_with("trivy:ignore:") {
+        let names = comment
+            .split_whitespace()
+            .map_while(|word| word.strip_prefix("trivy:ignore:"));
+        let rules = names.flat_map(trivy::equal).collect();
+        return target.map(|_| ignore(rules, false, target));
     }
     let rest = value(comment.strip_prefix("rbuild ")?)?;
     let (list, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -183,18 +195,15 @@ fn value(text: &str) -> Option<&str> {
 }
 
 /// An instruction, and the bodies of its heredocs, in which nothing is a comment.
-struct Target {
+pub(super) struct Target {
     span: Span,
     bodies: Vec<Span>,
 }
 
-fn targets(view: &View<'_>) -> Vec<Target> {
-    let plain = |span| Target {
-        span,
-        bodies: Vec::new(),
-    };
-    let globals = view.file.global_args.iter().map(|arg| plain(arg.span));
-    let stages = view.file.stages.iter().flat_map(|stage| {
+/// What comments of a Containerfile can be for.
+pub(super) fn targets(file: &Containerfile) -> Vec<Target> {
+    let globals = file.global_args.iter().map(|arg| plain(arg.span));
+    let stages = file.stages.iter().flat_map(|stage| {
         let instructions = stage.instructions.iter().map(|instruction| Target {
             span: instruction.span,
             bodies: bodies(instruction),
@@ -202,6 +211,22 @@ fn targets(view: &View<'_>) -> Vec<Target> {
         std::iter::once(plain(stage.from.span)).chain(instructions)
     });
     globals.chain(stages).collect()
+}
+
+/// What comments of a unit can be for: sections, by their headers, and keys.
+pub(super) fn targets_of_unit(unit: &Unit<'_>) -> Vec<Target> {
+    let sections = unit.sections.iter().flat_map(|section| {
+        let entries = section.entries.iter().map(|entry| plain(entry.span()));
+        std::iter::once(plain(section.header.span)).chain(entries)
+    });
+    sections.collect()
+}
+
+fn plain(span: Span) -> Target {
+    Target {
+        span,
+        bodies: Vec::new(),
+    }
 }
 
 fn bodies(instruction: &Instruction) -> Vec<Span> {

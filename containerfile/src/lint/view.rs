@@ -18,7 +18,7 @@ use super::Options;
 use super::image_name::ImageName;
 use super::shell::Program;
 
-pub(super) use content::{Copying, flag_or_keyword};
+pub(super) use content::{Copying, PATH, USUAL, flag_or_keyword};
 pub(super) use values::{Certainty, Value};
 
 /// Files with more instructions are not compared with themselves.
@@ -253,6 +253,22 @@ impl<'a> View<'a> {
             }
         }
         (entrypoint, cmd)
+    }
+
+    /// The command that the final image surely starts: that of the file, where no ENTRYPOINT of an image stands before it.
+    pub(super) fn started(&self) -> Option<&'a Command> {
+        let (entrypoint, cmd) = self.entry();
+        entrypoint.or(cmd.filter(|_| self.base_configures_nothing()))
+    }
+
+    /// Whether the final image begins with nothing or with a distribution's image, which has no ENTRYPOINT, STOPSIGNAL or HEALTHCHECK.
+    pub(super) fn base_configures_nothing(&self) -> bool {
+        self.stages.len().checked_sub(1).is_some_and(|last| {
+            self.is_from_scratch(last)
+                || self
+                    .root_image(last)
+                    .is_some_and(|image| image.is_distribution())
+        })
     }
 
     /// Whether the final image says what to start.

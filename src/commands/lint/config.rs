@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use containerfile::Severity;
-use containerfile::lint;
+use containerfile::lint::{self, LabelForm, Limits};
 use serde::Deserialize;
 
 use super::files::Input;
@@ -24,6 +24,12 @@ pub(super) struct Config {
     pub(super) severities: BTreeMap<&'static str, Option<Severity>>,
     /// The registries that images may come from; empty for any.
     pub(super) trusted_registries: Vec<String>,
+    /// The labels that images must have, and their forms.
+    pub(super) labels: BTreeMap<String, LabelForm>,
+    /// Whether there may be no other label.
+    pub(super) strict_labels: bool,
+    /// Where rules draw their lines.
+    pub(super) limits: Limits,
 }
 
 /// The configurations that were read.
@@ -49,6 +55,34 @@ struct Lint {
     trusted_registries: Vec<String>,
     #[serde(default)]
     severity: BTreeMap<String, Level>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    strict_labels: bool,
+    #[serde(default)]
+    rules: Rules,
+}
+
+/// Options of rules.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    #[serde(rename = "RB106")]
+    ids: Option<Ids>,
+    #[serde(rename = "RB401")]
+    ports: Option<Ports>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Ids {
+    highest_id: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Ports {
+    first_port: u16,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -73,16 +107,19 @@ impl Configs {
 
     /// What counts for a file; for standard input it is looked for from the working directory.
     pub(super) fn of(&mut self, input: &Input) -> Result<Config, Failure> {
-        if let Some(fixed) = &self.fixed {
-            return Ok(fixed.clone());
-        }
         let directory = match input {
             Input::File(path) => path
                 .parent()
                 .filter(|parent| !parent.as_os_str().is_empty()),
             Input::Stdin => None,
         };
-        let directory = directory.unwrap_or(Path::new("."));
+        self.of_directory(directory.unwrap_or(Path::new(".")))
+    }
+
+    fn of_directory(&mut self, directory: &Path) -> Result<Config, Failure> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.clone());
+        }
         if let Some(known) = self.found.get(directory) {
             return Ok(known.clone());
         }
@@ -95,8 +132,25 @@ impl Configs {
                 break;
             }
         }
+        ignored_for_others(directory, &mut config);
         self.found.insert(directory.to_owned(), config.clone());
         Ok(config)
+    }
+}
+
+/// Turns off what dockle and Trivy are told to ignore by files beside the examined one: a name in each line, comments after `#`.
+fn ignored_for_others(directory: &Path, config: &mut Config) {
+    for name in [".dockleignore", ".trivyignore"] {
+        let path = directory.join(name);
+        let small = std::fs::metadata(&path)
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LARGEST);
+        let text = small.then(|| std::fs::read_to_string(&path).ok()).flatten();
+        for line in text.iter().flat_map(|text| text.lines()) {
+            let name = line.split(['#', ' ', '\t']).next().unwrap_or_default();
+            for rule in lint::rules_named(name) {
+                config.severities.entry(rule.id).or_insert(None);
+            }
+        }
     }
 }
 
@@ -135,8 +189,22 @@ fn parse(text: &str) -> Result<Config, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut config = Config {
         trusted_registries: file.lint.trusted_registries,
+        strict_labels: file.lint.strict_labels,
         ..Config::default()
     };
+    for (label, form) in file.lint.labels {
+        let known = LabelForm::named(&form).ok_or_else(|| {
+            let all = LabelForm::ALL.map(|(name, _)| name).join(", ");
+            format!("{form:?}, of the label {label}, is none of {all}")
+        })?;
+        config.labels.insert(label, known);
+    }
+    if let Some(ids) = file.lint.rules.ids {
+        config.limits.highest_id = ids.highest_id;
+    }
+    if let Some(ports) = file.lint.rules.ports {
+        config.limits.first_port = ports.first_port;
+    }
     let severities = file
         .lint
         .severity
@@ -173,6 +241,17 @@ mod tests {
             [("RB201", Some(Severity::Error)), ("RB501", None)].into()
         );
         assert_eq!(config.trusted_registries, ["quay.io"]);
+        let text = "[lint]\nstrict-labels = true\n[lint.labels]\n\"a.b\" = \"semver\"\n[lint.rules.RB106]\nhighest-id = 7\n[lint.rules.RB401]\nfirst-port = 80\n";
+        let config = parse(text).unwrap();
+        assert_eq!(
+            config.labels,
+            [("a.b".to_owned(), LabelForm::Semver)].into()
+        );
+        assert!(config.strict_labels);
+        assert_eq!(
+            (config.limits.highest_id, config.limits.first_port),
+            (7, 80)
+        );
         assert_eq!(parse("").unwrap(), Config::default());
     }
 
@@ -187,6 +266,9 @@ mod tests {
             ),
             ("[lint.severity]\nRB103 = \"fatal\"", "fatal"),
             ("[lint]\nignored = []", "ignored"),
+            ("[lint.labels]\nx = \"number\"", "number"),
+            ("[lint.rules.RB103]\nx = 1", "RB103"),
+            ("[lint.rules.RB401]\nfirst-port = 70000", "70000"),
             ("[lints]", "lints"),
             ("[lint", "line 1"),
         ] {

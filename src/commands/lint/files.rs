@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use containerfile::{Diagnostic, Span};
+use containerfile::{Diagnostic, Span, lint};
 
 use super::super::containerfile::{LARGEST, read_file, read_stdin};
 use crate::failure::{Failure, Kind};
+
+/// The section of a unit stands near its beginning.
+const UNIT_BEGINS: u64 = 64 << 10;
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +28,8 @@ pub(super) enum Text {
     Bad(String, Box<Diagnostic>),
 }
 
-/// The files that the arguments mean: named ones whatever they are called, and in directories what is called like a Containerfile.
+/// The files that the arguments mean: named ones whatever they are called, and in directories what is called like a Containerfile,
+/// or like a unit of Quadlet and has the section of one.
 pub(super) fn find(paths: &[PathBuf], stdin: bool) -> Result<Vec<Input>, Failure> {
     if stdin {
         return Ok(vec![Input::Stdin]);
@@ -68,12 +72,29 @@ fn walk(directory: &Path, found: &mut BTreeSet<Input>) -> Result<(), Failure> {
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_dir() {
                 waiting.push(path);
-            } else if name.to_str().is_some_and(is_containerfile) && path.is_file() {
+            } else if (name.to_str())
+                .is_some_and(|name| is_containerfile(name) || is_unit(name, &path))
+                && path.is_file()
+            {
                 found.insert(Input::File(path));
             }
         }
     }
     Ok(())
+}
+
+/// Others use such names too, so the text must look like one.
+fn is_unit(name: &str, path: &Path) -> bool {
+    let begins = |path: &Path| -> std::io::Result<String> {
+        let mut begins = Vec::new();
+        fs::File::open(path)?
+            .take(UNIT_BEGINS)
+            .read_to_end(&mut begins)?;
+        Ok(String::from_utf8_lossy(&begins).into_owned())
+    };
+    lint::may_be_unit(name)
+        && path.is_file()
+        && begins(path).is_ok_and(|text| lint::is_unit(name, &text))
 }
 
 /// `Containerfile`, `Containerfile.dev`, `app.Containerfile`, `app.dockerfile`, and so for Dockerfile; not their ignore files.

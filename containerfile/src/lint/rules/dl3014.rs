@@ -4,10 +4,10 @@ use super::prelude::*;
 
 pub(super) const RULE: Rule = Rule {
     id: "DL3014",
-    aliases: &[],
+    aliases: &["DL3030", "DL3034", "DL3038"],
     severity: Severity::Warning,
-    title: "apt-get install without --yes",
-    why: "apt-get asks whether to go on, nobody answers, and the step fails.",
+    title: "a package manager asks, and nobody answers: apt-get, dnf, yum or zypper install without --yes",
+    why: "It asks whether to go on, nobody answers, and the step fails.",
     bad: in_build!("RUN apt-get update && apt-get install make"),
     good: in_build!("RUN apt-get update && apt-get install --yes make"),
     check: Some(check),
@@ -53,6 +53,50 @@ fn check(view: &View<'_>, found: &mut Findings) {
             );
             let place = crate::ast::Span::new(program.words[0].span.end, program.words[0].span.end);
             finding.help("add --yes").fix(place, " --yes");
+        }
+    }
+    others(view, found);
+}
+
+/// The same for dnf, yum, microdnf and zypper.
+fn others(view: &View<'_>, found: &mut Findings) {
+    let text = view.source.text();
+    let configured = text.contains("assumeyes") || text.contains("ZYPP_");
+    for (_, step, program) in view.programs() {
+        let name = program.name();
+        let (verbs, flag): (&[&str], &str) = match name {
+            "dnf" | "yum" | "microdnf" => (&["install", "update", "upgrade", "remove"], " -y"),
+            "zypper" => (&["install", "in", "update", "up"], " --non-interactive"),
+            _ => continue,
+        };
+        let says = |word: &ShellWord| {
+            let text = word.text.as_str();
+            let short = text.starts_with('-') && !text.starts_with("--");
+            let long = [
+                "--assumeyes",
+                "--assumeno",
+                "--non-interactive",
+                "--no-confirm",
+                "--downloadonly",
+            ];
+            word.dynamic
+                || long.contains(&text)
+                || (short && (text.contains('y') || (name == "zypper" && text.contains('n'))))
+        };
+        let verb = program
+            .arguments()
+            .iter()
+            .any(|word| verbs.contains(&word.text.as_str()));
+        let answered = program.piped || program.arguments().iter().any(says);
+        if verb && !answered && !configured && !step.instruction.text.contains("yes |") {
+            let end = program.words[0].span.end;
+            found
+                .add(
+                    program.span(),
+                    format!("{name} asks whether to go on, and nobody answers"),
+                )
+                .help(format!("add{flag}"))
+                .fix(crate::ast::Span::new(end, end), flag);
         }
     }
 }

@@ -8,8 +8,8 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Info,
     title: "pip install without --no-cache-dir",
     why: "The downloaded packages stay in the image beside the installed ones. Only stages that are part of the final image are examined.",
-    bad: on_debian!("RUN pip install flask\nUSER 65532:65532"),
-    good: on_debian!("RUN pip install --no-cache-dir flask\nUSER 65532:65532"),
+    bad: on_debian!("RUN pip install flask==3.1.2\nUSER 65532:65532"),
+    good: on_debian!("RUN pip install --no-cache-dir flask==3.1.2\nUSER 65532:65532"),
     check: Some(check),
 };
 

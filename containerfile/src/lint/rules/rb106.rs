@@ -19,12 +19,17 @@ fn check(view: &View<'_>, found: &mut Findings) {
         return;
     };
     let (id, group) = user.parts();
-    let large = |id: &&str| matches!(Id::parse(id), Id::Number(number) if number > 65535);
+    let highest = view.options.limits.highest_id;
+    let large = |id: &&str| matches!(Id::parse(id), Id::Number(number) if number > highest);
     if let Some(id) = [Some(id), group].into_iter().flatten().find(large) {
-        let message =
-            format!("id {id} is beyond the 65,536 subordinate ids that users usually have");
+        let message = match highest {
+            65535 => {
+                format!("id {id} is beyond the 65,536 subordinate ids that users usually have")
+            }
+            _ => format!("id {id} is above {highest}, the highest one that the project allows"),
+        };
         found
             .add(user.word.span, message)
-            .help("use an id below 65536, for example 65532");
+            .help("use a lower one, for example 65532");
     }
 }

@@ -15,8 +15,8 @@ pub(super) const RULE: Rule = Rule {
     title: "sudo, su, gosu or the like",
     why: "They need set-user-ID bits or capabilities, which `no_new_privs` and user namespaces take away: at run time they fail for every \
 hardened container. In a build the step is root already; at run time the container is started as the right user.",
-    bad: "FROM scratch\nUSER 65532:65532\nHEALTHCHECK CMD [\"/app\", \"health\"]\nCOPY passwd /etc/passwd\nWORKDIR /tmp\nENTRYPOINT [\"gosu\", \"65532\", \"/app\"]\n",
-    good: "FROM scratch\nUSER 65532:65532\nHEALTHCHECK CMD [\"/app\", \"health\"]\nCOPY passwd /etc/passwd\nWORKDIR /tmp\nENTRYPOINT [\"/app\"]\n",
+    bad: "FROM scratch\nUSER 65532:65532\nHEALTHCHECK CMD [\"/usr/bin/app\", \"health\"]\nCOPY --chmod=555 app gosu /usr/bin/\nCOPY passwd /etc/passwd\nWORKDIR /tmp\nENTRYPOINT [\"gosu\", \"65532\", \"app\"]\n",
+    good: "FROM scratch\nUSER 65532:65532\nHEALTHCHECK CMD [\"/usr/bin/app\", \"health\"]\nCOPY --chmod=555 app gosu /usr/bin/\nCOPY passwd /etc/passwd\nWORKDIR /tmp\nENTRYPOINT [\"/usr/bin/app\"]\n",
     check: Some(check),
 };
 

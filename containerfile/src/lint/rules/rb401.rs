@@ -32,12 +32,15 @@ fn check(view: &View<'_>, found: &mut Findings) {
             let value = step.value(word);
             let range = value.known().filter(|text| ports::parse(text).is_ok());
             let first = range.and_then(|text| text.split(['/', '-']).next()?.parse::<u16>().ok());
-            if let Some(port) = first.filter(|port| (1..1024).contains(port)) {
+            if let Some(port) =
+                first.filter(|port| (1..view.options.limits.first_port).contains(port))
+            {
                 let message =
                     format!("port {port} can be opened by root only, and USER is not root");
-                found
-                    .add(word.span, message)
-                    .help("have the program listen on a port of 1024 or above");
+                found.add(word.span, message).help(format!(
+                    "have the program listen on a port of {} or above",
+                    view.options.limits.first_port
+                ));
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::prelude::*;
 use crate::ast::Healthcheck;
 use crate::lint::shell;
+use crate::lint::view::PATH;
 
 /// What health checks usually call, and scratch has not.
 const PROBES: [&str; 6] = [
@@ -12,15 +13,6 @@ const PROBES: [&str; 6] = [
     "pg_isready",
     "redis-cli",
     "grpc_health_probe",
-];
-
-const DIRECTORIES: [&str; 6] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
 ];
 
 pub(super) const RULE: Rule = Rule {
@@ -44,7 +36,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
             let path = &program.words[0].text;
             let missing = match path.starts_with('/') {
                 true => !view.may_contain(&crate::path::clean(path)),
-                false => DIRECTORIES
+                false => PATH
                     .iter()
                     .all(|directory| !view.may_contain(&format!("{directory}/{name}"))),
             };

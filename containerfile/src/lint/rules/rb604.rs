@@ -1,6 +1,7 @@
 //! RB604: files that everybody may write.
 
 use super::prelude::*;
+use crate::lint::quadlet::Unit;
 use crate::mode::Mode;
 
 pub(super) const RULE: Rule = Rule {
@@ -38,6 +39,28 @@ fn check(view: &View<'_>, found: &mut Findings) {
             && step.value(word).known().is_some_and(is_open)
         {
             found.add(word.span, message).help(help);
+        }
+    }
+}
+
+/// The commands of a unit.
+pub(super) fn check_unit(unit: &Unit<'_>, found: &mut Findings) {
+    let entries = unit.sections.iter().flat_map(|section| &section.entries);
+    for entry in entries.filter(|entry| entry.key.value.starts_with("Exec")) {
+        let words = entry.words();
+        let Some(at) = words
+            .iter()
+            .position(|word| word.value.rsplit('/').next() == Some("chmod"))
+        else {
+            continue;
+        };
+        let mode = words[at + 1..]
+            .iter()
+            .find(|word| !word.value.starts_with('-'));
+        if let Some(word) = mode.filter(|word| is_open(&word.value)) {
+            found
+                .add(word.span, "everybody may write this")
+                .help("let the container's user be its owner: UserNS=keep-id:uid=UID,gid=GID, or U in Volume=");
         }
     }
 }

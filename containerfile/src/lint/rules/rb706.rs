@@ -4,7 +4,7 @@ use super::prelude::*;
 
 pub(super) const RULE: Rule = Rule {
     id: "RB706",
-    aliases: &[],
+    aliases: &["DL3035"],
     severity: Severity::Info,
     title: "upgrade, or exact package versions without a snapshot archive",
     why: "An upgrade installs whatever is new today. An exact version does the opposite and fails as soon as the archive has a newer one, \
@@ -21,6 +21,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
             "apt-get" | "apt" => (&["upgrade", "dist-upgrade", "full-upgrade"], &["install"]),
             "apk" => (&["upgrade"], &["add"]),
             "dnf" | "yum" | "microdnf" => (&["upgrade", "update"], &[]),
+            "zypper" => (&["dist-upgrade", "dup", "update", "up"], &[]),
             _ => continue,
         };
         if snapshot {

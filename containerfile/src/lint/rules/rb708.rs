@@ -1,6 +1,7 @@
 //! RB708: a creation date that nothing can read.
 
 use super::prelude::*;
+use crate::lint::labels::is_date;
 
 pub(super) const RULE: Rule = Rule {
     id: "RB708",
@@ -30,27 +31,4 @@ fn check(view: &View<'_>, found: &mut Findings) {
             }
         }
     }
-}
-
-/// `YYYY-MM-DDThh:mm:ss[.fraction](Z|±hh:mm)`.
-fn is_date(text: &str) -> bool {
-    let shape = |text: &str, pattern: &str| {
-        text.len() == pattern.len()
-            && text
-                .bytes()
-                .zip(pattern.bytes())
-                .all(|(byte, wanted)| match wanted {
-                    b'0' => byte.is_ascii_digit(),
-                    _ => byte.eq_ignore_ascii_case(&wanted),
-                })
-    };
-    let Some((front, rest)) = text.split_at_checked(19) else {
-        return false;
-    };
-    let fraction = rest
-        .strip_prefix('.')
-        .map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
-    let zone = fraction.unwrap_or(rest);
-    let zoned = shape(zone, "z") || shape(zone, "+00:00") || shape(zone, "-00:00");
-    (shape(front, "0000-00-00t00:00:00") || shape(front, "0000-00-00 00:00:00")) && zoned
 }

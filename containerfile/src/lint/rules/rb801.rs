@@ -85,7 +85,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
 }
 
 /// Whether a variable's name says that its value is a secret, and not where one is or what it is called.
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let mut parts = lower.rsplit('_');
     let last = parts.next().unwrap_or_default();

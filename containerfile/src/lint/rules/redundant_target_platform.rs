@@ -6,7 +6,7 @@ use crate::source::Source;
 
 pub(super) const RULE: Rule = Rule {
     id: "RedundantTargetPlatform",
-    aliases: &[],
+    aliases: &["DL3065"],
     severity: Severity::Warning,
     title: "FROM --platform=$TARGETPLATFORM",
     why: "That is what FROM does anyway.",

@@ -4,7 +4,7 @@ use super::prelude::*;
 
 pub(super) const RULE: Rule = Rule {
     id: "ReservedStageName",
-    aliases: &[],
+    aliases: &["DL3063"],
     severity: Severity::Warning,
     title: "a stage is called `scratch` or `context`",
     why: "Both words mean something else after FROM and --from.",

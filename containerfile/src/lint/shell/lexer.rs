@@ -102,10 +102,11 @@ impl<'t> Lexer<'t> {
                     self.at += 1;
                     self.redirect();
                 }
-                '&' => {
-                    self.at += if self.rest().starts_with("&&") { 2 } else { 1 };
+                '&' if self.rest().starts_with("&&") => {
+                    self.at += 2;
                     self.end(false);
                 }
+                '&' => self.background(),
                 '|' if self.in_patterns() => self.at += 1,
                 '|' => {
                     let or = self.rest().starts_with("||");
@@ -127,6 +128,14 @@ impl<'t> Lexer<'t> {
             }
         }
         self.end(false);
+    }
+
+    fn background(&mut self) {
+        self.at += 1;
+        self.end(false);
+        if let Some(last) = self.programs.last_mut() {
+            last.background = true;
+        }
     }
 
     fn newline(&mut self) {
@@ -172,6 +181,7 @@ impl<'t> Lexer<'t> {
             words,
             piped: false,
             redirected: false,
+            background: false,
         });
     }
 
@@ -269,6 +279,7 @@ impl<'t> Lexer<'t> {
                 words: words.to_vec(),
                 piped,
                 redirected,
+                background: false,
             };
             let takes: &[&str] = match program.name() {
                 "exec" => &["-a"],

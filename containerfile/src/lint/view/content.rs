@@ -1,12 +1,12 @@
 //! What may be in the final image, as far as the text says. Invariant: the answer "no" is certain; all doubt is a "may".
 
-use crate::ast::{CopySource, InstructionKind, Span, Spanned, Transfer, Word};
+use crate::ast::{CopySource, Heredoc, InstructionKind, Span, Spanned, Transfer, Word};
 use crate::path;
 
 use super::{Root, Step, View};
 
 /// Directories that images have anyway.
-const USUAL: [&str; 18] = [
+pub(crate) const USUAL: [&str; 18] = [
     "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc",
     "root", "run", "sbin", "srv", "usr", "var",
 ];
@@ -57,6 +57,72 @@ impl Copying<'_> {
                 CopySource::Path(word) => Some(word),
                 CopySource::Heredoc(_) => None,
             })
+    }
+}
+
+/// Where programs without a directory are looked for, as long as nothing sets PATH.
+pub(crate) const PATH: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// The last instruction that surely makes a file of the final image, alone.
+#[derive(Debug)]
+pub(crate) struct Made<'v, 'a> {
+    pub(crate) step: &'v Step<'a>,
+    pub(crate) transfer: &'v Transfer,
+    /// What the file holds, where it is written in place.
+    pub(crate) content: Option<&'v Heredoc>,
+}
+
+impl<'a> View<'a> {
+    /// What makes a file of the final image; `None` where a later instruction may have changed it.
+    pub(crate) fn made(&self, wanted: &str) -> Option<Made<'_, 'a>> {
+        let mut made = None;
+        for step in self.shipped_steps() {
+            let Some(copying) = step.copying() else {
+                if matches!(step.instruction.kind, InstructionKind::Run(_)) {
+                    made = None;
+                }
+                continue;
+            };
+            let Some(destination) = step.path(&copying.transfer.destination) else {
+                made = None;
+                continue;
+            };
+            let into = step
+                .value(&copying.transfer.destination)
+                .text
+                .ends_with('/');
+            let [source] = copying.transfer.sources.as_slice() else {
+                made = made.filter(|_| path::below(wanted, &destination).is_none());
+                continue;
+            };
+            let content = match source {
+                CopySource::Heredoc(heredoc) => Some(heredoc),
+                CopySource::Path(_) => None,
+            };
+            let file = match (into, content) {
+                (true, Some(heredoc)) => path::join(&destination, &heredoc.name),
+                (true, None) => String::new(),
+                (false, _) => destination.clone(),
+            };
+            if file == wanted && !matches!(step.instruction.kind, InstructionKind::Onbuild(_)) {
+                let transfer = copying.transfer;
+                made = Some(Made {
+                    step,
+                    transfer,
+                    content,
+                });
+            } else if path::below(wanted, &destination).is_some() {
+                made = None;
+            }
+        }
+        made
     }
 }
 
