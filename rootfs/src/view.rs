@@ -3,6 +3,7 @@
 //! Invariant: applying layers here and unpacking them give the same tree; [`unpack`](crate::unpack) asks this type where an
 //! entry belongs and then does the same on disk. Hard links are one node with several names.
 
+mod changes;
 mod squash;
 mod verify;
 
@@ -44,6 +45,7 @@ pub enum ApplyError {
     },
 }
 
+pub use changes::{Aspect, Change};
 pub use squash::SquashError;
 pub use verify::Difference;
 

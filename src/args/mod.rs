@@ -13,6 +13,7 @@ pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
 pub(crate) mod lint;
+pub(crate) mod look;
 pub(crate) mod outline;
 pub(crate) mod output;
 pub(crate) mod registry;
@@ -121,6 +122,12 @@ pub(crate) enum Command {
     Inspect(store::InspectArgs),
     /// Say what programs need to start: their loader, their libraries, and why
     Closure(closure::ClosureArgs),
+    /// Say what the bytes of an image are for, and hold it to a budget
+    Size(look::SizeArgs),
+    /// Say why a file is in an image
+    Why(look::WhyArgs),
+    /// Say what differs between two images
+    Diff(look::DiffArgs),
     /// Remove images or their names
     Rmi(store::RmiArgs),
     /// Delete what no image uses
