@@ -203,6 +203,7 @@ impl Workshop<'_> {
             inputs,
             time,
             same_times,
+            env: Vec::new(),
         })
     }
 
@@ -271,6 +272,7 @@ impl Workshop<'_> {
                     inputs,
                     time,
                     same_times: same_times.unwrap_or(true),
+                    env: Vec::new(),
                 })
             }
             Err(failure) => {

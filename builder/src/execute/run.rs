@@ -71,6 +71,7 @@ impl Workshop<'_> {
                 inputs,
                 time: state.time(),
                 same_times: true,
+                env: Vec::new(),
             }),
             Err(failure) => {
                 root.discard();
