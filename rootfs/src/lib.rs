@@ -20,6 +20,7 @@ mod note;
 pub mod owners;
 mod ownership;
 mod path;
+pub mod records;
 mod redirect;
 mod root;
 pub mod scatter;
