@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod certificates;
 pub mod changeset;
 pub mod closure;
 mod codec;
@@ -22,6 +23,7 @@ pub mod noted;
 pub mod owners;
 mod ownership;
 mod path;
+pub mod records;
 mod redirect;
 mod root;
 pub mod scatter;
@@ -48,4 +50,4 @@ pub use root::{Call, Root, RootError};
 pub use single::{SingleError, SingleFile, SingleMeta};
 pub use sorted::ScratchError;
 pub use tree::{Content, DirTree, Meta, NodeKind, OpenFile, Tree, TreeError};
-pub use view::{Difference, LayerContents, SquashError, View};
+pub use view::{Aspect, Change, Difference, LayerContents, SquashError, View};

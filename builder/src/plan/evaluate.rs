@@ -15,7 +15,7 @@ use super::scope::{Globals, Scope};
 use super::stages::{Meaning, Stages};
 use super::{Pins, PlanOptions, WantedRemote};
 use crate::graph::{Base, HistoryItem, PlannedStage, StageId};
-use crate::step::{Label, PlannedStep, Step, StepKind};
+use crate::step::{CopyFrom, Label, PlannedStep, Step, StepKind};
 
 /// BuildKit's `system.DefaultPathEnv`: what programs are found by where the base image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -67,6 +67,7 @@ impl Evaluation<'_> {
                 let checked = evaluator.instruction(&site);
                 evaluator.findings.keep(checked);
             }
+            evaluator.furnish(index == target);
             let (steps, history, state) = (evaluator.steps, evaluator.history, evaluator.state);
             let mut config = state.config();
             if index == target {
@@ -326,14 +327,36 @@ impl StageEvaluator<'_, '_> {
 
     /// Adds a step, which makes a layer.
     pub(super) fn step(&mut self, site: &Site<'_>, step: Step, created_by: String) {
+        self.labelled(step, site.label(), created_by);
+    }
+
+    /// Adds a step that is no instruction.
+    pub(super) fn labelled(&mut self, step: Step, label: Label, created_by: String) {
         self.history.push(HistoryItem {
             created_by,
             step: Some(self.steps.len()),
         });
-        self.steps.push(PlannedStep {
-            step,
-            label: site.label(),
-        });
+        self.steps.push(PlannedStep { step, label });
+    }
+
+    /// Whether something beyond the language was added.
+    pub(super) fn is_furnished(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|planned| matches!(planned.step.kind, StepKind::Furnish(_)))
+    }
+
+    /// The stages and images that files were copied from, in order, each once.
+    pub(super) fn copied_from(&self) -> Vec<CopyFrom> {
+        let mut sources: Vec<CopyFrom> = Vec::new();
+        for planned in &self.steps {
+            if let StepKind::Copy(copy) = &planned.step.kind
+                && matches!(copy.from, CopyFrom::Stage(_) | CopyFrom::Image(_))
+                && !sources.contains(&copy.from)
+            {
+                sources.push(copy.from.clone());
+            }
+        }
+        sources
     }
 
     /// All values see the environment before the instruction.

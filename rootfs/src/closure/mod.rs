@@ -29,6 +29,7 @@ mod program;
 mod reason;
 mod run;
 mod tokens;
+mod users;
 mod window;
 
 use std::cell::RefCell;
@@ -45,6 +46,7 @@ use loader::Loader;
 pub use crate::path::escape as shown;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};
+pub use users::Users;
 
 /// What the environment of the programs would be, and what they are to run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
