@@ -140,5 +140,5 @@ fn f23_a_certificate_of_another_time_is_said_to_be_about_the_clock() {
             &format!("{}/app", registry.host),
         ],
     );
-    assert!(said.contains("expired") && said.contains("clock"), "{said}");
+    assert!(said.contains("Expired") && said.contains("clock"), "{said}");
 }
