@@ -34,6 +34,9 @@ LINES = [
     ("outputs-local", "as type=local", None, None, None),
     ("closure", "closure of a program with 200 libraries", 0.020, None, None),
     ("closure-root", "closures of 3,000 ELF files", 2, None, None),
+    ("push-fresh", "push of a fresh image of 200 MB", None, None, 2),
+    ("push-again", "push of which nothing is new", 0.1, None, None),
+    ("pull", "pull of 200 MB with unpacking", None, None, 2),
 ]
 # A first start has to keep up with bwrap too, for which no start is special.
 FLOORS = {"run-first": "run-later", "run-copied-first": "run-later", "run-copied-later": "run-later"}

@@ -3,7 +3,7 @@
 #
 #   RBUILD_BIN=PROGRAM benches/run.sh [--no-peers] [--no-rbuild] [ONLY...]
 #
-# ONLY names lines: steps, context, parallel, run, lint, scale, outputs, closure. Everything runs as an ordinary user: rbuild and
+# ONLY names lines: steps, context, parallel, run, lint, scale, outputs, closure, registry. Everything runs as an ordinary user: rbuild and
 # the floors as rbuild-test, the peers as their own user (peers.sh). Every place is fresh, and nothing is deleted before the end: ext4 creates files
 # many times more slowly for minutes after a large delete.
 set -euo pipefail
@@ -20,7 +20,7 @@ for argument in "$@"; do
         *) only+=("$argument") ;;
     esac
 done
-[ ${#only[@]} -gt 0 ] || only=(steps context parallel run lint scale outputs closure)
+[ ${#only[@]} -gt 0 ] || only=(steps context parallel run lint scale outputs closure registry)
 [ -z "$rbuild" ] || [ -x "${RBUILD_BIN:-}" ] || die "RBUILD_BIN must name the rbuild to measure (or --no-rbuild)"
 
 ensure_packages uidmap passt bubblewrap python3 gcc libc6-dev

@@ -56,11 +56,17 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure of a kind; the error says what could not be done ("failed to" is implied).
     pub(crate) fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        let hints = if kind == Kind::Registry && is_about_time(&error) {
+            vec!["is the clock of this machine right?".to_owned()]
+        } else {
+            Vec::new()
+        };
         Self {
             kind,
-            error: Some(error.into()),
+            error: Some(error),
             excerpt: String::new(),
-            hints: Vec::new(),
+            hints,
         }
     }
 
@@ -142,6 +148,16 @@ impl Failure {
         crate::show::eprint(&self.text());
         ExitCode::from(self.code())
     }
+}
+
+/// Whether a certificate was refused for the time that it is. rustls' error is behind two libraries, so its words must do, short
+/// ("Expired") or long ("certificate expired: ...").
+fn is_about_time(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let text = cause.to_string().to_ascii_lowercase();
+        let of_time = ["expired", "notvalidyet", "not valid yet"];
+        text.contains("certificate") && of_time.iter().any(|word| text.contains(word))
+    })
 }
 
 /// The chain on one line, each cause once: some errors repeat their source's text in their own.

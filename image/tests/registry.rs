@@ -2,6 +2,7 @@
 
 mod download;
 mod fake;
+mod lists;
 mod push;
 
 use std::collections::BTreeMap;

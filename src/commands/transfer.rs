@@ -221,7 +221,8 @@ pub(super) fn tags(settings: &TagsSettings) -> Result<(), Failure> {
     let name = &settings.name;
     let remote = At::find(&settings.registry, name, settings.registry.creds.as_ref())?.remote();
     let tags = remote.tags().map_err(|error| {
-        let error = anyhow::Error::new(error).context(format!("list the tags of {name}"));
+        let repository = format!("{}/{}", name.registry(), name.repository());
+        let error = anyhow::Error::new(error).context(format!("list the tags of {repository}"));
         Failure::new(Kind::Registry, error)
     })?;
     let tags: Vec<String> = tags.iter().map(|tag| tag.as_str().to_owned()).collect();

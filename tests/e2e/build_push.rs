@@ -226,6 +226,11 @@ fn the_pull_policy_says_when_the_registry_is_asked() {
 
 /// An authority in `ca/ca.crt` and a certificate of it for 127.0.0.1, made with openssl.
 pub(crate) fn certify(directory: &std::path::Path) {
+    certify_for(directory, "2");
+}
+
+/// The same for so many days.
+pub(crate) fn certify_for(directory: &std::path::Path, days: &str) {
     fs::create_dir(directory.join("ca")).expect("a directory");
     let openssl = |line: &str| {
         let made = Command::new("openssl")
@@ -241,9 +246,9 @@ pub(crate) fn certify(directory: &std::path::Path) {
     );
     openssl("req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout own.key -out own.csr");
     fs::write(directory.join("ext"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
-    openssl(
-        "x509 -req -in own.csr -CA ca/ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out own.crt",
-    );
+    openssl(&format!(
+        "x509 -req -in own.csr -CA ca/ca.crt -CAkey ca.key -CAcreateserial -days {days} -extfile ext -out own.crt"
+    ));
 }
 
 #[test]

@@ -75,6 +75,7 @@ mod language_run;
 mod language_variables;
 mod registry_conf;
 mod registry_copy;
+mod registry_faults;
 mod registry_login;
 mod registry_manifest;
 mod run_agents;

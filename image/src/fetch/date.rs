@@ -2,7 +2,7 @@
 
 /// The preferred form of RFC 9110, 5.6.7 (`Sun, 06 Nov 1994 08:49:37 GMT`) in seconds since 1970. The obsolete forms are not sent by
 /// anything that is still there.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];

@@ -3,7 +3,7 @@
 //! Invariant: what is given back was hashed while it arrived, and has the digest that was asked for, if one was; a user name or
 //! password of the URL, or another authorization, is shown to the URL's own scheme, host and port and to nobody else.
 
-mod date;
+pub(crate) mod date;
 mod transfer;
 mod url;
 

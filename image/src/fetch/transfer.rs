@@ -6,8 +6,8 @@
 use std::io::Write as _;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, DATE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 use reqwest::{NoProxy, Proxy, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
@@ -76,10 +76,11 @@ impl<'f> Client<'f> {
             }
             if !status.is_success() {
                 let wait = text(response.headers(), &RETRY_AFTER);
+                let now = text(response.headers(), &DATE);
                 return Err(FetchError::Status {
                     url: self.shown(),
                     status: status.as_u16(),
-                    retry_after: retry::retry_after(wait.as_deref()),
+                    retry_after: retry::retry_after(wait.as_deref(), now.as_deref()),
                 });
             }
             self.store_body(response).await.map(Transfer::Done)

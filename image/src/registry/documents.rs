@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
@@ -296,12 +296,11 @@ impl<'a> Session<'a> {
             };
             return RegistryError::Denied { exchange, hint };
         }
-        let wait = retry_after(
-            response
-                .headers()
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()),
-        );
+        let text = |name| {
+            let value: Option<&reqwest::header::HeaderValue> = response.headers().get(name);
+            value.and_then(|value| value.to_str().ok())
+        };
+        let wait = retry_after(text(RETRY_AFTER), text(DATE));
         // The text is a courtesy: a failure to read it changes nothing.
         let patience = self.access.options.stall_timeout;
         let body = tokio::time::timeout(patience, self.read(subject, response, ERROR_MAX)).await;

@@ -6,6 +6,7 @@
 //! Invariant: a document is parsed, and a layer gets its name, only when its digest is the one that was asked for; after the
 //! first answer everything goes by digest. What is pushed gets its tag last, when all that it refers to is there.
 
+mod body;
 mod challenge;
 mod documents;
 mod download;

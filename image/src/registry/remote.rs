@@ -17,16 +17,15 @@ use super::{Access, Direction, RegistryError, RegistryOptions, install_crypto};
 use crate::auth::Credentials;
 use crate::digest::Digest;
 use crate::image::{BlobError, BlobSource};
-use crate::json;
+use crate::json::{self, DOCUMENT_MAX};
 use crate::manifest::{Descriptor, Document};
 use crate::media_type::MediaType;
 use crate::reference::{Reference, Tag};
 
 /// How many pieces wait for a slow reader.
 const PIECES: usize = 16;
-/// More tags than any repository has, and more pages.
-const TAGS_MAX: usize = 1_000_000;
-const PAGES_MAX: usize = 10_000;
+/// More pages than any list of tags has.
+const PAGES_MAX: usize = 1000;
 
 /// A repository, and the right to read it.
 pub struct Remote {
@@ -128,7 +127,7 @@ impl Remote {
             let mut next = Some(session.url("tags/list"));
             let mut tags = Vec::new();
             for _ in 0..PAGES_MAX {
-                let Some(url) = next else { break };
+                let Some(url) = next else { return Ok(tags) };
                 let (headers, bytes) = session.get_persistently("the list of tags", &url)?;
                 let page: TagList = json::parse("list of tags", &bytes, &["tags"])?;
                 for tag in page.tags {
@@ -138,11 +137,11 @@ impl Remote {
                     tags.push(tag);
                 }
                 next = next_page(&headers, &url);
-                if tags.len() > TAGS_MAX {
-                    break;
-                }
             }
-            Ok(tags)
+            Err(RegistryError::TooLarge {
+                exchange: session.exchange("the list of tags"),
+                limit: (PAGES_MAX * DOCUMENT_MAX) as u64,
+            })
         })
     }
 }

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{Access, RegistryError, TransferEvent};
+use crate::fetch::date;
 use crate::image::BlobError;
 use crate::ingest::LayerError;
 use crate::stop::{Stop, Stopped};
@@ -135,13 +136,15 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// `Retry-After` in seconds (RFC 9110, 10.2.3). A date would need a clock, which libraries do not read: it counts as absent.
-pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
-    header?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX))
+/// `Retry-After` (RFC 9110, 10.2.3): in seconds, or a date, which is compared with the answer's own `Date`: libraries read no clock,
+/// and ours may be wrong.
+pub(crate) fn retry_after(header: Option<&str>, now: Option<&str>) -> Option<Duration> {
+    let text = header?.trim();
+    let seconds = text.parse::<u64>().ok().or_else(|| {
+        let wait = date::parse(text)?.checked_sub(date::parse(now?)?)?;
+        Some(u64::try_from(wait).unwrap_or(0))
+    });
+    seconds.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
 /// Sleeps, but not on when the end is asked for.
@@ -166,8 +169,9 @@ mod tests {
 
     #[test]
     fn f17_retry_after_is_bounded_and_nonsense_is_ignored() {
-        assert_eq!(retry_after(Some("0")), Some(Duration::ZERO));
-        assert_eq!(retry_after(Some("1000000000")), Some(WAIT_MAX));
+        let seconds = |header| retry_after(Some(header), None);
+        assert_eq!(seconds("0"), Some(Duration::ZERO));
+        assert_eq!(seconds("1000000000"), Some(WAIT_MAX));
         for nonsense in [
             "-1",
             "soon",
@@ -175,7 +179,20 @@ mod tests {
             "Wed, 21 Oct 2015 07:28:00 GMT",
             "99999999999999999999999",
         ] {
-            assert_eq!(retry_after(Some(nonsense)), None);
+            assert_eq!(seconds(nonsense), None);
         }
+    }
+
+    #[test]
+    fn f17_f23_a_date_is_compared_with_the_servers_own_clock() {
+        let now = "Wed, 21 Oct 2015 07:28:00 GMT";
+        let wait = |header| retry_after(Some(header), Some(now));
+        assert_eq!(
+            wait("Wed, 21 Oct 2015 07:28:07 GMT"),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(wait("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("Wed, 21 Oct 2099 07:28:00 GMT"), Some(WAIT_MAX));
+        assert_eq!(wait("yesterday"), None);
     }
 }

@@ -5,17 +5,15 @@
 //! shown the pass. A chunk is sent again only from where the registry says that it is.
 
 use std::io::{self, Read};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
+use super::body::{Flow, Stream};
 use super::challenge::{is_inside, same_place};
 use super::push::Uploader;
 use super::retry::Patience;
@@ -23,8 +21,6 @@ use super::{RegistryError, TransferEvent};
 use crate::export::ExportBlob;
 use crate::image::BlobError;
 
-/// How much is read from a blob at once.
-const PIECE: usize = 128 << 10;
 /// How large a chunk is, unless the registry wants larger ones.
 pub(super) const CHUNK: u64 = 8 << 20;
 /// The largest chunk that a registry may want: it is held in memory.
@@ -378,89 +374,4 @@ fn place_of(headers: &HeaderMap, base: &Url) -> Result<Url, String> {
         ));
     }
     Ok(url)
-}
-
-/// How an upload goes.
-#[derive(Default)]
-struct Flow {
-    sent: AtomicU64,
-    /// Why the blob cannot be read on; the client would hide it among the network's errors.
-    error: Mutex<Option<io::Error>>,
-}
-
-impl Flow {
-    fn take_error(&self) -> Option<io::Error> {
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
-/// A blob as the body of a request.
-struct Stream {
-    content: Mutex<Box<dyn Read + Send>>,
-    left: u64,
-    /// Whether the blob has no more than this.
-    is_last: bool,
-    flow: Arc<Flow>,
-}
-
-impl Stream {
-    fn next(&mut self) -> io::Result<Bytes> {
-        let content = self
-            .content
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut piece = Vec::new();
-        content.take(PIECE as u64).read_to_end(&mut piece)?;
-        let len = piece.len() as u64;
-        if len > self.left || (len == 0 && self.left > 0) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the blob changed its size",
-            ));
-        }
-        self.left -= len;
-        if self.left == 0 && self.is_last {
-            // The end is where a damaged blob is noticed.
-            io::copy(content, &mut io::sink())?;
-        }
-        self.flow.sent.fetch_add(len, Ordering::Relaxed);
-        Ok(piece.into())
-    }
-}
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    /// Blocks while it reads: this runtime has nothing else to do.
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let piece = self.next().map_err(|error| {
-            let kind = error.kind();
-            let mut slot = self
-                .flow
-                .error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *slot = Some(error);
-            io::Error::from(kind)
-        });
-        Poll::Ready(Some(piece.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }

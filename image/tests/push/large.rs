@@ -14,6 +14,13 @@ fn large(client: &Client) -> Image {
     image
 }
 
+/// These tests move megabytes through a slow server on a busy machine, and are about no stall.
+fn patient(server: &Server) -> Client {
+    let mut client = Client::of(server);
+    client.options.stall_timeout = Duration::from_secs(20);
+    client
+}
+
 fn packed<'s>(client: &'s Client, image: &Image) -> Export<'s> {
     let gzip = Compression::Gzip;
     Export::new(&client.store, image, gzip, None, NonZeroUsize::MIN).unwrap()
@@ -49,15 +56,14 @@ fn f21_what_is_too_large_as_a_whole_goes_in_chunks() {
         }
         behind.upgrade().unwrap().forward(request, &request.bytes)
     });
-    let mut client = Client::of(&server);
-    client.options.stall_timeout = Duration::from_secs(20);
+    let client = patient(&server);
     let image = large(&client);
     let export = packed(&client, &image);
     pushed(&client, &name(&server), &export).unwrap();
     let chunks = uploads(&server, "PATCH");
     assert_eq!(chunks.len(), 3);
     assert_eq!(chunks[1].header("content-range"), Some("8388608-16777215"));
-    let other = Client::of(&server);
+    let other = patient(&server);
     assert_eq!(other.pull(&name(&server)).unwrap(), export.image().unwrap());
 }
 
@@ -100,8 +106,7 @@ fn f21_a_broken_chunk_is_sent_on_from_where_the_registry_has_it() {
             _ => known.answer(request, PLACE),
         }
     });
-    let mut client = Client::of(&server);
-    client.options.stall_timeout = Duration::from_secs(20);
+    let client = patient(&server);
     let image = large(&client);
     let export = packed(&client, &image);
     pushed(&client, &name(&server), &export).unwrap();
@@ -138,13 +143,12 @@ fn f21_a_registry_that_cannot_go_on_gets_the_blob_from_the_start() {
         }
         behind.upgrade().unwrap().forward(request, bytes)
     });
-    let mut client = Client::of(&server);
-    client.options.stall_timeout = Duration::from_secs(20);
+    let client = patient(&server);
     let image = large(&client);
     let export = packed(&client, &image);
     pushed(&client, &name(&server), &export).unwrap();
     assert_eq!(
-        Client::of(&server).pull(&name(&server)).unwrap(),
+        patient(&server).pull(&name(&server)).unwrap(),
         export.image().unwrap()
     );
 }
@@ -155,7 +159,7 @@ fn a_blob_of_a_neighbour_is_taken_over() {
     let behind = Arc::downgrade(&registry);
     let server =
         Server::start(move |request| behind.upgrade().unwrap().forward(request, &request.bytes));
-    let client = Client::of(&server);
+    let client = patient(&server);
     let image = sample(&client.store);
     pushed(&client, &name(&server), &packed(&client, &image)).unwrap();
     assert_eq!(uploads(&server, "PUT").len(), 3);
@@ -163,7 +167,7 @@ fn a_blob_of_a_neighbour_is_taken_over() {
     pushed(&client, &other, &packed(&client, &image)).unwrap();
     // The configuration is small, and nobody remembers where it is.
     assert_eq!(uploads(&server, "PUT").len(), 4);
-    Client::of(&server).pull(&other).unwrap();
+    patient(&server).pull(&other).unwrap();
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn f21_a_blob_that_is_not_handed_over_is_sent() {
             };
             shelves[usize::from(other)].answer(request, place)
         });
-        let client = Client::of(&server);
+        let client = patient(&server);
         let image = sample(&client.store);
         pushed(&client, &name(&server), &packed(&client, &image)).unwrap();
         let other = format!("{}/other/app", server.host());
@@ -202,7 +206,7 @@ fn f21_a_blob_that_is_not_handed_over_is_sent() {
 fn what_was_packed_before_is_not_packed_again() {
     let shelf = Shelf::default();
     let server = Server::start(move |request| shelf.answer(request, PLACE));
-    let client = Client::of(&server);
+    let client = patient(&server);
     let image = sample(&client.store);
     pushed(&client, &name(&server), &packed(&client, &image)).unwrap();
     // Were the layers packed, this would be noticed.

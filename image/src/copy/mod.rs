@@ -3,6 +3,8 @@
 //! Invariant: an image that is not asked to change has the same digest at both places, unless it comes from the store or from a
 //! docker-archive, which know layers uncompressed. Every byte is hashed on its way.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -26,6 +28,7 @@ use crate::registry::{self, Access, Pull, RegistryError, RegistryOptions, Remote
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::{Compression, Credentials};
+use source::Source;
 
 /// How one of the two registries is talked to.
 #[derive(Clone, Copy)]
@@ -129,13 +132,6 @@ struct Elsewhere {
 struct Stored {
     images: Vec<(Image, Descriptor)>,
     index: Option<Index>,
-}
-
-/// Something that has documents and blobs.
-enum Source {
-    Remote(Arc<Remote>),
-    Layout(Arc<Layout>, Digest),
-    Directory(Arc<Directory>),
 }
 
 /// Copies; gives the descriptor and the document that the destination has.
@@ -431,57 +427,6 @@ impl Copy<'_> {
             }
         }
         Ok((shipment.descriptor().clone(), shipment.document().to_vec()))
-    }
-}
-
-impl Source {
-    /// What the place means.
-    fn top(&self) -> Result<(Vec<u8>, Descriptor), CopyError> {
-        let (bytes, digest) = match self {
-            Self::Remote(remote) => return Ok(remote.document(None)?),
-            Self::Layout(layout, digest) => (read_document(&**layout, digest)?, *digest),
-            Self::Directory(directory) => {
-                let bytes = directory.top()?;
-                let digest = Digest::of(&bytes);
-                (bytes, digest)
-            }
-        };
-        let media_type = match Document::parse(&bytes, None).map_err(ImageError::from)? {
-            Document::Manifest(manifest) => manifest.media_type(),
-            Document::Index(index) => index.media_type.unwrap_or(MediaType::OciIndex),
-        };
-        let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-        Ok((bytes, descriptor))
-    }
-
-    /// A manifest or index that an index lists.
-    fn manifest(&self, listed: &Descriptor) -> Result<Vec<u8>, CopyError> {
-        let bytes = match self {
-            Self::Remote(remote) => return Ok(remote.document(Some(listed))?.0),
-            Self::Layout(layout, _) => return Ok(read_document(&**layout, &listed.digest)?),
-            Self::Directory(directory) => directory.manifest(&listed.digest)?,
-        };
-        let actual = Digest::of(&bytes);
-        if actual != listed.digest {
-            let expected = listed.digest;
-            return Err(BlobError::Mismatch { expected, actual }.into());
-        }
-        Ok(bytes)
-    }
-
-    fn blobs(&self) -> Arc<dyn BlobSource + Send + Sync> {
-        match self {
-            Self::Remote(remote) => Arc::clone(remote) as _,
-            Self::Layout(layout, _) => Arc::clone(layout) as _,
-            Self::Directory(directory) => Arc::clone(directory) as _,
-        }
-    }
-
-    fn place(&self) -> Option<Reference> {
-        match self {
-            Self::Remote(remote) => Some(remote.reference().clone()),
-            Self::Layout(..) | Self::Directory(_) => None,
-        }
     }
 }
 

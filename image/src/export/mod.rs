@@ -4,6 +4,8 @@
 //! Invariant: the same image and the same compression give the same bytes, whatever the number of threads and whatever is known
 //! about where they go. The configuration, and with it the image id, never changes.
 
+mod shipment;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,12 +17,13 @@ use crate::compress::Packing;
 use crate::digest::{DiffId, Digest, Hasher};
 use crate::image::{BlobError, BlobSource, Image, ImageError, Layer};
 use crate::json::DOCUMENT_MAX;
-use crate::manifest::{Descriptor, Document, Index};
+use crate::manifest::{Descriptor, Document};
 use crate::media_type::{Compression, Format, MediaType};
 use crate::packed;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Store, StoreError};
+pub use shipment::Shipment;
 
 /// Why an image cannot be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -256,101 +259,6 @@ impl<'s> Export<'s> {
         let all = self.blobs.iter().chain([&self.manifest]);
         all.map(|blob| ExportBlob { blob })
     }
-}
-
-/// What leaves together under one name: one image, or the images of several platforms with the index of them.
-#[derive(Debug)]
-pub struct Shipment<'e, 's> {
-    exports: &'e [Export<'s>],
-    index: Option<(Descriptor, Vec<u8>)>,
-    descriptor: Descriptor,
-}
-
-impl<'e, 's> From<&'e Export<'s>> for Shipment<'e, 's> {
-    fn from(export: &'e Export<'s>) -> Self {
-        Self {
-            exports: std::slice::from_ref(export),
-            index: None,
-            descriptor: export.descriptor().clone(),
-        }
-    }
-}
-
-impl<'e, 's> Shipment<'e, 's> {
-    /// Several images of one format, with annotations of the index and of the descriptor that a layout lists it with.
-    pub fn of_index(
-        exports: &'e [Export<'s>],
-        annotations: BTreeMap<String, String>,
-        listed: BTreeMap<String, String>,
-    ) -> Self {
-        let format = exports
-            .first()
-            .map_or(Format::Oci, |export| export.descriptor.media_type.format());
-        let media_type = MediaType::OciIndex.in_format(format);
-        let index = Index {
-            media_type: Some(media_type.clone()),
-            annotations,
-            ..Index::new(
-                exports
-                    .iter()
-                    .map(|export| export.descriptor.clone())
-                    .collect(),
-            )
-        };
-        let bytes = index.to_bytes();
-        let mut descriptor = Descriptor::of(media_type, &bytes);
-        descriptor.annotations = listed;
-        Self::with_index(exports, descriptor, bytes)
-    }
-
-    /// What an index lists, and the index as it is.
-    pub fn with_index(exports: &'e [Export<'s>], descriptor: Descriptor, bytes: Vec<u8>) -> Self {
-        Self {
-            exports,
-            index: Some((descriptor.clone(), bytes)),
-            descriptor,
-        }
-    }
-
-    /// The images.
-    pub fn exports(&self) -> &'e [Export<'s>] {
-        self.exports
-    }
-
-    /// The index, where there is one: its descriptor and its bytes.
-    pub fn index(&self) -> Option<&(Descriptor, Vec<u8>)> {
-        self.index.as_ref()
-    }
-
-    /// What a name of the shipment means: the index, or the one image.
-    pub fn descriptor(&self) -> &Descriptor {
-        &self.descriptor
-    }
-
-    /// The document that a name of the shipment means.
-    pub fn document(&self) -> &[u8] {
-        match &self.index {
-            Some((_, bytes)) => bytes,
-            None => self.exports.first().map_or(&[], Export::manifest_bytes),
-        }
-    }
-
-    /// Layers and configurations of all images, each once.
-    pub fn content(&self) -> impl Iterator<Item = ExportBlob<'e>> {
-        once_each(self.exports.iter().flat_map(Export::content))
-    }
-
-    /// The blobs of all images, their manifests too, each once.
-    pub fn blobs(&self) -> impl Iterator<Item = ExportBlob<'e>> {
-        once_each(self.exports.iter().flat_map(Export::blobs))
-    }
-}
-
-fn once_each<'e>(
-    blobs: impl Iterator<Item = ExportBlob<'e>>,
-) -> impl Iterator<Item = ExportBlob<'e>> {
-    let mut seen = BTreeSet::new();
-    blobs.filter(move |blob| seen.insert(*blob.digest()))
 }
 
 impl Blob<'_> {
