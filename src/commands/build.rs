@@ -70,6 +70,7 @@ struct Build<'b> {
 }
 
 mod lineage;
+mod linted;
 mod reproducible;
 
 impl Build<'_> {
@@ -84,6 +85,10 @@ impl Build<'_> {
             .inputs(&store, &cancel, &secrets)
             .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
         let _until_the_end = inputs.private.take();
+        if self.settings.check {
+            return self.check(&inputs);
+        }
+        self.lint(&inputs)?;
         let request = self.request(inputs, secrets)?;
         let result = self.call(&request, &store, &cancel).and_then(|outcome| {
             if self.settings.check_reproducible
