@@ -178,10 +178,10 @@ pub struct Flag {
     reason = "each variant is the instruction of its name; the types say what is in it"
 )]
 pub enum InstructionKind {
-    Add(Add),
+    Add(Box<Add>),
     Arg(Arg),
     Cmd(Command),
-    Copy(Copy),
+    Copy(Box<Copy>),
     Entrypoint(Command),
     Env(Pairs),
     Expose(Vec<Word>),
@@ -189,7 +189,7 @@ pub enum InstructionKind {
     Label(Pairs),
     Maintainer(Spanned<String>),
     Onbuild(Onbuild),
-    Run(Run),
+    Run(Box<Run>),
     /// The program and its arguments, at least one.
     Shell(Vec<Spanned<String>>),
     Stopsignal(Word),
@@ -272,7 +272,7 @@ pub enum CopySource {
     /// A path or pattern; with `ADD` also a URL.
     Path(Word),
     /// A file written in the Containerfile.
-    Heredoc(Heredoc),
+    Heredoc(Box<Heredoc>),
 }
 
 /// The pairs of `ENV` or `LABEL`, in order, at least one.
@@ -316,7 +316,7 @@ pub enum Healthcheck {
     /// `NONE`: forget the base image's check.
     None,
     /// `CMD`.
-    Check(HealthProbe),
+    Check(Box<HealthProbe>),
 }
 
 /// A health check that is run. Zero durations and zero retries mean the default, as everywhere.

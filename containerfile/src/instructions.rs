@@ -151,10 +151,10 @@ pub(crate) fn instruction(mut context: Context<'_, '_>) -> Option<Instruction> {
 
 fn kind(context: &mut Context<'_, '_>) -> Option<InstructionKind> {
     Some(match context.keyword {
-        Keyword::Add => InstructionKind::Add(copy::add(context)?),
+        Keyword::Add => InstructionKind::Add(Box::new(copy::add(context)?)),
         Keyword::Arg => InstructionKind::Arg(arg(context)?),
         Keyword::Cmd => InstructionKind::Cmd(command::instruction(context)),
-        Keyword::Copy => InstructionKind::Copy(copy::copy(context)?),
+        Keyword::Copy => InstructionKind::Copy(Box::new(copy::copy(context)?)),
         Keyword::Entrypoint => InstructionKind::Entrypoint(command::instruction(context)),
         Keyword::Env => InstructionKind::Env(pairs::pairs(context)?),
         Keyword::Expose => InstructionKind::Expose(simple::expose(context)?),
@@ -167,7 +167,7 @@ fn kind(context: &mut Context<'_, '_>) -> Option<InstructionKind> {
         Keyword::Label => InstructionKind::Label(pairs::pairs(context)?),
         Keyword::Maintainer => InstructionKind::Maintainer(simple::maintainer(context)?),
         Keyword::Onbuild => InstructionKind::Onbuild(onbuild::onbuild(context)?),
-        Keyword::Run => InstructionKind::Run(run::run(context)),
+        Keyword::Run => InstructionKind::Run(Box::new(run::run(context))),
         Keyword::Shell => InstructionKind::Shell(command::shell(context)?),
         Keyword::Stopsignal => InstructionKind::Stopsignal(simple::one_word(context)?),
         Keyword::User => InstructionKind::User(simple::one_word(context)?),

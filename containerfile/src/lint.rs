@@ -16,10 +16,10 @@ mod suppress;
 mod trivy;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ast::{Check, Spanned};
+use crate::ast::Check;
 use crate::diagnostics::{self, Diagnostic, Fix, Severity};
 use crate::ignore::IgnoreFile;
 use crate::parse::parse;
@@ -45,6 +45,10 @@ pub struct Options {
     pub labels: BTreeMap<String, LabelForm>,
     /// Whether there may be no other label.
     pub strict_labels: bool,
+    /// The named contexts of the build, which come before images.
+    pub contexts: BTreeSet<String>,
+    /// What counts in the place of the file's `check` directive.
+    pub check: Option<Check>,
     /// Where rules draw their lines.
     pub limits: Limits,
     /// The patterns that keep files out of the build context.
@@ -143,12 +147,16 @@ pub fn lint_containerfile(source: &Source, options: &Options) -> Report {
     for rule in rules() {
         found.ask(rule, &view);
     }
-    let check = parsed.file.directives.check.as_ref();
-    let targets = suppress::targets(&parsed.file);
+    let directive = parsed.file.directives.check.as_ref();
+    let check = options
+        .check
+        .as_ref()
+        .or(directive.map(|check| &check.value));
+    let targets = || suppress::targets(&parsed.file);
     let findings = kept(source, found, check, broken, options, &targets);
     Report {
         findings,
-        warnings_fail: check.is_some_and(|check| check.value.error),
+        warnings_fail: check.is_some_and(|check| check.error),
     }
 }
 
@@ -160,7 +168,7 @@ fn lint_unit(source: &Source, kind: &'static str, options: &Options) -> Report {
     for (rule, check) in rules::OF_UNITS {
         found.ask_about_unit(rule, *check, &unit);
     }
-    let targets = suppress::targets_of_unit(&unit);
+    let targets = || suppress::targets_of_unit(&unit);
     Report {
         findings: kept(source, found, None, broken, options, &targets),
         warnings_fail: false,
@@ -171,10 +179,10 @@ fn lint_unit(source: &Source, kind: &'static str, options: &Options) -> Report {
 fn kept(
     source: &Source,
     found: Findings,
-    check: Option<&Spanned<Check>>,
+    check: Option<&Check>,
     broken: bool,
     options: &Options,
-    targets: &[suppress::Target],
+    targets: &dyn Fn() -> Vec<suppress::Target>,
 ) -> Vec<Diagnostic> {
     let mut findings = found.into_list();
     findings.retain_mut(|finding| wanted(finding, check, options));
@@ -183,11 +191,11 @@ fn kept(
 }
 
 /// Gives the finding the severity that the project wants; whether it is wanted at all. What cannot be read stays an error.
-fn wanted(finding: &mut Diagnostic, check: Option<&Spanned<Check>>, options: &Options) -> bool {
+fn wanted(finding: &mut Diagnostic, check: Option<&Check>, options: &Options) -> bool {
     let Some(rule) = finding.rule.and_then(rule) else {
         return true;
     };
-    if check.is_some_and(|check| rule.is_skipped(&check.value)) {
+    if check.is_some_and(|check| rule.is_skipped(check)) {
         return false;
     }
     match options.severities.get(rule.id) {

@@ -29,7 +29,7 @@ fn one(line: &str) -> InstructionKind {
 
 fn run(line: &str) -> Run {
     match one(line) {
-        InstructionKind::Run(run) => run,
+        InstructionKind::Run(run) => *run,
         other => panic!("{line}: {other:?}"),
     }
 }

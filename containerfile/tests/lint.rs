@@ -357,6 +357,20 @@ fn a_project_decides_about_severities_but_not_about_what_cannot_be_read() {
 }
 
 #[test]
+fn a_named_context_is_no_image() {
+    let text = "FROM debian\nCOPY --chown=7:7 a /srv/a\nUSER 7:7\n";
+    let found = |contexts: &[&str]| {
+        let options = Options {
+            contexts: contexts.iter().map(|name| (*name).to_owned()).collect(),
+            ..Options::default()
+        };
+        shown(text, &lint::lint(&source(text), &options).findings)
+    };
+    assert!(found(&["other"]).contains("RB701"));
+    assert_eq!(found(&["debian"]), "");
+}
+
+#[test]
 fn a_project_draws_the_lines_of_rules() {
     let text = "FROM scratch\nEXPOSE 80\nUSER 100000:100000\n";
     let found = |limits| {
@@ -454,6 +468,32 @@ fn the_ten_realistic_files_have_the_findings_that_they_must_have() {
     }
     assert!(wrong.is_empty(), "{wrong}");
     assert!(rows > 50, "{rows} rows");
+}
+
+/// The files are like well-known ones; each finding was looked at and is right.
+#[test]
+fn well_known_files_have_these_findings_and_no_others() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wellknown");
+    let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
+        .expect("files")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "Containerfile"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() > 30, "{} files", paths.len());
+    let mut current = String::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("a file");
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let findings = lint(&text, "").findings;
+        let _ = writeln!(current, "{name}\n{}", shown(&text, &findings));
+    }
+    let path = directory.join("findings");
+    if std::env::var_os("RBUILD_BLESS").is_some() {
+        fs::write(&path, &current).expect("findings");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == current, "{current}");
 }
 
 #[test]

@@ -68,6 +68,12 @@ pub(crate) struct BuildArgs {
     /// Build twice without the cache, the second time at another time and with other jobs, umask, time zone, language, host name and order of files; name the first instruction and file that differ, and exit with 1
     #[arg(long, conflicts_with = "dry_run")]
     check_reproducible: bool,
+    /// Show what the linter finds in the Containerfile, and build nothing; exit with 1 for warnings and errors
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, hide_possible_values = true, action = clap::ArgAction::Set, conflicts_with_all = ["dry_run", "check_reproducible", "no_lint"])]
+    check: bool,
+    /// Do not ask the linter before the build
+    #[arg(long)]
+    no_lint: bool,
     #[command(flatten)]
     results: ResultArgs,
     #[command(flatten)]
@@ -232,6 +238,8 @@ impl BuildArgs {
             registry: self.registry.settings(here)?,
             dry_run: self.dry_run,
             check_reproducible: self.check_reproducible,
+            check: self.check,
+            lint: !self.no_lint,
         })
     }
 }

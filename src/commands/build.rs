@@ -71,6 +71,7 @@ struct Build<'b> {
 
 mod furnishing;
 mod lineage;
+mod linted;
 mod reproducible;
 
 impl Build<'_> {
@@ -85,6 +86,10 @@ impl Build<'_> {
             .inputs(&store, &cancel, &secrets)
             .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
         let _until_the_end = inputs.private.take();
+        if self.settings.check {
+            return self.check(&inputs);
+        }
+        self.lint(&inputs)?;
         let request = self.request(inputs, secrets)?;
         let result = self.call(&request, &store, &cancel).and_then(|outcome| {
             if self.settings.check_reproducible

@@ -7,9 +7,12 @@ mod files;
 mod formats;
 mod neighbours;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use containerfile::ignore::IgnoreFile;
 use containerfile::lint::{self, Options, Report};
-use containerfile::{Diagnostic, Severity, Source};
+use containerfile::{Check, Diagnostic, Severity, Source};
 
 use super::containerfile::ignore_beside;
 use crate::args::lint::{FailOn, LintArgs, LintFormat};
@@ -137,18 +140,44 @@ fn examine(
         Input::File(path) => ignore_beside(path)?,
         Input::Stdin => None,
     };
+    let ignore = ignore.and_then(|(_, text)| IgnoreFile::parse(&text).ok());
     let options = Options {
+        neighbours: neighbours.of(input, source.text()),
+        ..options(config, ignore)
+    };
+    let report = lint::lint(&source, &options);
+    Ok(Examined { source, report })
+}
+
+/// What the linter finds in the Containerfile of a build; `check` replaces the file's own directive.
+pub(super) fn of_build(
+    source: &Source,
+    ignore: Option<&str>,
+    contexts: BTreeSet<String>,
+    check: Option<Check>,
+) -> Result<Report, Failure> {
+    let path = Path::new(source.name());
+    let config = Configs::new(None)?.of(&Input::File(path.to_owned()))?;
+    let ignore = ignore.and_then(|text| IgnoreFile::parse(text).ok());
+    let options = Options {
+        contexts,
+        check,
+        ..options(&config, ignore)
+    };
+    Ok(lint::lint_containerfile(source, &options))
+}
+
+fn options(config: &Config, ignore: Option<IgnoreFile>) -> Options {
+    Options {
         // A malformed one is what the build says something about.
-        ignore: ignore.and_then(|(_, text)| IgnoreFile::parse(&text).ok()),
+        ignore,
         severities: config.severities.clone(),
         trusted_registries: config.trusted_registries.clone(),
         labels: config.labels.clone(),
         strict_labels: config.strict_labels,
         limits: config.limits,
-        neighbours: neighbours.of(input, source.text()),
-    };
-    let report = lint::lint(&source, &options);
-    Ok(Examined { source, report })
+        ..Options::default()
+    }
 }
 
 /// Makes the fixes; whether there were any.
@@ -180,10 +209,14 @@ fn fails(one: &Examined, fail_on: FailOn) -> bool {
 }
 
 fn summary(examined: &[Examined]) -> String {
-    let of = |severity| {
-        let all = examined.iter().flat_map(|one| &one.report.findings);
-        all.filter(|found| found.severity == severity).count()
-    };
+    let found = counted(examined.iter().flat_map(|one| &one.report.findings));
+    format!("{found} in {}\n", count(examined.len(), "file", "files"))
+}
+
+/// How many findings of each severity there are.
+pub(super) fn counted<'f>(found: impl IntoIterator<Item = &'f Diagnostic>) -> String {
+    let severities: Vec<Severity> = found.into_iter().map(|found| found.severity).collect();
+    let of = |severity| severities.iter().filter(|one| **one == severity).count();
     let parts = [
         (of(Severity::Error), "error", "errors"),
         (of(Severity::Warning), "warning", "warnings"),
@@ -194,11 +227,10 @@ fn summary(examined: &[Examined]) -> String {
         .filter(|(number, ..)| *number > 0)
         .map(|(number, one, many)| count(number, one, many))
         .collect();
-    let found = match parts.is_empty() {
+    match parts.is_empty() {
         true => "no findings".to_owned(),
         false => parts.join(", "),
-    };
-    format!("{found} in {}\n", count(examined.len(), "file", "files"))
+    }
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

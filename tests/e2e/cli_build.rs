@@ -200,3 +200,76 @@ fn s65_a_caller_with_open_descriptors_may_build_and_shows_none_of_them() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// A file that builds, with two warnings of the linter.
+const WARNED: &str = "FROM scratch\nEXPOSE 80\nEXPOSE 81\nUSER 7:7\n";
+
+#[test]
+fn a_build_says_once_that_the_linter_has_something_to_say() {
+    let place = Place::new();
+    place.write("Containerfile", WARNED);
+    let (_, said) = place.expect(0, &["build", "."]);
+    assert_eq!(
+        said.matches("the linter has 2 warnings").count(),
+        1,
+        "{said}"
+    );
+    assert!(!said.contains("RB401"), "{said}");
+    for quiet in [&["build", "-q", "."][..], &["build", "--no-lint", "."]] {
+        let (_, said) = place.expect(0, quiet);
+        assert!(!said.contains("linter"), "{said}");
+    }
+    let (_, events) = place.expect(0, &["build", "--progress", "json", "."]);
+    let found: Vec<&str> = events
+        .lines()
+        .filter(|line| line.contains("RB401"))
+        .collect();
+    assert!(
+        found.len() == 2 && found[0].contains("\"span\":{\"start\":20,\"end\":22}"),
+        "{events}"
+    );
+    // What the project or the file has decided is not said.
+    place.write(".rbuild.toml", "[lint]\ndisabled = [\"RB401\"]\n");
+    assert!(!place.expect(0, &["build", "."]).1.contains("linter"));
+}
+
+#[test]
+fn check_shows_what_the_linter_finds_and_builds_nothing() {
+    let place = Place::new();
+    place.write("Containerfile", WARNED);
+    let (text, said) = place.expect(1, &["build", "--check", "."]);
+    assert_eq!(text.matches("warning[RB401]").count(), 2, "{text}");
+    assert_eq!(said, "2 warnings\n");
+    let skip = "BUILDKIT_DOCKERFILE_CHECK=skip=RB401";
+    let (text, said) = place.expect(0, &["build", "--check", "--build-arg", skip, "."]);
+    assert_eq!((text.as_str(), said.as_str()), ("", "no findings\n"));
+    place.expect(
+        2,
+        &[
+            "build",
+            "--check",
+            "--build-arg",
+            "BUILDKIT_DOCKERFILE_CHECK=x",
+            ".",
+        ],
+    );
+    place.expect(2, &["build", "--check", "--dry-run", "."]);
+    let (images, _) = place.expect(0, &["images"]);
+    assert!(images.lines().count() <= 1, "nothing was built: {images}");
+}
+
+#[test]
+fn warnings_of_the_linter_fail_a_build_that_asks_for_it() {
+    let place = Place::new();
+    place.write("Containerfile", format!("# check=error=true\n{WARNED}"));
+    let (_, said) = place.expect(1, &["build", "."]);
+    assert!(
+        said.contains("warning[RB401]") && said.contains("error=true was asked for"),
+        "{said}"
+    );
+    place.expect(0, &["build", "--no-lint", "."]);
+    // The user policy is what the builder says, once.
+    place.write("Containerfile", "FROM scratch\nUSER app\n");
+    let (_, said) = place.expect(1, &["build", "."]);
+    assert!(!said.contains("linter") && !said.contains("RB10"), "{said}");
+}

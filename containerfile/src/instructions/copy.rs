@@ -77,6 +77,7 @@ fn transfer(context: &mut Context<'_, '_>, flags: &Flags<'_>) -> Option<Transfer
     }
     let mut sources = sources(context);
     let last = sources.pop();
+    sources.shrink_to_fit();
     match (last, sources.is_empty()) {
         (Some(CopySource::Path(destination)), false) => Some(Transfer {
             chown: flags.value("chown").cloned(),
@@ -125,7 +126,7 @@ fn sources(context: &mut Context<'_, '_>) -> Vec<CopySource> {
             .filter(|(opening, _)| opening.start < extent.end)
         {
             if opening.start >= extent.start {
-                sources.push(CopySource::Heredoc((*heredoc).clone()));
+                sources.push(CopySource::Heredoc(Box::new((*heredoc).clone())));
             }
             if opening.end > extent.end {
                 break;

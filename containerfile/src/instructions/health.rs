@@ -46,7 +46,7 @@ pub(super) fn healthcheck(context: &mut Context<'_, '_>) -> Option<Healthcheck> 
             if missing {
                 context.error(kind.span(), "HEALTHCHECK CMD has no command");
             }
-            Some(Healthcheck::Check(probe))
+            Some(Healthcheck::Check(Box::new(probe)))
         }
         other => {
             let message = match other {

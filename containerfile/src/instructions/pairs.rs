@@ -16,10 +16,11 @@ pub(super) fn pairs(context: &mut Context<'_, '_>) -> Option<Pairs> {
     if !words[0].text().contains('=') {
         return legacy(context);
     }
-    let pairs: Vec<Pair> = words
+    let mut pairs: Vec<Pair> = words
         .into_iter()
         .filter_map(|word| pair(context, word))
         .collect();
+    pairs.shrink_to_fit();
     Some(Pairs {
         pairs,
         legacy: false,

@@ -24,7 +24,7 @@ pub(super) enum Kind {
 pub(super) struct Program {
     pub(super) kind: Kind,
     /// At least one.
-    pub(super) words: Vec<ShellWord>,
+    pub(super) words: Box<[ShellWord]>,
     /// Whether it reads what the program before it writes.
     pub(super) piped: bool,
     /// Whether its output goes into a file.

@@ -30,7 +30,7 @@ struct Ignore {
 /// Takes excused findings away, and adds what is wrong with the comments.
 pub(super) fn apply(
     source: &Source,
-    targets: &[Target],
+    targets: &dyn Fn() -> Vec<Target>,
     broken: bool,
     options: &Options,
     findings: &mut Vec<Diagnostic>,
@@ -39,7 +39,7 @@ pub(super) fn apply(
         return;
     }
     let mut about = Vec::new();
-    let mut ignores = read(source, targets, &mut about);
+    let mut ignores = read(source, &targets(), &mut about);
     findings.retain(|found| found.rule == Some(UNREADABLE) || !excused(found, &mut ignores));
     if !broken {
         let unused = ignores.iter().filter(|ignore| ignore.own && !ignore.used);

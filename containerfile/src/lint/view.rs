@@ -87,9 +87,9 @@ pub(super) struct Step<'a> {
     /// Whether a WORKDIR of the file has been absolute before it.
     pub(super) workdir_set: bool,
     /// The programs that it runs while it is built.
-    pub(super) programs: Vec<Program>,
+    pub(super) programs: Box<[Program]>,
     /// The values of its words that are not themselves, by where they start.
-    values: Vec<(Span, Value)>,
+    values: Box<[(Span, Rc<Value>)]>,
 }
 
 impl Step<'_> {
@@ -100,13 +100,24 @@ impl Step<'_> {
             .binary_search_by_key(&word.span, |(span, _)| *span);
         place.map_or_else(
             |_| Value::literal(&word.raw),
+            |at| Value::clone(&self.values[at].1),
+        )
+    }
+
+    /// The same, where it is kept.
+    fn shared_value(&self, word: &Word) -> Rc<Value> {
+        let place = self
+            .values
+            .binary_search_by_key(&word.span, |(span, _)| *span);
+        place.map_or_else(
+            |_| Rc::new(Value::literal(&word.raw)),
             |at| self.values[at].1.clone(),
         )
     }
 
     /// The values that are not what was written, and where the words are.
     pub(super) fn expanded(&self) -> impl Iterator<Item = (Span, &Value)> {
-        self.values.iter().map(|(span, value)| (*span, value))
+        self.values.iter().map(|(span, value)| (*span, &**value))
     }
 
     /// The instruction, or the one behind ONBUILD.
@@ -138,7 +149,7 @@ impl UserSet<'_> {
 impl<'a> View<'a> {
     /// Resolves a file.
     pub(super) fn of(source: &'a Source, file: &'a Containerfile, options: &'a Options) -> Self {
-        let stages = evaluate::stages(source, file);
+        let stages = evaluate::stages(source, file, &options.contexts);
         let steps: usize = stages.iter().map(|stage| stage.steps.len()).sum();
         Self {
             source,

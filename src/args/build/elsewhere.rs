@@ -75,15 +75,10 @@ const FLAGS: &[(&str, &[Flag])] = &[
             value("sbom", FALSE, ATTESTED),
             value("provenance", FALSE, ATTESTED),
             value("attest", &[], ATTESTED),
-            switch(
-                "check",
-                FALSE,
-                "`rbuild --dry-run` shows what is found about a Containerfile and builds nothing",
-            ),
             value(
                 "call",
                 &["build"],
-                "`rbuild outline` lists targets and arguments, `rbuild --dry-run` shows findings",
+                "`rbuild outline` lists targets and arguments, `rbuild build --check` shows findings",
             ),
             value(
                 "source-policy-file",

@@ -60,6 +60,10 @@ pub(crate) struct BuildSettings {
     pub dry_run: bool,
     /// Whether it is built twice and compared.
     pub check_reproducible: bool,
+    /// Whether only the linter is asked.
+    pub check: bool,
+    /// Whether the linter is asked before the build.
+    pub lint: bool,
 }
 
 /// What is read before the build starts.

@@ -1,6 +1,7 @@
 //! RB703: a build stage on the target's platform.
 
 use super::prelude::*;
+use crate::ast::Instruction;
 
 pub(super) const RULE: Rule = Rule {
     id: "RB703",
@@ -32,7 +33,12 @@ fn check(view: &View<'_>, found: &mut Findings) {
             && names.iter().any(|name| platform.raw.contains(name))
             && !platform.raw.contains("TARGETVARIANT")
         {
-            let message = "this runs in an emulator for other platforms, and drops the variant";
+            let runs =
+                |instruction: &Instruction| matches!(instruction.kind, InstructionKind::Run(_));
+            let message = match stage.instructions.iter().any(runs) {
+                true => "this runs in an emulator for other platforms, and drops the variant",
+                false => "this drops the variant: arm/v7 is asked for as arm",
+            };
             found.add(platform.span, message).help(
                 "write --platform=$BUILDPLATFORM and compile for $TARGETARCH, or leave it out",
             );

@@ -14,8 +14,20 @@ since distributions keep only the last. A dated archive (snapshot.debian.org, sn
     check: Some(check),
 };
 
+/// What a file mentions that installs from more than the distribution's archive.
+const OTHER_ARCHIVES: [&str; 5] = [
+    "sources.list",
+    ".sources",
+    "add-apt-repository",
+    "/etc/apk/repositories",
+    "--repository",
+];
+
 fn check(view: &View<'_>, found: &mut Findings) {
-    let snapshot = view.source.text().contains("snapshot");
+    let text = view.source.text();
+    let snapshot = text.contains("snapshot");
+    // An archive of somebody else's may keep what it had.
+    let others = OTHER_ARCHIVES.iter().any(|word| text.contains(word));
     for (_, _, program) in view.programs() {
         let (verbs, installs): (&[&str], &[&str]) = match program.name() {
             "apt-get" | "apt" => (&["upgrade", "dist-upgrade", "full-upgrade"], &["install"]),
@@ -34,7 +46,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 .add(program.words[0].span, message)
                 .help("take a newer base image, by digest");
         }
-        if installs.contains(&verb) {
+        if installs.contains(&verb) && !others {
             let pinned = |word: &&ShellWord| {
                 let split = word.text.split_once('=');
                 split.is_some_and(|(name, version)| {

@@ -30,7 +30,8 @@ pub(super) fn check_unit(unit: &Unit<'_>, found: &mut Findings) {
         return;
     };
     let value = entry.value();
-    if value != "keep-id" && !(value.starts_with("keep-id:") && !value.contains("uid=")) {
+    let (mode, options) = value.split_once(':').unwrap_or((&value, ""));
+    if mode != "keep-id" || options.contains("uid=") {
         return;
     }
     let set = unit.last(unit.kind, "User").map(|user| user.value());

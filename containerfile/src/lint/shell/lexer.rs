@@ -178,7 +178,7 @@ impl<'t> Lexer<'t> {
         words.append(&mut self.current);
         self.programs.push(Program {
             kind: Kind::Branch,
-            words,
+            words: words.into(),
             piped: false,
             redirected: false,
             background: false,
@@ -276,7 +276,7 @@ impl<'t> Lexer<'t> {
             };
             let program = Program {
                 kind: Kind::Command,
-                words: words.to_vec(),
+                words: words.into(),
                 piped,
                 redirected,
                 background: false,

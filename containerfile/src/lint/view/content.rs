@@ -103,7 +103,7 @@ impl<'a> View<'a> {
                 continue;
             };
             let content = match source {
-                CopySource::Heredoc(heredoc) => Some(heredoc),
+                CopySource::Heredoc(heredoc) => Some(&**heredoc),
                 CopySource::Path(_) => None,
             };
             let file = match (into, content) {

@@ -1,6 +1,6 @@
 //! From the tree to what each instruction sees. Invariant: each stage is gone through once, after the one that it starts from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::ast::{
@@ -25,14 +25,21 @@ struct State<'a> {
     triggers: Vec<&'a Instruction>,
 }
 
-/// Resolves all stages.
-pub(super) fn stages<'a>(source: &'a Source, file: &'a Containerfile) -> Vec<StageView<'a>> {
+/// Resolves all stages; an image whose name a context of the build has is not known.
+pub(super) fn stages<'a>(
+    source: &'a Source,
+    file: &'a Containerfile,
+    contexts: &BTreeSet<String>,
+) -> Vec<StageView<'a>> {
     let globals = globals(file);
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut ends: HashMap<usize, State<'a>> = HashMap::new();
     let mut views: Vec<StageView<'a>> = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
-        let image = globals.value(&stage.from.image, file.directives.escape);
+        let mut image = globals.value(&stage.from.image, file.directives.escape);
+        if contexts.contains(&image.text) {
+            image = Value::unknown();
+        }
         let platform = stage.from.platform.as_ref();
         let platform = platform.map(|word| globals.value(word, file.directives.escape));
         let base = base(&image, &names);
@@ -48,7 +55,7 @@ pub(super) fn stages<'a>(source: &'a Source, file: &'a Containerfile) -> Vec<Sta
             globals: &globals,
             index,
             state,
-            steps: Vec::new(),
+            steps: Vec::with_capacity(stage.instructions.len()),
         };
         evaluation.stage(stage);
         let Evaluation { steps, state, .. } = evaluation;
@@ -74,7 +81,7 @@ pub(super) fn stages<'a>(source: &'a Source, file: &'a Containerfile) -> Vec<Sta
 fn globals(file: &Containerfile) -> Variables {
     let mut globals = Variables::default();
     for name in AUTOMATIC {
-        globals.set_arg(name.to_owned(), Value::unknown());
+        globals.set_arg(name, Rc::new(Value::unknown()));
     }
     for entry in file.global_args.iter().flat_map(|arg| &arg.value.entries) {
         let value = match &entry.default {
@@ -82,7 +89,7 @@ fn globals(file: &Containerfile) -> Variables {
             None if AUTOMATIC.contains(&entry.name.raw.as_str()) => Value::unknown(),
             None => without_default(&entry.name.raw),
         };
-        globals.set_arg(entry.name.raw.clone(), value);
+        globals.set_arg(&entry.name.raw, Rc::new(value));
     }
     globals
 }
@@ -118,7 +125,7 @@ fn start<'a>(base: Base, ends: &HashMap<usize, State<'a>>) -> State<'a> {
     let mut variables = Variables::default();
     variables.open = base == Base::Image;
     if base == Base::Scratch {
-        variables.set_env("PATH".to_owned(), Value::literal(DEFAULT_PATH));
+        variables.set_env("PATH", Rc::new(Value::literal(DEFAULT_PATH)));
     }
     State {
         variables,
@@ -159,11 +166,12 @@ impl<'a> Evaluation<'a, '_> {
             shell: state.shell,
             workdir: state.workdir.clone(),
             workdir_set: state.workdir_set,
-            programs: Vec::new(),
+            programs: Box::default(),
             values: self.values(instruction),
         };
         if fired_by.is_none() {
-            step.programs = shell::programs(self.source, self.escape, instruction, step.shell);
+            step.programs =
+                shell::programs(self.source, self.escape, instruction, step.shell).into();
         }
         match &instruction.kind {
             InstructionKind::User(_) => self.state.user = Some((self.index, self.steps.len())),
@@ -191,13 +199,13 @@ impl<'a> Evaluation<'a, '_> {
     /// As in builds: the default counts, else what stands before the first FROM.
     fn arg(&mut self, arg: &Arg) {
         for entry in &arg.entries {
-            let name = entry.name.raw.clone();
+            let name = &entry.name.raw;
             let value = match &entry.default {
-                Some(word) => self.state.variables.value(word, self.escape),
-                None => match self.globals.arg(&name) {
+                Some(word) => Rc::new(self.state.variables.value(word, self.escape)),
+                None => match self.globals.arg(name) {
                     Some(value) => value.clone(),
-                    None if is_proxy(&name) => Value::unknown(),
-                    None => without_default(&name),
+                    None if is_proxy(name) => Rc::new(Value::unknown()),
+                    None => Rc::new(without_default(name)),
                 },
             };
             self.state.variables.set_arg(name, value);
@@ -207,20 +215,19 @@ impl<'a> Evaluation<'a, '_> {
     /// All values see the environment before the instruction.
     fn env(&mut self, pairs: &Pairs, step: &Step<'_>) {
         for pair in &pairs.pairs {
-            let value = step.value(&pair.value);
-            self.state.variables.set_env(pair.name.raw.clone(), value);
+            let value = step.shared_value(&pair.value);
+            self.state.variables.set_env(&pair.name.raw, value);
         }
     }
 
     /// The values of the words that are not what is written.
-    fn values(&self, instruction: &Instruction) -> Vec<(Span, Value)> {
+    fn values(&self, instruction: &Instruction) -> Box<[(Span, Rc<Value>)]> {
         let special = |word: &&Word| word.raw.contains(['$', '"', '\'', self.escape.as_char()]);
         let words = words(&instruction.kind).into_iter().filter(special);
-        let mut values: Vec<(Span, Value)> = words
-            .map(|word| (word.span, self.state.variables.value(word, self.escape)))
-            .collect();
+        let value = |word: &Word| Rc::new(self.state.variables.value(word, self.escape));
+        let mut values: Vec<_> = words.map(|word| (word.span, value(word))).collect();
         values.sort_by_key(|(span, _)| *span);
-        values
+        values.into()
     }
 }
 

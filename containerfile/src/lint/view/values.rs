@@ -1,6 +1,7 @@
 //! The values of words, and how sure they are. Invariant: a value that is not [`Certainty::Known`] is used for nothing but to say so.
 
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::ast::{EscapeChar, Word};
 use crate::expand::{self, Mode};
@@ -59,8 +60,8 @@ impl Value {
 /// The variables that an instruction sees.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
-    env: HashMap<String, Value>,
-    args: HashMap<String, Value>,
+    env: HashMap<Box<str>, Rc<Value>>,
+    args: HashMap<Box<str>, Rc<Value>>,
     /// Whether a base image may have set more.
     pub(super) open: bool,
 }
@@ -81,20 +82,21 @@ pub(super) const AUTOMATIC: [&str; 11] = [
 ];
 
 impl Variables {
-    pub(super) fn set_env(&mut self, name: String, value: Value) {
-        self.env.insert(name, value);
+    pub(super) fn set_env(&mut self, name: &str, value: Rc<Value>) {
+        self.env.insert(name.into(), value);
     }
 
-    pub(super) fn set_arg(&mut self, name: String, value: Value) {
-        self.args.insert(name, value);
+    pub(super) fn set_arg(&mut self, name: &str, value: Rc<Value>) {
+        self.args.insert(name.into(), value);
     }
 
-    pub(super) fn arg(&self, name: &str) -> Option<&Value> {
+    pub(super) fn arg(&self, name: &str) -> Option<&Rc<Value>> {
         self.args.get(name)
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        self.env.get(name).or_else(|| self.args.get(name))
+        let found = self.env.get(name).or_else(|| self.args.get(name));
+        found.map(|value| &**value)
     }
 
     /// The value of a word, through the expander that builds use.
