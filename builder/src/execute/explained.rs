@@ -10,7 +10,9 @@ use super::lookup::Place;
 use super::{StageState, StepResult, Workshop, needs_trees};
 use crate::cache::{Record, StepLayer};
 use crate::event::BuildEvent;
-use crate::explain::{self, Cause, Entry, Explained, Inputs, Reason, Verdict, nearest};
+use crate::explain::{
+    self, Cause, Entry, Explained, Inputs, Reason, Verdict, forget_oldest, nearest,
+};
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::StepFailure;
 use crate::key::CacheKey;
@@ -205,6 +207,9 @@ impl Workshop<'_> {
             if !entries.is_empty() {
                 let _ = explained.add(stage, entries);
             }
+        }
+        if !fresh.is_empty() {
+            forget_oldest(self.store);
         }
     }
 

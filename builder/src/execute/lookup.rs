@@ -94,7 +94,7 @@ impl Workshop<'_> {
             milliseconds,
             success: done.is_ok(),
         });
-        let done = done?;
+        let done = self.without_idle_tree(state, done?)?;
         let Gathered { digest, inputs, .. } = done.inputs;
         let key = self.key_of(state, place, digest.as_ref());
         let record = Record {
@@ -122,6 +122,16 @@ impl Workshop<'_> {
             cached: false,
             explanation: Some(Arc::new(self.entry(place, state, inputs, key))),
         })
+    }
+
+    /// A step that changed nothing leaves an empty layer and no tree: the kernel takes only so many lower directories.
+    fn without_idle_tree(&self, state: &StageState, mut done: Done) -> Result<Done, StepFailure> {
+        if let (Some(tree), None) = (&done.tree, &done.layer)
+            && self.is_idle(state, tree)?
+        {
+            (done.tree, done.layer, done.same_times) = (None, Some(StepLayer::Empty), true);
+        }
+        Ok(done)
     }
 
     /// The cached result of a step, when everything that it names is still there.

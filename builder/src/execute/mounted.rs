@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rootfs::noted::NotesOf;
 use rootfs::owners::Exchange;
 use rootfs::trees::{UnpackedLayer, remove_tree};
-use rootfs::{DirTree, Ownership, Root, Time, moments};
+use rootfs::{DirTree, Ownership, Root, Time, Tree as _, TreePath, moments};
 use sandbox::{Overlay, Upper};
 
 use super::chores::Chore;
@@ -175,6 +175,34 @@ impl Workshop<'_> {
             lowers.extend(layers.into_iter().rev().map(|layer| layer.directory));
         }
         Ok(lowers)
+    }
+
+    /// Whether an upper directory shows nothing that the stage has not without it. Its own owner, mode and attributes are no part of
+    /// a layer, but the steps that follow see them.
+    pub(super) fn is_idle(&self, state: &StageState, upper: &Path) -> Result<bool, StepFailure> {
+        let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
+        let mut names = std::fs::read_dir(upper).map_err(|error| fail(&error))?;
+        if names.next().is_some() {
+            return Ok(false);
+        }
+        let own = Root::open(upper).map_err(|error| fail(&error))?;
+        if rustix::fs::flistxattr(&own, &mut [0_u8; 0]).map_err(|error| fail(&error))? > 0 {
+            return Ok(false);
+        }
+        let session = self.session()?;
+        let tree = DirTree::new(own, session.trees.ownership());
+        let root = |tree: &DirTree| {
+            let meta = tree.node(&TreePath::root()).map_err(|error| fail(&error))?;
+            Ok::<_, StepFailure>(meta.map(|meta| (meta.mode, meta.uid, meta.gid)))
+        };
+        let before = match self.lowers(state)?.first() {
+            Some(below) => {
+                let below = Root::open(below).map_err(|error| fail(&error))?;
+                root(&DirTree::new(below, session.trees.ownership()))?
+            }
+            None => Some((0o755, 0, 0)),
+        };
+        Ok(root(&tree)? == before)
     }
 
     /// Mounts a stage's files for one step that changes them.

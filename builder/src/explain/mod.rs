@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use inputs::Inputs;
 pub(crate) use listing::Listing;
-pub(crate) use records::{Entry, Explained, nearest};
+pub(crate) use records::{Entry, Explained, forget_oldest, nearest};
 
 /// What the cache had for a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,9 @@ use crate::step::{PlannedStep, StepKind};
 const OF_ONE_PLACE: usize = 8;
 /// How long a file may be, in bytes.
 const LONGEST: usize = 1 << 20;
+/// How many files there may be, and how long together.
+const FILES: usize = 500;
+const TOGETHER: u64 = 32 << 20;
 
 /// A step that was built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,29 @@ impl<'s> Explained<'s> {
         };
         self.store
             .write_derived(Area::Cache, &self.name(stage), &text)
+    }
+}
+
+/// Forgets the stages that were built longest ago, where there are very many.
+pub(crate) fn forget_oldest(store: &Store) {
+    let files = fs::read_dir(store.subdir(Area::Cache).join("explain"));
+    let mut files: Vec<_> = files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| {
+            let metadata = file.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), file.path()))
+        })
+        .collect();
+    files.sort_unstable_by(|left, right| right.cmp(left));
+    let mut together = 0;
+    for (number, (_, length, path)) in files.iter().enumerate() {
+        together += length;
+        if number >= FILES || together > TOGETHER {
+            // Another build may have removed it.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -230,5 +256,29 @@ mod tests {
         assert!(fs::metadata(&path).unwrap().len() <= LONGEST as u64);
         fs::write(&path, "[{").unwrap();
         assert!(explained.entries(&stage).is_empty());
+    }
+
+    #[test]
+    fn of_very_many_stages_those_that_were_built_last_are_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let place = store.subdir(Area::Cache).join("explain");
+        fs::create_dir_all(&place).unwrap();
+        let write = |name: &str, length: u64, age: u64| {
+            let file = fs::File::create(place.join(name)).unwrap();
+            file.set_len(length).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 - age);
+            file.set_modified(time).unwrap();
+        };
+        let left = || fs::read_dir(&place).unwrap().count();
+        (0..FILES).for_each(|number| write(&format!("{number}"), 10, 10));
+        forget_oldest(&store);
+        assert_eq!(left(), FILES, "as many as there may be");
+        write("old", 10, 11);
+        forget_oldest(&store);
+        assert!(left() == FILES && !place.join("old").exists());
+        write("large", TOGETHER, 1);
+        forget_oldest(&store);
+        assert!(left() == 1 && place.join("large").exists());
     }
 }

@@ -1,7 +1,7 @@
 //! `ADD`: what is remote is fetched before the step exists. Invariant: a step that is planned holds the content of its remote
 //! sources by digest; where they came from is only shown.
 
-use containerfile::{Add, CopySource, Flag, Instruction, Word};
+use containerfile::{Add, CopySource, Flag, Instruction, Span, Word};
 use image::Digest;
 
 use super::WantedRemote;
@@ -129,7 +129,13 @@ fn apply_keep_git_dir(site: &Site<'_>, add: &Add, sources: &mut Sources) -> Chec
     let mut repositories = 0;
     for (source, _) in &mut sources.remotes {
         if let RemoteSource::Git(source) = source {
-            source.keep_git_dir = keep;
+            if source.keep_git_dir.is_some_and(|asked| asked != keep) {
+                let (url, flag) = (&source.url, format!("--keep-git-dir={keep}"));
+                let span = flag_span(site, "keep-git-dir");
+                let message = format!("ADD {flag}: the query of {url} says keep-git-dir={}", !keep);
+                return Err(site.error(span, message));
+            }
+            source.keep_git_dir = Some(keep);
             repositories += 1;
         }
     }
@@ -140,8 +146,12 @@ fn apply_keep_git_dir(site: &Site<'_>, add: &Add, sources: &mut Sources) -> Chec
 }
 
 fn refused(site: &Site<'_>, name: &str, reason: &str) -> Box<containerfile::Diagnostic> {
-    let span = flag(site.instruction, name).map_or(site.instruction.span, |flag| flag.span);
-    site.error(span, format!("ADD --{name}: {reason} among the sources"))
+    let message = format!("ADD --{name}: {reason} among the sources");
+    site.error(flag_span(site, name), message)
+}
+
+fn flag_span(site: &Site<'_>, name: &str) -> Span {
+    flag(site.instruction, name).map_or(site.instruction.span, |flag| flag.span)
 }
 
 fn flag<'i>(instruction: &'i Instruction, name: &str) -> Option<&'i Flag> {

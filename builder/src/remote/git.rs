@@ -58,7 +58,7 @@ pub(super) fn pin(
             actual: commit,
         });
     }
-    let flags = format!("{} {} settled", source.keep_git_dir, source.submodules);
+    let flags = format!("{} {} settled", source.keeps_git_dir(), source.submodules);
     let parts = [
         b"git".as_slice(),
         source.url.as_bytes(),
@@ -193,11 +193,11 @@ impl<'g> Git<'g> {
         let time = self.run(&self.tree, &["show", "--no-patch", "--format=%ct", commit])?;
         let time = time.trim().parse().unwrap_or(0);
         let own = self.tree.join(".git");
-        match source.keep_git_dir {
+        match source.keeps_git_dir() {
             true => self.settle(&own)?,
             false => fs::remove_dir_all(own).map_err(GitError::Run)?,
         }
-        self.pack(time, source.keep_git_dir)
+        self.pack(time, source.keeps_git_dir())
     }
 
     /// The objects of one commit; where the server does not give a single commit, all of its history.

@@ -16,8 +16,8 @@ pub struct GitSource {
     pub subdir: Option<String>,
     /// The beginning of the commit that it must be.
     pub checksum: Option<String>,
-    /// Whether `.git` is kept.
-    pub keep_git_dir: bool,
+    /// Whether `.git` is kept, where that is said.
+    pub keep_git_dir: Option<bool>,
     /// Whether submodules are taken too.
     pub submodules: bool,
 }
@@ -76,7 +76,7 @@ impl GitSource {
             reference: None,
             subdir: None,
             checksum: None,
-            keep_git_dir: false,
+            keep_git_dir: None,
             submodules: true,
         };
         let (reference, subdir) = fragment
@@ -92,6 +92,11 @@ impl GitSource {
         Ok(source)
     }
 
+    /// Whether `.git` is kept.
+    pub(super) fn keeps_git_dir(&self) -> bool {
+        self.keep_git_dir.unwrap_or(false)
+    }
+
     fn parameter(&mut self, name: &str, value: &str) -> Result<(), ParseGitError> {
         match name {
             "ref" => self.set_reference(value),
@@ -100,7 +105,7 @@ impl GitSource {
             "subdir" => self.set_subdir(value),
             "checksum" | "commit" => self.set_checksum(value),
             "keep-git-dir" => {
-                self.keep_git_dir = flag("keep-git-dir", value)?;
+                self.keep_git_dir = Some(flag("keep-git-dir", value)?);
                 Ok(())
             }
             "submodules" => {
@@ -250,7 +255,7 @@ mod tests {
         assert_eq!(source.url, "git@x.io:a/b");
         assert_eq!(source.reference.as_deref(), Some("refs/tags/v1"));
         assert_eq!(source.checksum.as_deref(), Some("0123abc"));
-        assert!(source.keep_git_dir && !source.submodules);
+        assert!(source.keep_git_dir == Some(true) && !source.submodules);
         assert_eq!(parsed("github.com/a/b").url, "https://github.com/a/b");
         assert_eq!(parsed("ssh://git@x.io/a").reference, None);
         assert_eq!(

@@ -54,6 +54,18 @@ fn flags_of_remote_sources_need_a_remote_source() {
 }
 
 #[test]
+fn keep_git_dir_is_said_once_or_twice_the_same() {
+    let line = |query: &str, flag: bool| {
+        format!("FROM scratch\nADD --keep-git-dir={flag} https://x.io/a.git{query} /\n")
+    };
+    for (query, flag) in [("?keep-git-dir=true", false), ("?keep-git-dir=false", true)] {
+        let found = errors(&line(query, flag));
+        let wanted = format!("ADD --keep-git-dir={flag}: the query of https://x.io/a.git says");
+        assert!(found.len() == 1 && found[0].contains(&wanted), "{found:?}");
+    }
+}
+
+#[test]
 fn a_stored_trigger_is_refused_only_where_it_fires() {
     let text = "FROM scratch AS a\nONBUILD RUN --security=insecure x\n";
     assert_eq!(plan(text).config().on_build, ["RUN --security=insecure x"]);

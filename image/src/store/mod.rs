@@ -8,7 +8,7 @@
 //! refs/HEX               one record for each name: the manifest's digest and the name
 //! leases/PID-N           what a running rbuild uses; locked for as long as it lives
 //! locks/HEX              held while that blob is being fetched, so that it is fetched once
-//! tmp/PID-N/             unfinished blobs of that rbuild
+//! tmp/PID-N/             unfinished blobs of that rbuild; beside it files without names (`scratch.rs`)
 //! trees/ cache/ index/   for other crates
 //! ```
 //!

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use image::Stop;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
@@ -73,7 +74,7 @@ pub(super) struct IntoTree<'r> {
     root: &'r Root,
     ownership: Ownership,
     form: Form,
-    recent: Option<(TreePath, OwnedFd)>,
+    recent: Option<(TreePath, Rc<OwnedFd>)>,
     notes: Vec<Note>,
     stop: &'r Stop,
     /// The times of directories, in reverse.
@@ -124,18 +125,28 @@ impl<'r> IntoTree<'r> {
         Ok(self.notes)
     }
 
-    fn parent(&mut self, path: &TreePath) -> Result<OwnedFd, CopyError> {
+    fn parent(&mut self, path: &TreePath) -> Result<Rc<OwnedFd>, CopyError> {
         let parent = path.parent();
-        let handle = match self.recent.take() {
-            Some((recent, handle)) if recent == parent => handle,
-            _ => self.root.canonical_directory(&parent)?,
+        if let Some((recent, handle)) = &self.recent
+            && *recent == parent
+        {
+            return Ok(Rc::clone(handle));
+        }
+        let handle = Rc::new(self.root.canonical_directory(&parent)?);
+        self.recent = Some((parent, Rc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// Makes a file in the place of what is there, which mostly is nothing.
+    fn create(parent: &OwnedFd, name: &[u8], path: &TreePath) -> Result<OwnedFd, CopyError> {
+        let created = match root::create_file(parent.as_fd(), name) {
+            Err(Errno::EXIST) => {
+                Self::clear(parent, name, path)?;
+                root::create_file(parent.as_fd(), name)
+            }
+            other => other,
         };
-        let clone = handle.try_clone().map_err(|source| CopyError::Content {
-            path: path.clone(),
-            source,
-        })?;
-        self.recent = Some((parent, handle));
-        Ok(clone)
+        Ok(created.map_err(RootError::call(Call::Create, path))?)
     }
 
     fn directory(&mut self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<(), CopyError> {
@@ -303,9 +314,7 @@ impl Target for IntoTree<'_> {
         let path = &entry.path;
         let name = path.file_name().unwrap_or(b".");
         let parent = self.parent(path)?;
-        Self::clear(&parent, name, path)?;
-        let file =
-            root::create_file(parent.as_fd(), name).map_err(RootError::call(Call::Create, path))?;
+        let file = Self::create(&parent, name, path)?;
         let (uid, gid) = (
             self.ownership.to_disk(entry.uid, path)?,
             self.ownership.to_disk(entry.gid, path)?,
@@ -357,6 +366,19 @@ fn copy_content(
             Err(errno) => return Err(errno.into()),
         }
     }
-    let mut out = std::fs::File::from(file.try_clone()?);
+    let mut out = Writing(file);
     Ok(copied + io::copy(&mut content.take(size - copied), &mut out)?)
+}
+
+/// Writes to a descriptor that somebody else owns.
+struct Writing<'f>(&'f OwnedFd);
+
+impl Write for Writing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
