@@ -114,14 +114,14 @@ fn contain(
     };
     let expected = run.expected();
     let writable = WritableLayer::claim(&store)?;
-    let idle = job.start.then(|| context.idle_step()).transpose()?;
     context.mapped().map_err(ExecuteError::Ids)?;
-    let Some(mut idle) = idle else {
+    if !job.start {
         let prepared = Prepared::new(&run, store, writable)?;
         return Ok((0, (prepared.clear(), None)));
-    };
+    }
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(emulator.as_slice())?;
+    let mut idle = context.idle_step()?;
     if let Some(spec) = expected {
         // On another processor, while the image is mounted on this one.
         idle.prepare(&spec, &[])?;

@@ -31,7 +31,7 @@ use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
 use crate::idmap::ExtentMap;
 use crate::step::{IdleStep, StepError};
-use crate::{capabilities, sys, wire};
+use crate::{sys, wire};
 
 pub(crate) use inside::main;
 
@@ -178,7 +178,7 @@ impl IdleSession {
     }
 
     /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
-    /// a program.
+    /// a program, and the session starts a step's process ahead.
     ///
     /// # Errors
     /// [`SessionError::Spawn`], also where there is more than one thread.
@@ -361,6 +361,8 @@ pub struct SessionContext {
     pub gids: ExtentMap,
     /// rbuild's own executable, through a read-only mount.
     pub executable: OwnExecutable,
+    /// A step's process that was started ahead.
+    ahead: Mutex<Option<IdleStep>>,
     /// Open at its other end for as long as somebody may still write the maps.
     mapped: Mutex<Option<OwnedFd>>,
 }
@@ -383,17 +385,20 @@ impl SessionContext {
         Ok(())
     }
 
-    /// A step's process. It may be had before the session has its ids.
+    /// A step's process: the one that was started ahead, else a new one.
     ///
     /// # Errors
     /// [`StepError::Spawn`].
     pub fn idle_step(&self) -> Result<IdleStep, StepError> {
-        let spawn = || IdleStep::spawn(&self.executable);
-        let waiting = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_none() {
-            return spawn();
+        let ahead = self
+            .ahead
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match ahead {
+            Some(idle) => Ok(idle),
+            None => IdleStep::spawn(&self.executable),
         }
-        capabilities::passed_on(spawn).map_err(StepError::Setup)?
     }
 
     /// How many image user and group ids the session stores.

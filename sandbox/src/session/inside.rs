@@ -18,7 +18,8 @@ use rustix::mount::MountPropagationFlags;
 use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
-use crate::{sys, wire};
+use crate::step::IdleStep;
+use crate::{capabilities, sys, wire};
 
 /// What ends a process that has nobody to tell why.
 const LOST: u8 = 125;
@@ -68,8 +69,9 @@ fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> Ex
     let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
     match separate(ground) {
         Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
-        Ok(sys::Forked::Child) => match ready(&socket, owner) {
+        Ok(sys::Forked::Child) => match ready(&socket, owner, start) {
             Ok(Some(ready)) => {
+                end_with_a_panic();
                 let context = ready.context(socket);
                 match start {
                     Start::Executed if context.mapped().is_err() => ExitCode::from(LOST),
@@ -81,6 +83,15 @@ fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> Ex
         },
         Err(failure) => report(&socket, failure),
     }
+}
+
+/// A thread that panics takes the whole session with it: the others would wait for it, and the caller for them.
+fn end_with_a_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::exit(i32::from(LOST));
+    }));
 }
 
 fn report(socket: &UnixStream, failure: SetupFailure) -> ExitCode {
@@ -131,12 +142,21 @@ struct Ready {
     stdin: OwnedFd,
     mapped: OwnedFd,
     executable: OwnExecutable,
+    ahead: Option<IdleStep>,
 }
 
 /// Prepares what needs no ids, and hears which they will be. `None` when the caller went away or changed its mind.
-fn ready(socket: &UnixStream, (uid, gid): (Uid, Gid)) -> Result<Option<Ready>, SetupFailure> {
+fn ready(
+    socket: &UnixStream,
+    (uid, gid): (Uid, Gid),
+    start: Start,
+) -> Result<Option<Ready>, SetupFailure> {
     let executable = OwnExecutable::open()?;
     wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
+    // Executing it takes as long as mapping ids. What does not start now is started when it is needed, and says then why it cannot.
+    let ahead = (start == Start::Forked)
+        .then(|| capabilities::passed_on(|| IdleStep::spawn(&executable)))
+        .and_then(|spawned| spawned.ok()?.ok());
     let received = wire::receive::<Hello>(socket).during(|| "hear from the caller".into())?;
     let Some((hello, fds)) = received else {
         return Ok(None);
@@ -152,6 +172,7 @@ fn ready(socket: &UnixStream, (uid, gid): (Uid, Gid)) -> Result<Option<Ready>, S
         stdin,
         mapped,
         executable,
+        ahead,
     }))
 }
 
@@ -164,6 +185,7 @@ impl Ready {
             uids,
             gids,
             executable: self.executable,
+            ahead: Mutex::new(self.ahead),
             mapped: Mutex::new(Some(self.mapped)),
         }
     }

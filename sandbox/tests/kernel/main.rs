@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         (stage::ENTRY, stage::main),
         (stage::DESCRIPTORS, stage::list_descriptors),
         (stage::CLEANING, stage::clean_up),
+        (stage::PANICKING, stage::panic_in_a_thread),
     ];
     let diverted = sandbox::divert(&entries);
     if let Some(code) = diverted.or_else(drill::divert) {
