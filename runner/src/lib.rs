@@ -25,5 +25,5 @@ pub use container::{ContainerError, ContainerSpec, user_text};
 pub use execute::session_entry;
 pub use protocol::Cause;
 pub use request::{Mounts, Network, ParseMountError, Program, RunRequest, Stdin, Tmpfs, Volume};
-pub use run::{ENTRY, RunError, Signals, prepare, run, session};
+pub use run::{ENTRY, RunError, Signals, Starting, prepare, start};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

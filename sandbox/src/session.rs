@@ -182,7 +182,10 @@ impl IdleSession {
     ///
     /// # Errors
     /// [`SessionError::Spawn`], also where there is more than one thread.
-    pub fn fork(run: fn(SessionContext) -> ExitCode, ground: Ground) -> Result<Self, SessionError> {
+    pub fn fork(
+        run: impl FnOnce(SessionContext) -> ExitCode,
+        ground: Ground,
+    ) -> Result<Self, SessionError> {
         let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
         match sys::fork().map_err(|errno| SessionError::Spawn(errno.into()))? {
             sys::Forked::Parent(pid) => Ok(Self(Some(Session::new(pid, socket)))),
@@ -190,11 +193,11 @@ impl IdleSession {
         }
     }
 
-    /// Tells the session which ids it will get. A forked session's function starts now, all others when the ids are there.
+    /// Has the session get its ids. A forked session's function starts before they are there, all others after.
     ///
     /// # Errors
-    /// The step of the set-up that failed, with the kernel's reason.
-    pub fn begin(self, plan: &SessionPlan) -> Result<BegunSession, SessionError> {
+    /// The step of the set-up that failed, with the kernel's reason, or why the maps could not be written.
+    pub fn start(mut self, plan: &SessionPlan) -> Result<Session, SessionError> {
         let session = self.session();
         let (mapped, writers) = io::pipe().map_err(SessionError::Spawn)?;
         let hello = Hello {
@@ -203,64 +206,21 @@ impl IdleSession {
         };
         let stdin = io::stdin();
         let handles = [stdin.as_fd(), mapped.as_fd()];
-        if let Err(error) = wire::send(&session.socket, &hello, &handles) {
-            // It may have said why it ended.
-            session.expect(|message| matches!(message, Setup::Unshared))?;
-            return Err(SessionError::Lost(error));
+        let sent = wire::send(&session.socket, &hello, &handles);
+        // Where it did not arrive, the session may have said why it ended.
+        session.expect(|message| matches!(message, Setup::Unshared))?;
+        sent.map_err(SessionError::Lost)?;
+        if hello.own_maps {
+            session.expect(|message| matches!(message, Setup::Ready))?;
         }
-        Ok(BegunSession {
-            idle: self,
-            plan: plan.clone(),
-            writers,
-        })
+        let writing = maps::Writing::start(session.pid, plan, &writers)?;
+        drop(writers);
+        writing.finish()?;
+        Ok(self.0.take().expect("it is taken only here"))
     }
 
     fn session(&self) -> &Session {
         self.0.as_ref().expect("it is taken when this is used up")
-    }
-
-    /// [`IdleSession::begin`] and [`BegunSession::finish`] in one.
-    ///
-    /// # Errors
-    /// Those of the two.
-    pub fn start(self, plan: &SessionPlan) -> Result<Session, SessionError> {
-        self.begin(plan)?.finish()
-    }
-}
-
-/// A session that knows its ids and does not have them yet. Dropped, it ends.
-#[derive(Debug)]
-pub struct BegunSession {
-    idle: IdleSession,
-    plan: SessionPlan,
-    writers: io::PipeWriter,
-}
-
-impl BegunSession {
-    /// The stream to the session's entry function.
-    pub fn socket(&self) -> &UnixStream {
-        &self.idle.session().socket
-    }
-
-    /// Has the session get its ids.
-    ///
-    /// # Errors
-    /// The step of the set-up that failed, with the kernel's reason, or why the maps could not be written.
-    pub fn finish(self) -> Result<Session, SessionError> {
-        let Self {
-            mut idle,
-            plan,
-            writers,
-        } = self;
-        let session = idle.session();
-        session.expect(|message| matches!(message, Setup::Unshared))?;
-        if plan.writer == MapWriter::Itself {
-            session.expect(|message| matches!(message, Setup::Ready))?;
-        }
-        let writing = maps::Writing::start(session.pid, &plan, &writers)?;
-        drop(writers);
-        writing.finish()?;
-        Ok(idle.0.take().expect("it is taken only here"))
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn main(entries: &[Entry]) -> ExitCode {
 /// The whole life of the forked process; nothing of the caller's frames runs in it again.
 pub(super) fn forked(
     socket: &UnixStream,
-    run: fn(SessionContext) -> ExitCode,
+    run: impl FnOnce(SessionContext) -> ExitCode,
     ground: Ground,
 ) -> ! {
     let code = match rustix::stdio::dup2_stdin(socket) {
@@ -62,7 +62,7 @@ pub(super) fn forked(
     })
 }
 
-fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
+fn live(run: impl FnOnce(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
     let Ok(socket) = take_socket() else {
         return ExitCode::from(LOST);
     };
