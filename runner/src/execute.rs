@@ -118,15 +118,15 @@ fn contain(
         image: &image,
     };
     let expected = run.expected();
+    let idle = job.start.then(|| context.idle_step()).transpose()?;
     let writable = WritableLayer::claim(&store)?;
     context.mapped().map_err(ExecuteError::Ids)?;
-    if !job.start {
+    let Some(mut idle) = idle else {
         let prepared = Prepared::new(&run, store, writable)?;
         return Ok((0, (prepared.clear(), None)));
-    }
+    };
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(emulator.as_slice())?;
-    let mut idle = context.idle_step()?;
     if let Some(spec) = expected {
         // On another processor, while the image is mounted on this one.
         idle.prepare(&spec, &[])?;

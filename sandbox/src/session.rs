@@ -27,7 +27,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::executable::OwnExecutable;
+use crate::executable::{self, OwnExecutable};
 use crate::failure::{During, SetupFailure};
 use crate::idmap::ExtentMap;
 use crate::step::{IdleStep, StepError};
@@ -115,6 +115,8 @@ struct Hello {
     /// Whether the session writes its own one-line maps.
     own_maps: bool,
     ids: (ExtentMap, ExtentMap),
+    /// Whether a copy of this process may become a step.
+    may_copy: bool,
 }
 
 /// From the session.
@@ -203,6 +205,7 @@ impl IdleSession {
         let hello = Hello {
             own_maps: plan.writer == MapWriter::Itself,
             ids: (plan.uids.clone(), plan.gids.clone()),
+            may_copy: executable::is_out_of_reach(&plan.uids),
         };
         let stdin = io::stdin();
         let handles = [stdin.as_fd(), mapped.as_fd()];
@@ -321,6 +324,8 @@ pub struct SessionContext {
     pub gids: ExtentMap,
     /// rbuild's own executable, through a read-only mount.
     pub executable: OwnExecutable,
+    /// Whether a copy of this process may become a step.
+    may_copy: bool,
     /// A step's process that was started ahead.
     ahead: Mutex<Option<IdleStep>>,
     /// Open at its other end for as long as somebody may still write the maps.
@@ -357,6 +362,9 @@ impl SessionContext {
             .take();
         match ahead {
             Some(idle) => Ok(idle),
+            None if self.may_copy => {
+                IdleStep::fork().or_else(|_| IdleStep::spawn(&self.executable))
+            }
             None => IdleStep::spawn(&self.executable),
         }
     }

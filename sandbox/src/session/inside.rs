@@ -19,7 +19,7 @@ use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
 use crate::step::IdleStep;
-use crate::{capabilities, sys, wire};
+use crate::{capabilities, seccomp, sys, wire};
 
 /// What ends a process that has nobody to tell why.
 const LOST: u8 = 125;
@@ -153,14 +153,13 @@ fn ready(
 ) -> Result<Option<Ready>, SetupFailure> {
     let executable = OwnExecutable::open()?;
     wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
-    // Executing it takes as long as mapping ids. What does not start now is started when it is needed, and says then why it cannot.
-    let ahead = (start == Start::Forked)
-        .then(|| capabilities::passed_on(|| IdleStep::spawn(&executable)))
-        .and_then(|spawned| spawned.ok()?.ok());
     let received = wire::receive::<Hello>(socket).during(|| "hear from the caller".into())?;
     let Some((hello, fds)) = received else {
         return Ok(None);
     };
+    let ahead = (start == Start::Forked)
+        .then(|| start_ahead(&executable, hello.may_copy))
+        .flatten();
     if hello.own_maps {
         maps::write_own(uid, gid)?;
         wire::send(socket, &Setup::Ready, &[]).during(|| "report to the caller".into())?;
@@ -176,6 +175,18 @@ fn ready(
     }))
 }
 
+/// Executing a step's process takes as long as mapping ids; a copy of this one is made in no time. What does not start now is started
+/// when it is needed, and says then why it cannot.
+fn start_ahead(executable: &OwnExecutable, may_copy: bool) -> Option<IdleStep> {
+    if may_copy {
+        // What the copy would have to do.
+        let _ = seccomp::filters();
+        return None;
+    }
+    let spawned = capabilities::passed_on(|| IdleStep::spawn(executable));
+    spawned.ok()?.ok()
+}
+
 impl Ready {
     fn context(self, socket: UnixStream) -> SessionContext {
         let (uids, gids) = self.hello.ids;
@@ -185,6 +196,7 @@ impl Ready {
             uids,
             gids,
             executable: self.executable,
+            may_copy: self.hello.may_copy,
             ahead: Mutex::new(self.ahead),
             mapped: Mutex::new(Some(self.mapped)),
         }

@@ -22,7 +22,7 @@ mod trial;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let entries: [sandbox::Entry; 3] = [
+    let entries: [sandbox::Entry; 4] = [
         (stage::ENTRY, stage::main),
         (stage::DESCRIPTORS, stage::list_descriptors),
         (stage::CLEANING, stage::clean_up),
