@@ -75,12 +75,17 @@ impl ExecuteError {
 
 /// What `sandbox::divert` calls in the session for a run.
 pub fn session_entry(context: SessionContext) -> ExitCode {
+    match Receiver::new(&context.socket).next() {
+        Ok(Some(ToSession::Run(job))) => live(&context, &job),
+        _ => ExitCode::from(125),
+    }
+}
+
+/// The whole life of a session that knows its job.
+pub(crate) fn live(context: &SessionContext, job: &RunJob) -> ExitCode {
     let socket = &context.socket;
     let mut receiver = Receiver::new(socket);
-    let Ok(Some(ToSession::Run(job))) = receiver.next() else {
-        return ExitCode::from(125);
-    };
-    let (last, _rest) = match contain(&context, &job, &mut receiver) {
+    let (last, _rest) = match contain(context, job, &mut receiver) {
         Ok((code, rest)) => (FromSession::Ended { code }, Some(rest)),
         Err(error) => {
             let program = error.program();
@@ -113,8 +118,8 @@ fn contain(
         image: &image,
     };
     let expected = run.expected();
-    let writable = WritableLayer::claim(&store)?;
     let idle = job.start.then(|| context.idle_step()).transpose()?;
+    let writable = WritableLayer::claim(&store)?;
     context.mapped().map_err(ExecuteError::Ids)?;
     let Some(mut idle) = idle else {
         let prepared = Prepared::new(&run, store, writable)?;

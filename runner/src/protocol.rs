@@ -16,7 +16,7 @@ use crate::request::RunRequest;
 const MAX_LINE: u64 = 64 << 20;
 
 /// Everything that the session needs.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunJob {
     /// The store's directory.
     pub(crate) store: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct RunJob {
 /// From the main process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToSession {
-    /// Comes first, once.
+    /// Comes first, once, where the session was executed; a forked one knows it.
     Run(Box<RunJob>),
     /// Pass this signal on.
     Signal(i32),

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use image::{Image, Platform, Store, StoreError};
 use rustix::event::{PollFd, PollFlags};
 use sandbox::{
-    BegunSession, Emulator, EmulatorError, Errno, Ground, IdleSession, SessionError, SessionPlan,
+    Emulator, EmulatorError, Errno, Ground, IdleSession, Session, SessionError, SessionPlan,
 };
 use thiserror::Error;
 
-use crate::execute::session_entry;
+use crate::execute::live;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
-use crate::request::RunRequest;
+use crate::request::{RunRequest, Stdin};
 
 /// The name of the session's entry, for `sandbox::divert`.
 pub const ENTRY: &str = "run";
@@ -89,42 +89,51 @@ impl RunError {
     }
 }
 
-/// Starts the session of a container ahead, while the caller finds out the rest. The process must have one thread. With
-/// standard input on a `terminal` the session stays in the terminal's foreground group: only that may read it.
-///
-/// # Errors
-/// [`SessionError::Spawn`].
-pub fn session(terminal: bool) -> Result<IdleSession, SessionError> {
-    let ground = if terminal {
-        Ground::Foreground
-    } else {
-        Ground::Background
-    };
-    IdleSession::fork(session_entry, ground)
+/// A container whose session has no ids yet. Dropped, it ends.
+#[derive(Debug)]
+pub struct Starting {
+    job: RunJob,
+    session: IdleSession,
 }
 
-/// Runs a container of an image in the `store`, a directory, in a `session` that has [begun](IdleSession::begin), and returns
-/// its exit code, 128 + n where signal n killed it. The program gets the `signals`; as pid 1 it ignores what it has no handler for,
-/// pid_namespaces(7). What the user should know goes to `notice`.
+/// Starts a container of an image in the `store`, a directory: its session makes its namespaces and looks for the image while the
+/// caller finds out which ids it gets. The process must have one thread. With a terminal as standard input the session stays in the
+/// terminal's foreground group: only that may read it.
 ///
 /// # Errors
-/// When the program did not start; see [`RunError::exit_code`].
-pub fn run(
-    request: &RunRequest,
-    store: &Path,
-    session: BegunSession,
-    signals: &mut dyn Signals,
-    notice: &dyn Fn(String),
-) -> Result<i32, RunError> {
+/// What is wrong with the request, or [`SessionError::Spawn`].
+pub fn start(request: &RunRequest, store: &Path) -> Result<Starting, RunError> {
     let job = job(request, store, true)?;
-    in_session(job, session, Some(signals), notice)
+    let ground = match request.stdin {
+        Stdin::Caller { terminal: true } => Ground::Foreground,
+        _ => Ground::Background,
+    };
+    let session = IdleSession::fork(|context| live(&context, &job), ground)?;
+    Ok(Starting { job, session })
+}
+
+impl Starting {
+    /// Runs it with the ids of the `plan`, and returns its exit code, 128 + n where signal n killed it. The program gets the `signals`;
+    /// as pid 1 it ignores what it has no handler for, pid_namespaces(7). What the user should know goes to `notice`.
+    ///
+    /// # Errors
+    /// When the program did not start; see [`RunError::exit_code`].
+    pub fn run(
+        self,
+        plan: &SessionPlan,
+        signals: &mut dyn Signals,
+        notice: &dyn Fn(String),
+    ) -> Result<i32, RunError> {
+        let session = self.session.start(plan)?;
+        in_session(&self.job, session, Some(signals), notice)
+    }
 }
 
 /// Makes ready what the request's first start would have to make: unpacked layers and re-owned files. Later starts, this
 /// request's first among them, take the same short time whatever the size of the image.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`Starting::run`].
 pub fn prepare(
     request: &RunRequest,
     store: &Path,
@@ -132,8 +141,10 @@ pub fn prepare(
     notice: &dyn Fn(String),
 ) -> Result<(), RunError> {
     let job = job(request, store, false)?;
-    let session = IdleSession::execute(ENTRY, Ground::Background)?;
-    in_session(job, session.begin(plan)?, None, notice).map(drop)
+    let session = Session::start(ENTRY, plan, Ground::Background)?;
+    let order = ToSession::Run(Box::new(job.clone()));
+    send(session.socket(), &order).map_err(RunError::Lost)?;
+    in_session(&job, session, None, notice).map(drop)
 }
 
 fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunError> {
@@ -149,29 +160,22 @@ fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunErr
 }
 
 fn in_session(
-    job: RunJob,
-    session: BegunSession,
+    job: &RunJob,
+    mut session: Session,
     signals: Option<&mut dyn Signals>,
     notice: &dyn Fn(String),
 ) -> Result<i32, RunError> {
-    let order = ToSession::Run(Box::new(job));
-    // What the session does first needs no ids.
-    let sent = send(session.socket(), &order);
-    let mut session = session.finish()?;
-    sent.map_err(RunError::Lost)?;
     let result = follow(session.socket(), signals, notice);
     if result.is_err() {
         session.kill();
     }
     // After its last message the session has only to end: nobody waits for that.
-    match (result, order) {
-        (Err(RunError::Container(cause)), ToSession::Run(job)) => {
-            // An error of the choice lost its type on the way here; it can be had again.
-            Err(Choice::make(&job)
-                .err()
-                .unwrap_or(RunError::Container(cause)))
-        }
-        (result, _) => result,
+    match result {
+        // An error of the choice lost its type on the way here; it can be had again.
+        Err(RunError::Container(cause)) => Err(Choice::make(job)
+            .err()
+            .unwrap_or(RunError::Container(cause))),
+        result => result,
     }
 }
 

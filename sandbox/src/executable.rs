@@ -1,6 +1,6 @@
 //! Program files of the host, as children execute them: rbuild's own and emulators. The invariant: whoever reaches one through
-//! /proc/PID/exe of a child reaches a read-only mount, so that not even its owner can overwrite the file on the host from inside
-//! a container (CVE-2019-5736).
+//! /proc/PID/exe of a child reaches a read-only mount, or a file that he may not write anyway, so that not even its owner can
+//! overwrite the file on the host from inside a container (CVE-2019-5736).
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,7 @@ use rustix::fs::{CWD, MemfdFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
 
 use crate::failure::{During, SetupFailure};
+use crate::idmap::{Extent, ExtentMap};
 use crate::sys;
 
 /// A handle to rbuild's executable that can be executed but never written through.
@@ -42,6 +43,25 @@ impl OwnExecutable {
     pub(crate) fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
     }
+}
+
+/// Whether nobody with these user ids may write rbuild's own file, whatever leads him to it: it is another's, and only its owner may
+/// write it. So it is where an administrator installed it.
+pub(crate) fn is_out_of_reach(uids: &ExtentMap) -> bool {
+    rustix::fs::stat("/proc/self/exe")
+        .is_ok_and(|stat| only_others_write(stat.st_uid, stat.st_mode, uids))
+}
+
+fn only_others_write(owner: u32, mode: u32, uids: &ExtentMap) -> bool {
+    // Owners that have no number in the caller's namespace have this one, user_namespaces(7).
+    const OVERFLOW: u32 = 65_534;
+    // Without the group's bit an access control list lets nobody write either, acl(5).
+    const GROUP_AND_OTHERS: u32 = 0o022;
+    let has = |extent: &Extent| {
+        let place = owner.checked_sub(extent.outside);
+        place.is_some_and(|place| place < extent.count)
+    };
+    owner != OVERFLOW && mode & GROUP_AND_OTHERS == 0 && !uids.extents().iter().any(has)
 }
 
 /// A handle to a program of the host that can be executed but never written through.
@@ -89,6 +109,36 @@ fn file_id(file: impl AsFd) -> Result<(u64, u64), SetupFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_out_of_reach_when_no_id_of_the_session_may_write_it() {
+        let extent = |inside, outside, count| Extent {
+            inside,
+            outside,
+            count,
+        };
+        let uids =
+            ExtentMap::new(vec![extent(0, 1000, 1), extent(1, 100_000, 65_536)]).expect("a map");
+        let cases = [
+            (0, 0o755, true),
+            (0, 0o775, false),
+            (0, 0o757, false),
+            (1000, 0o555, false),
+            (1001, 0o755, true),
+            (99_999, 0o755, true),
+            (100_000, 0o755, false),
+            (165_535, 0o755, false),
+            (165_536, 0o755, true),
+            (65_534, 0o755, false),
+        ];
+        for (owner, mode, expected) in cases {
+            assert_eq!(
+                only_others_write(owner, mode, &uids),
+                expected,
+                "{owner} {mode:o}"
+            );
+        }
+    }
 
     #[test]
     fn a_sealed_copy_can_be_executed_and_not_written() {

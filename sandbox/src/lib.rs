@@ -51,8 +51,7 @@ pub use overlay::{MAX_LOWERS, Overlay, Upper};
 pub use plan::{SetupOp, SetupPlan};
 pub use resource::{Resource, UnknownResource};
 pub use session::{
-    BegunSession, Entry, Ground, IdleSession, MapWriter, Session, SessionContext, SessionError,
-    SessionPlan,
+    Entry, Ground, IdleSession, MapWriter, Session, SessionContext, SessionError, SessionPlan,
 };
 pub use spec::{
     Confinement, Handle, Limits, MountSource, MountSpec, NetworkSpec, ProcessSpec, ResourceLimit,

@@ -27,11 +27,11 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::executable::OwnExecutable;
+use crate::executable::{self, OwnExecutable};
 use crate::failure::{During, SetupFailure};
 use crate::idmap::ExtentMap;
 use crate::step::{IdleStep, StepError};
-use crate::{capabilities, sys, wire};
+use crate::{sys, wire};
 
 pub(crate) use inside::main;
 
@@ -115,6 +115,8 @@ struct Hello {
     /// Whether the session writes its own one-line maps.
     own_maps: bool,
     ids: (ExtentMap, ExtentMap),
+    /// Whether a copy of this process may become a step.
+    may_copy: bool,
 }
 
 /// From the session.
@@ -178,11 +180,14 @@ impl IdleSession {
     }
 
     /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
-    /// a program.
+    /// a program, and the session starts a step's process ahead.
     ///
     /// # Errors
     /// [`SessionError::Spawn`], also where there is more than one thread.
-    pub fn fork(run: fn(SessionContext) -> ExitCode, ground: Ground) -> Result<Self, SessionError> {
+    pub fn fork(
+        run: impl FnOnce(SessionContext) -> ExitCode,
+        ground: Ground,
+    ) -> Result<Self, SessionError> {
         let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
         match sys::fork().map_err(|errno| SessionError::Spawn(errno.into()))? {
             sys::Forked::Parent(pid) => Ok(Self(Some(Session::new(pid, socket)))),
@@ -190,77 +195,35 @@ impl IdleSession {
         }
     }
 
-    /// Tells the session which ids it will get. A forked session's function starts now, all others when the ids are there.
+    /// Has the session get its ids. A forked session's function starts before they are there, all others after.
     ///
     /// # Errors
-    /// The step of the set-up that failed, with the kernel's reason.
-    pub fn begin(self, plan: &SessionPlan) -> Result<BegunSession, SessionError> {
+    /// The step of the set-up that failed, with the kernel's reason, or why the maps could not be written.
+    pub fn start(mut self, plan: &SessionPlan) -> Result<Session, SessionError> {
         let session = self.session();
         let (mapped, writers) = io::pipe().map_err(SessionError::Spawn)?;
         let hello = Hello {
             own_maps: plan.writer == MapWriter::Itself,
             ids: (plan.uids.clone(), plan.gids.clone()),
+            may_copy: executable::is_out_of_reach(&plan.uids),
         };
         let stdin = io::stdin();
         let handles = [stdin.as_fd(), mapped.as_fd()];
-        if let Err(error) = wire::send(&session.socket, &hello, &handles) {
-            // It may have said why it ended.
-            session.expect(|message| matches!(message, Setup::Unshared))?;
-            return Err(SessionError::Lost(error));
+        let sent = wire::send(&session.socket, &hello, &handles);
+        // Where it did not arrive, the session may have said why it ended.
+        session.expect(|message| matches!(message, Setup::Unshared))?;
+        sent.map_err(SessionError::Lost)?;
+        if hello.own_maps {
+            session.expect(|message| matches!(message, Setup::Ready))?;
         }
-        Ok(BegunSession {
-            idle: self,
-            plan: plan.clone(),
-            writers,
-        })
+        let writing = maps::Writing::start(session.pid, plan, &writers)?;
+        drop(writers);
+        writing.finish()?;
+        Ok(self.0.take().expect("it is taken only here"))
     }
 
     fn session(&self) -> &Session {
         self.0.as_ref().expect("it is taken when this is used up")
-    }
-
-    /// [`IdleSession::begin`] and [`BegunSession::finish`] in one.
-    ///
-    /// # Errors
-    /// Those of the two.
-    pub fn start(self, plan: &SessionPlan) -> Result<Session, SessionError> {
-        self.begin(plan)?.finish()
-    }
-}
-
-/// A session that knows its ids and does not have them yet. Dropped, it ends.
-#[derive(Debug)]
-pub struct BegunSession {
-    idle: IdleSession,
-    plan: SessionPlan,
-    writers: io::PipeWriter,
-}
-
-impl BegunSession {
-    /// The stream to the session's entry function.
-    pub fn socket(&self) -> &UnixStream {
-        &self.idle.session().socket
-    }
-
-    /// Has the session get its ids.
-    ///
-    /// # Errors
-    /// The step of the set-up that failed, with the kernel's reason, or why the maps could not be written.
-    pub fn finish(self) -> Result<Session, SessionError> {
-        let Self {
-            mut idle,
-            plan,
-            writers,
-        } = self;
-        let session = idle.session();
-        session.expect(|message| matches!(message, Setup::Unshared))?;
-        if plan.writer == MapWriter::Itself {
-            session.expect(|message| matches!(message, Setup::Ready))?;
-        }
-        let writing = maps::Writing::start(session.pid, &plan, &writers)?;
-        drop(writers);
-        writing.finish()?;
-        Ok(idle.0.take().expect("it is taken only here"))
     }
 }
 
@@ -361,6 +324,10 @@ pub struct SessionContext {
     pub gids: ExtentMap,
     /// rbuild's own executable, through a read-only mount.
     pub executable: OwnExecutable,
+    /// Whether a copy of this process may become a step.
+    may_copy: bool,
+    /// A step's process that was started ahead.
+    ahead: Mutex<Option<IdleStep>>,
     /// Open at its other end for as long as somebody may still write the maps.
     mapped: Mutex<Option<OwnedFd>>,
 }
@@ -383,17 +350,23 @@ impl SessionContext {
         Ok(())
     }
 
-    /// A step's process. It may be had before the session has its ids.
+    /// A step's process: the one that was started ahead, else a new one.
     ///
     /// # Errors
     /// [`StepError::Spawn`].
     pub fn idle_step(&self) -> Result<IdleStep, StepError> {
-        let spawn = || IdleStep::spawn(&self.executable);
-        let waiting = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_none() {
-            return spawn();
+        let ahead = self
+            .ahead
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match ahead {
+            Some(idle) => Ok(idle),
+            None if self.may_copy => {
+                IdleStep::fork().or_else(|_| IdleStep::spawn(&self.executable))
+            }
+            None => IdleStep::spawn(&self.executable),
         }
-        capabilities::passed_on(spawn).map_err(StepError::Setup)?
     }
 
     /// How many image user and group ids the session stores.

@@ -12,15 +12,14 @@ use super::build::BuildArgs;
 /// The arguments with `build` put in front when no command is named.
 pub(crate) struct CommandLine {
     pub(crate) words: Vec<OsString>,
-    /// Whether they most likely are those of `run`, to run something.
+    /// Whether they most likely are those of `run`.
     pub(crate) is_run: bool,
 }
 
 impl CommandLine {
     pub(crate) fn of(mut words: Vec<OsString>) -> Self {
         let first = First::of(words.get(1..).unwrap_or_default());
-        let asks = |word: &OsString| word == "-h" || word == "--help";
-        let is_run = matches!(first, First::Word(word) if word == "run") && !words.iter().any(asks);
+        let is_run = matches!(first, First::Word(word) if word == "run");
         if first.wants_build() {
             words.insert(1, "build".into());
         }
@@ -197,7 +196,6 @@ mod tests {
             "rbuild --root run images",
             "rbuild -- run",
             "rbuild -h run",
-            "rbuild run --help",
         ] {
             assert!(!is_run(line), "{line}");
         }

@@ -54,8 +54,6 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
     let line = CommandLine::of(std::env::args_os().collect());
-    // It makes its namespaces while the command line is being understood.
-    let ahead = run::Ahead::fork(&line);
     let mut here = Surroundings::look();
     let cli = match args::parse(line) {
         Ok(cli) => cli,
@@ -63,7 +61,7 @@ pub(crate) fn main() -> ExitCode {
     };
     trace(cli.global.verbose);
     here.userns_mode = cli.global.userns_mode;
-    match perform(cli, &here, ahead) {
+    match perform(cli, &here) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
@@ -102,13 +100,13 @@ fn trace(verbose: u8) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode, Failure> {
+fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
     let place = || here.store_path(cli.global.root.as_deref());
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
         Command::Outline(args) => outline::outline(&args)?,
         Command::Lint(args) => lint::lint(&args, here)?,
-        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here, ahead),
+        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,

@@ -5,86 +5,55 @@ use std::process::ExitCode;
 
 use runner::{Network, RunError, RunRequest, Stdin};
 
-use sandbox::{BegunSession, IdleSession, SessionError, SessionPlan};
+use sandbox::SessionPlan;
 
+use crate::args::UsernsMode;
 use crate::args::run::RunSettings;
-use crate::args::{CommandLine, UsernsMode};
 use crate::failure::{Failure, Kind};
 use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
 use crate::show;
 use crate::signals::ForContainer;
-use crate::surroundings::{self, Surroundings};
+use crate::surroundings::Surroundings;
 
 /// Runs a container and passes its exit code on; rbuild's own failures are 125, as with docker and podman.
 pub(super) fn run(
     settings: RunSettings,
     place: &Path,
     here: &Surroundings,
-    ahead: Ahead,
 ) -> Result<ExitCode, Failure> {
-    perform(settings, place, here, ahead).map_err(|failure| match failure.code() {
+    perform(settings, place, here).map_err(|failure| match failure.code() {
         126 | 127 => failure,
         _ => failure.with_kind(Kind::Code(125)),
     })
 }
 
-/// A session's process that was started before the command line was understood.
-pub(super) struct Ahead(Option<IdleSession>);
-
-impl Ahead {
-    /// Starts it for what is most likely a run, while this process has one thread. What fails is done again, and then said, where
-    /// it is needed.
-    pub(super) fn fork(line: &CommandLine) -> Self {
-        let wanted = line.is_run.then(fork);
-        Self(wanted.and_then(Result::ok))
-    }
-
-    /// The session and its ids. That it gets them shows what the checks of the host look for; without it they say what is missing.
-    fn begin(
-        self,
-        place: &Path,
-        here: &Surroundings,
-    ) -> Result<(BegunSession, SessionPlan), Failure> {
-        let likely = || {
-            let plan =
-                (here.userns_mode == UsernsMode::Auto).then(|| host::likely_plan(here))??;
-            Some((self.0?.begin(&plan).ok()?, plan))
-        };
-        if let Some(begun) = likely() {
-            return Ok(begun);
-        }
-        let found = host::ids(here, place)?;
-        if let Some(caution) = found.caution() {
-            show::note(&caution);
-        }
-        let plan = found.required()?;
-        let session = fork()
-            .and_then(|idle| idle.begin(&plan))
-            .map_err(host::session_failure)?;
-        Ok((session, plan))
-    }
-}
-
-fn fork() -> Result<IdleSession, SessionError> {
-    runner::session(surroundings::stdin_is_terminal())
-}
-
-fn perform(
-    settings: RunSettings,
-    place: &Path,
-    here: &Surroundings,
-    ahead: Ahead,
-) -> Result<ExitCode, Failure> {
-    let (session, plan) = ahead.begin(place, here)?;
-    ranges::check(place, &plan)?;
+fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
     let request = request(settings, place, here)?;
+    let starting = runner::start(&request, place).map_err(|error| explain(error, place, here))?;
+    let plan = plan(place, here)?;
+    ranges::check(place, &plan)?;
     let mut signals = ForContainer::catch()?;
     let notice = |text: String| show::note(&text);
-    match runner::run(&request, place, session, &mut signals, &notice) {
+    match starting.run(&plan, &mut signals, &notice) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
         Err(error) => Err(explain(error, place, here)),
     }
+}
+
+/// The session's ids. That it gets the likely ones shows what the checks of the host look for; where there are none, they say what is
+/// missing.
+fn plan(place: &Path, here: &Surroundings) -> Result<SessionPlan, Failure> {
+    if here.userns_mode == UsernsMode::Auto
+        && let Some(plan) = host::likely_plan(here)
+    {
+        return Ok(plan);
+    }
+    let found = host::ids(here, place)?;
+    if let Some(caution) = found.caution() {
+        show::note(&caution);
+    }
+    found.required()
 }
 
 /// What is asked for, with all that depends on the surroundings.

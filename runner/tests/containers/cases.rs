@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use runner::{Mounts, Network, RunRequest, Stdin, Tmpfs, UsernsMode, Volume};
+use sandbox::Errno;
 
 use crate::driver::Drive;
 use crate::fixture::{Fixture, Ran, request};
@@ -712,19 +713,38 @@ fn s36_a_working_directory_through_a_descriptor_is_refused(fixture: &Fixture) {
 }
 
 fn s64_rbuilds_own_program_cannot_be_overwritten(fixture: &Fixture) {
-    // The caller owns this program on the host, or could: under keep-id the process is the caller.
-    let before = fs::read(crate::own_program()).unwrap();
-    let mut request = request("numeric", &["own-program"]);
-    for userns in [UsernsMode::Default, UsernsMode::Host] {
-        request.userns = userns;
-        let ran = driven(fixture, request.clone());
-        assert!(!ran.stdout.contains("Ok"), "{ran:?}");
-        assert!(
-            ran.stdout.ends_with("/probe\n"),
-            "pid 1 is the image's program: {ran:?}"
-        );
+    // As an administrator installs it, and as a user does: under keep-id the process inside is the file's owner.
+    let own = fixture.volume("bin").join("rbuild");
+    fs::copy(crate::own_program(), &own).unwrap();
+    for program in [crate::own_program(), &own] {
+        let before = fs::read(program).unwrap();
+        for userns in [UsernsMode::Default, UsernsMode::Host] {
+            let run = |entrypoint: Option<&str>, act: &[&str]| -> Ran {
+                let mut request = request("numeric", act);
+                request.program.entrypoint = entrypoint.map(str::to_owned);
+                request.userns = userns;
+                let drive = Drive {
+                    request,
+                    ..Drive::default()
+                };
+                let mut command = fixture.command_of(program, drive);
+                command.stdin(Stdio::null()).output().unwrap().into()
+            };
+            let ran = run(None, &["own-program"]);
+            assert!(!ran.stdout.contains("Ok"), "{ran:?}");
+            assert!(
+                ran.stdout.ends_with("/probe\n"),
+                "pid 1 is the image's program: {ran:?}"
+            );
+            // What CVE-2019-5736 had executed: whatever pid 1 was before. That it is busy would be no protection.
+            let ran = run(Some("/proc/self/exe"), &["probe", "own-program"]);
+            let first = ran.stdout.lines().next();
+            let refused = [Errno::EROFS as i32, Errno::EACCES as i32];
+            let refused = refused.map(|errno| format!("/proc/self/exe Err(Some({errno}))"));
+            assert!(refused.iter().any(|line| first == Some(line)), "{ran:?}");
+        }
+        assert!(fs::read(program).unwrap() == before);
     }
-    assert!(fs::read(crate::own_program()).unwrap() == before);
 }
 
 fn s65_only_standard_streams_are_open(fixture: &Fixture) {

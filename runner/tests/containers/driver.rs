@@ -26,19 +26,13 @@ pub(crate) struct Drive {
 pub(crate) fn main(args: &[String]) -> ExitCode {
     let text = args.first().map_or("", String::as_str);
     let drive: Drive = serde_json::from_str(text).expect("the test wrote it");
-    let session = (!drive.prepare).then(|| runner::session(false).expect("there is one thread"));
+    let starting = (!drive.prepare).then(|| runner::start(&drive.request, &drive.store));
     let plan = crate::fixture::session_plan(drive.single_id).expect("the fixture had one");
     let mut signals = Sent::once_ready(drive.signal.clone());
     let notice = |text: String| eprintln!("notice: {text}");
-    let result = match session {
+    let result = match starting {
         None => runner::prepare(&drive.request, &drive.store, &plan, &notice).map(|()| 0),
-        Some(session) => session
-            .begin(&plan)
-            .map_err(runner::RunError::from)
-            .and_then(|session| {
-                let (request, store) = (&drive.request, &drive.store);
-                runner::run(request, store, session, &mut signals, &notice)
-            }),
+        Some(starting) => starting.and_then(|starting| starting.run(&plan, &mut signals, &notice)),
     };
     let code = match result {
         Ok(code) => code,

@@ -170,11 +170,16 @@ impl Fixture {
 
     /// The driver as a command, for tests that care about its streams.
     pub(crate) fn command(&self, drive: Drive) -> Command {
+        self.command_of(crate::own_program(), drive)
+    }
+
+    /// The same for a copy of this program.
+    pub(crate) fn command_of(&self, program: &Path, drive: Drive) -> Command {
         let drive = Drive {
             store: self.store(),
             ..drive
         };
-        let mut command = Command::new(crate::own_program());
+        let mut command = Command::new(program);
         command
             .arg("drive")
             .arg(serde_json::to_string(&drive).expect("it is plain data"));

@@ -124,7 +124,9 @@ fn descriptors() -> io::Result<()> {
 /// Every way to a file that rbuild may be running from.
 fn own_program() {
     for path in ["/proc/self/exe", "/proc/1/exe", "/proc/2/exe"] {
-        let result = OpenOptions::new().write(true).open(path).map(drop);
+        // To truncate it, since then a read-only mount shows before that the file is busy.
+        let mut options = OpenOptions::new();
+        let result = options.write(true).truncate(true).open(path).map(drop);
         println!("{path} {:?}", result.map_err(|error| error.raw_os_error()));
     }
     println!(

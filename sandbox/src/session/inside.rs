@@ -18,7 +18,8 @@ use rustix::mount::MountPropagationFlags;
 use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
-use crate::{sys, wire};
+use crate::step::IdleStep;
+use crate::{capabilities, seccomp, sys, wire};
 
 /// What ends a process that has nobody to tell why.
 const LOST: u8 = 125;
@@ -46,7 +47,7 @@ pub(crate) fn main(entries: &[Entry]) -> ExitCode {
 /// The whole life of the forked process; nothing of the caller's frames runs in it again.
 pub(super) fn forked(
     socket: &UnixStream,
-    run: fn(SessionContext) -> ExitCode,
+    run: impl FnOnce(SessionContext) -> ExitCode,
     ground: Ground,
 ) -> ! {
     let code = match rustix::stdio::dup2_stdin(socket) {
@@ -61,15 +62,16 @@ pub(super) fn forked(
     })
 }
 
-fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
+fn live(run: impl FnOnce(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
     let Ok(socket) = take_socket() else {
         return ExitCode::from(LOST);
     };
     let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
     match separate(ground) {
         Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
-        Ok(sys::Forked::Child) => match ready(&socket, owner) {
+        Ok(sys::Forked::Child) => match ready(&socket, owner, start) {
             Ok(Some(ready)) => {
+                end_with_a_panic();
                 let context = ready.context(socket);
                 match start {
                     Start::Executed if context.mapped().is_err() => ExitCode::from(LOST),
@@ -81,6 +83,15 @@ fn live(run: fn(SessionContext) -> ExitCode, ground: Ground, start: Start) -> Ex
         },
         Err(failure) => report(&socket, failure),
     }
+}
+
+/// A thread that panics takes the whole session with it: the others would wait for it, and the caller for them.
+fn end_with_a_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::exit(i32::from(LOST));
+    }));
 }
 
 fn report(socket: &UnixStream, failure: SetupFailure) -> ExitCode {
@@ -131,16 +142,24 @@ struct Ready {
     stdin: OwnedFd,
     mapped: OwnedFd,
     executable: OwnExecutable,
+    ahead: Option<IdleStep>,
 }
 
 /// Prepares what needs no ids, and hears which they will be. `None` when the caller went away or changed its mind.
-fn ready(socket: &UnixStream, (uid, gid): (Uid, Gid)) -> Result<Option<Ready>, SetupFailure> {
+fn ready(
+    socket: &UnixStream,
+    (uid, gid): (Uid, Gid),
+    start: Start,
+) -> Result<Option<Ready>, SetupFailure> {
     let executable = OwnExecutable::open()?;
     wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
     let received = wire::receive::<Hello>(socket).during(|| "hear from the caller".into())?;
     let Some((hello, fds)) = received else {
         return Ok(None);
     };
+    let ahead = (start == Start::Forked)
+        .then(|| start_ahead(&executable, hello.may_copy))
+        .flatten();
     if hello.own_maps {
         maps::write_own(uid, gid)?;
         wire::send(socket, &Setup::Ready, &[]).during(|| "report to the caller".into())?;
@@ -152,7 +171,20 @@ fn ready(socket: &UnixStream, (uid, gid): (Uid, Gid)) -> Result<Option<Ready>, S
         stdin,
         mapped,
         executable,
+        ahead,
     }))
+}
+
+/// Executing a step's process takes as long as mapping ids; a copy of this one is made in no time. What does not start now is started
+/// when it is needed, and says then why it cannot.
+fn start_ahead(executable: &OwnExecutable, may_copy: bool) -> Option<IdleStep> {
+    if may_copy {
+        // What the copy would have to do.
+        let _ = seccomp::filters();
+        return None;
+    }
+    let spawned = capabilities::passed_on(|| IdleStep::spawn(executable));
+    spawned.ok()?.ok()
 }
 
 impl Ready {
@@ -164,6 +196,8 @@ impl Ready {
             uids,
             gids,
             executable: self.executable,
+            may_copy: self.hello.may_copy,
+            ahead: Mutex::new(self.ahead),
             mapped: Mutex::new(Some(self.mapped)),
         }
     }

@@ -17,6 +17,7 @@ trials![
     f01_nothing_survives_the_caller,
     f01_nothing_survives_the_process_that_waits_for_the_session,
     f01_nothing_survives_the_session,
+    a_session_does_not_survive_the_panic_of_a_thread,
     f01_a_program_does_not_survive_the_process_that_supervises_it,
     f01_a_set_user_id_program_does_not_survive_it_either,
     f03_the_end_of_a_program_by_a_signal_is_told,
@@ -177,6 +178,12 @@ fn f01_nothing_survives_the_process_that_waits_for_the_session() -> Verdict {
 
 fn f01_nothing_survives_the_session() -> Verdict {
     Scene::new(Job::drill(&[])).nothing_survives(2);
+    Ok(())
+}
+
+fn a_session_does_not_survive_the_panic_of_a_thread() -> Verdict {
+    let plan = host::ranged()?;
+    assert_eq!(stage::end_of_a_panic(&plan), Some(125));
     Ok(())
 }
 

@@ -22,10 +22,11 @@ mod trial;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let entries: [sandbox::Entry; 3] = [
+    let entries: [sandbox::Entry; 4] = [
         (stage::ENTRY, stage::main),
         (stage::DESCRIPTORS, stage::list_descriptors),
         (stage::CLEANING, stage::clean_up),
+        (stage::PANICKING, stage::panic_in_a_thread),
     ];
     let diverted = sandbox::divert(&entries);
     if let Some(code) = diverted.or_else(drill::divert) {

@@ -22,7 +22,8 @@ use sandbox::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use bare::{
-    CLEANING, DESCRIPTORS, clean, clean_up, descriptors, failure_to_start, list_descriptors,
+    CLEANING, DESCRIPTORS, PANICKING, clean, clean_up, descriptors, end_of_a_panic,
+    failure_to_start, list_descriptors, panic_in_a_thread,
 };
 pub(crate) use image::Node;
 pub(crate) use upper::{Entry, entries};

@@ -1,8 +1,10 @@
 //! Sessions that run no step: to look at, to clean up in, or to fail. The invariant: each ends before its function returns.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sandbox::{Ground, Session, SessionContext, SessionPlan};
 
@@ -59,5 +61,31 @@ pub(crate) fn clean_up(context: SessionContext) -> ExitCode {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let _ = fs::remove_dir_all(entry.path());
     }
+    ExitCode::SUCCESS
+}
+
+/// The name of the entry in which a thread panics.
+pub(crate) const PANICKING: &str = "panicking";
+
+/// How a session ends of which a thread panics, and nothing else happens; `None` when it does not end.
+pub(crate) fn end_of_a_panic(plan: &SessionPlan) -> Option<i32> {
+    let mut session =
+        Session::start(PANICKING, plan, Ground::Background).expect("the session starts");
+    let patience = Some(Duration::from_secs(5));
+    let socket = session.socket();
+    socket.set_read_timeout(patience).expect("it is a socket");
+    let ended = matches!((&*socket).read(&mut [0]), Ok(0));
+    if !ended {
+        session.kill();
+        return None;
+    }
+    session.wait().expect("the session is a child").code()
+}
+
+/// What happens in that session.
+pub(crate) fn panic_in_a_thread(context: SessionContext) -> ExitCode {
+    std::thread::spawn(|| panic!("as it should"));
+    // Nobody says anything.
+    let _ = (&context.socket).read(&mut [0]);
     ExitCode::SUCCESS
 }
