@@ -10,6 +10,7 @@ use serde::Serialize;
 mod command;
 
 pub use self::command::{Command, Device, Heredoc, NetworkMode, Run, RunCommand, SecurityMode};
+pub use crate::extensions::Extension;
 pub use crate::mount::{Mount, MountKey, MountOption};
 pub use crate::source::{Span, Spanned};
 
@@ -111,6 +112,9 @@ pub struct Stage {
     pub from: From,
     /// The instructions after it.
     pub instructions: Vec<Instruction>,
+    /// What comments ask of rbuild for the whole stage: those above its `FROM`, then those inside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
     /// From `FROM` to the end of the last instruction.
     pub span: Span,
 }
@@ -148,6 +152,9 @@ pub struct Instruction {
     pub flags: Vec<Flag>,
     /// What it does.
     pub kind: InstructionKind,
+    /// What comments above it ask of rbuild.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
     /// The logical line: continuations joined, comments inside them dropped, heredoc bodies not included.
     pub text: String,
 }

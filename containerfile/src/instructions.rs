@@ -144,6 +144,7 @@ pub(crate) fn instruction(mut context: Context<'_, '_>) -> Option<Instruction> {
         keyword: context.statement.keyword.span(),
         flags: context.statement.flags.clone(),
         kind,
+        extensions: Vec::new(),
         text: context.statement.line.text().to_owned(),
     })
 }

@@ -4,6 +4,7 @@
 
 use crate::ast::EscapeChar;
 use crate::diagnostics::Diagnostic;
+use crate::extensions::{self, Extension};
 use crate::source::{Source, Span};
 
 /// The longest physical line that BuildKit's scanner accepts (`bufio.MaxScanTokenSize` less one).
@@ -35,6 +36,7 @@ impl PhysicalLine<'_> {
 pub(crate) struct Lines<'s> {
     source: &'s Source,
     at: usize,
+    extensions: Vec<Extension>,
 }
 
 impl<'s> Lines<'s> {
@@ -44,12 +46,16 @@ impl<'s> Lines<'s> {
         } else {
             0
         };
-        Self { source, at }
+        Self::starting_at(source, at)
     }
 
     /// The lines from an offset on, which is the start of one of them or of what stands on it.
     pub(crate) fn starting_at(source: &'s Source, at: usize) -> Self {
-        Self { source, at }
+        Self {
+            source,
+            at,
+            extensions: Vec::new(),
+        }
     }
 
     pub(crate) fn physical(&mut self) -> Option<PhysicalLine<'s>> {
@@ -76,7 +82,9 @@ impl<'s> Lines<'s> {
         let (first, content) = loop {
             let line = self.checked(diagnostics)?;
             let content = line.text.trim_start();
-            if !content.is_empty() && !content.starts_with('#') {
+            if content.starts_with('#') {
+                self.comment(line, diagnostics);
+            } else if !content.is_empty() {
                 break (line, content);
             }
         };
@@ -91,6 +99,7 @@ impl<'s> Lines<'s> {
                 break;
             };
             if line.is_comment() {
+                self.comment(line, diagnostics);
                 continue;
             }
             if line.is_blank() {
@@ -115,6 +124,16 @@ impl<'s> Lines<'s> {
         }
         joined.span = Span::new(start, last_end);
         Some(joined)
+    }
+
+    fn comment(&mut self, line: PhysicalLine<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        self.extensions
+            .extend(extensions::read(line.text, line.start, diagnostics));
+    }
+
+    /// What comments asked for since this was last called.
+    pub(crate) fn take_extensions(&mut self) -> Vec<Extension> {
+        std::mem::take(&mut self.extensions)
     }
 
     /// The lines up to the one that is `name`, which is skipped; `None` (and nothing skipped) when there is none.

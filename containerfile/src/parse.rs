@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::ast::{Containerfile, EscapeChar, Instruction, Span, Spanned, Stage};
 use crate::diagnostics::{self, Diagnostic, Severity};
 use crate::directives;
+use crate::extensions::{self, Extension};
 use crate::instructions::{self, Context};
 use crate::lines::Lines;
 use crate::source::Source;
@@ -47,7 +48,7 @@ pub fn parse(source: &Source) -> Parsed {
         },
         ..Gathering::default()
     };
-    statement::each(
+    let behind = statement::each(
         Lines::new(source),
         escape,
         &mut diagnostics,
@@ -55,6 +56,7 @@ pub fn parse(source: &Source) -> Parsed {
             gathering.add(complete, escape, diagnostics);
         },
     );
+    gathering.extend(behind, &mut diagnostics);
     gathering.finish(source, &mut diagnostics);
     Parsed {
         file: gathering.file,
@@ -125,6 +127,8 @@ struct Gathering {
     saw_statement: bool,
     /// The names of stages so far.
     names: HashSet<String>,
+    /// What comments ask for the first stage, before its `FROM`.
+    early: Vec<Extension>,
 }
 
 impl Gathering {
@@ -138,35 +142,73 @@ impl Gathering {
         let Some(keyword) = complete.statement.known(diagnostics) else {
             return;
         };
+        let (own, of_stage) = (complete.extensions.iter().cloned())
+            .partition(|one: &Extension| one.name.value.is_of_instruction());
         match keyword {
             Keyword::From => self.from(complete, escape, diagnostics),
-            Keyword::Arg if !self.saw_from => {
-                let before = diagnostics.len();
-                let arg =
-                    instructions::arg(&mut Context::new(keyword, complete, escape, diagnostics));
-                let failed = diagnostics[before..]
-                    .iter()
-                    .any(|found| found.severity == Severity::Error);
-                self.file.global_args.extend(
-                    arg.filter(|_| !failed)
-                        .map(|arg| Spanned::new(arg, complete.span)),
-                );
-            }
+            Keyword::Arg if !self.saw_from => self.global_arg(complete, escape, diagnostics),
             _ => {
-                if !self.saw_from {
-                    let message = format!("{} before the first FROM", keyword.name());
-                    let place = complete.statement.keyword.span();
-                    diagnostics.push(
-                        Diagnostic::error(place, message).with_help("only ARG is possible there"),
-                    );
-                }
-                let instruction =
-                    instructions::instruction(Context::new(keyword, complete, escape, diagnostics));
-                if let Some(stage) = self.file.stages.last_mut().filter(|_| !self.skipping) {
-                    stage.span.end = complete.span.end;
-                    stage.instructions.extend(instruction);
-                }
+                self.instruction(keyword, complete, escape, own, diagnostics);
+                return self.extend(of_stage, diagnostics);
             }
+        }
+        // Nothing of a stage is below these comments: they are reported.
+        extensions::add(&mut Vec::new(), own, None, diagnostics);
+        self.extend(of_stage, diagnostics);
+    }
+
+    fn global_arg(
+        &mut self,
+        complete: &Complete<'_>,
+        escape: EscapeChar,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let before = diagnostics.len();
+        let mut context = Context::new(Keyword::Arg, complete, escape, diagnostics);
+        let arg = instructions::arg(&mut context);
+        let failed = diagnostics[before..]
+            .iter()
+            .any(|found| found.severity == Severity::Error);
+        self.file.global_args.extend(
+            arg.filter(|_| !failed)
+                .map(|arg| Spanned::new(arg, complete.span)),
+        );
+    }
+
+    fn instruction(
+        &mut self,
+        keyword: Keyword,
+        complete: &Complete<'_>,
+        escape: EscapeChar,
+        own: Vec<Extension>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        if !self.saw_from {
+            let message = format!("{} before the first FROM", keyword.name());
+            let place = complete.statement.keyword.span();
+            diagnostics
+                .push(Diagnostic::error(place, message).with_help("only ARG is possible there"));
+        }
+        let mut instruction =
+            instructions::instruction(Context::new(keyword, complete, escape, diagnostics));
+        if let Some(instruction) = &mut instruction {
+            let kind = Some(&instruction.kind);
+            extensions::add(&mut instruction.extensions, own, kind, diagnostics);
+        }
+        if let Some(stage) = self.file.stages.last_mut().filter(|_| !self.skipping) {
+            stage.span.end = complete.span.end;
+            stage.instructions.extend(instruction);
+        }
+    }
+
+    /// Takes what comments ask for the stage that is being read, or for the one that comes first.
+    fn extend(&mut self, extensions: Vec<Extension>, diagnostics: &mut Vec<Diagnostic>) {
+        match self.file.stages.last_mut() {
+            Some(stage) => {
+                let own = &mut stage.extensions;
+                extensions::add(own, extensions, None, diagnostics);
+            }
+            None => self.early.extend(extensions),
         }
     }
 
@@ -202,7 +244,10 @@ impl Gathering {
             span: complete.span,
             from,
             instructions: Vec::new(),
+            extensions: Vec::new(),
         });
+        let early = std::mem::take(&mut self.early);
+        self.extend(early, diagnostics);
     }
 
     fn finish(&self, source: &Source, diagnostics: &mut Vec<Diagnostic>) {

@@ -4,6 +4,7 @@
 
 use crate::ast::{EscapeChar, Flag, Heredoc, Span, Spanned, Word};
 use crate::diagnostics::Diagnostic;
+use crate::extensions::Extension;
 use crate::heredoc::{self, Opening};
 use crate::lines::{Fragment, Lines};
 use crate::suggest::suggestion;
@@ -208,17 +209,19 @@ pub(crate) struct Complete<'l> {
     pub(crate) statement: Statement<'l>,
     pub(crate) openings: Vec<Opening>,
     pub(crate) heredocs: Vec<Heredoc>,
+    /// What comments in front of it and inside it ask for.
+    pub(crate) extensions: Vec<Extension>,
     /// From the keyword to the end of the last line.
     pub(crate) span: Span,
 }
 
-/// Hands each statement of a source to `then`, in order.
+/// Hands each statement of a source to `then`, in order. What comments behind the last one ask for comes back.
 pub(crate) fn each(
     mut lines: Lines<'_>,
     escape: EscapeChar,
     diagnostics: &mut Vec<Diagnostic>,
     mut then: impl FnMut(&Complete<'_>, &mut Vec<Diagnostic>),
-) {
+) -> Vec<Extension> {
     while let Some(line) = lines.logical(escape, diagnostics) {
         let statement = Statement::split(line.fragment());
         if statement.line.is_empty() {
@@ -243,9 +246,11 @@ pub(crate) fn each(
                 statement,
                 openings,
                 heredocs,
+                extensions: lines.take_extensions(),
                 span,
             },
             diagnostics,
         );
     }
+    lines.take_extensions()
 }
