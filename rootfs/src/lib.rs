@@ -48,4 +48,4 @@ pub use root::{Call, Root, RootError};
 pub use single::{SingleError, SingleFile, SingleMeta};
 pub use sorted::ScratchError;
 pub use tree::{Content, DirTree, Meta, NodeKind, OpenFile, Tree, TreeError};
-pub use view::{Difference, LayerContents, SquashError, View};
+pub use view::{Aspect, Change, Difference, LayerContents, SquashError, View};

@@ -3,6 +3,7 @@
 //! Invariant: applying layers here and unpacking them give the same tree; [`unpack`](crate::unpack) asks this type where an
 //! entry belongs and then does the same on disk. Hard links are one node with several names.
 
+mod changes;
 mod node;
 mod pieces;
 mod squash;
@@ -47,6 +48,7 @@ pub enum ApplyError {
     },
 }
 
+pub use changes::{Aspect, Change};
 pub use squash::SquashError;
 pub use verify::Difference;
 

@@ -157,3 +157,67 @@ fn the_order_of_the_steps_does_not_show() {
     };
     assert_eq!(one(&[0, 1, 2]), one(&[1, 2, 0]));
 }
+
+/// Two stacks and what is otherwise in the second.
+fn changes(one: &[&[&str]], two: &[&[&str]]) -> Vec<String> {
+    let stack = |layers: &[&[&str]]| {
+        let made: Vec<_> = layers.iter().map(|lines| layer(lines)).collect();
+        view(&made)
+    };
+    let found = stack(one).changes_to(&stack(two)).expect("it can be read");
+    let told = |change: &rootfs::Change| match (&change.before, &change.after) {
+        (None, _) => format!("+ {}", change.path),
+        (_, None) => format!("- {}", change.path),
+        _ => format!("~ {} {:?}", change.path, change.aspects),
+    };
+    found.iter().map(told).collect()
+}
+
+#[test]
+fn trees_are_compared_whatever_layers_they_are_made_of() {
+    let (one, two): (&[&str], &[&str]) = (&["d a", "f a/b x"], &["d a", "f a/b x", "f a/c y"]);
+    assert_eq!(changes(&[two], &[two]), Vec::<String>::new());
+    assert_eq!(changes(&[one], &[two]), ["+ /a/c"]);
+    assert_eq!(
+        changes(&[two], &[two, &["w a"]]),
+        ["- /a", "- /a/b", "- /a/c"]
+    );
+    // What is hidden by a whiteout and made again is the same.
+    assert_eq!(
+        changes(&[two], &[two, &["o a"], &["d a", "f a/b x", "f a/c y"]]),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        changes(&[&["f a x", "l b x"]], &[&["f a y", "l b y"]]),
+        ["~ /a [Content, Attributes]", "~ /b [Target]"]
+    );
+    assert_eq!(
+        changes(&[&["f a x"]], &[&["d a"]]),
+        ["~ /a [Kind, Attributes]"]
+    );
+}
+
+#[test]
+fn capabilities_are_an_aspect_of_their_own() {
+    let of = |value: Option<&[u8]>| {
+        let mut writer = LayerWriter::new(Vec::new(), LayerTimes::Recorded);
+        let mut entry = Entry::new(path("p"), Kind::File { size: 1 }, 0o755);
+        if let Some(value) = value {
+            let name = b"security.capability".to_vec();
+            entry.xattrs.insert(name, value.to_vec());
+        }
+        writer.append_stream(entry, &b"x"[..]).expect("written");
+        let finished = writer.finish().expect("finished");
+        view(&[(finished.index.decode(), finished.output)])
+    };
+    let found = of(None)
+        .changes_to(&of(Some(b"\x01")))
+        .expect("it can be read");
+    assert_eq!(found[0].aspects, [rootfs::Aspect::Capabilities]);
+    assert_eq!(
+        of(Some(b"\x01"))
+            .changes_to(&of(Some(b"\x01")))
+            .expect("read"),
+        []
+    );
+}

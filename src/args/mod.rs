@@ -14,6 +14,7 @@ mod default_command;
 pub(crate) mod host;
 pub(crate) mod lint;
 pub(crate) mod login;
+pub(crate) mod look;
 pub(crate) mod manifest;
 pub(crate) mod outline;
 pub(crate) mod output;
@@ -147,6 +148,12 @@ pub(crate) enum Command {
     Inspect(store::InspectArgs),
     /// Say what programs need to start: their loader, their libraries, and why
     Closure(closure::ClosureArgs),
+    /// Say what the bytes of an image are for, and hold it to a budget
+    Size(look::SizeArgs),
+    /// Say why a file is in an image
+    Why(look::WhyArgs),
+    /// Say what differs between two images
+    Diff(look::DiffArgs),
     /// Remove images or their names
     Rmi(store::RmiArgs),
     /// Delete what no image uses

@@ -12,6 +12,7 @@ use rootfs::closure::{Closure, ClosureFile, Packages, Resolver, Settings};
 use rootfs::{DirTree, Ownership, Root, Tree, TreePath};
 use serde::Serialize;
 
+use super::opened::{self, Opened};
 use crate::args::closure::{ClosureArgs, ClosureFormat, ClosureSource};
 use crate::failure::{Failure, Kind};
 use crate::stdout::{print, print_json, table};
@@ -31,13 +32,8 @@ pub(super) fn closure(source: &ClosureSource, args: &ClosureArgs) -> Result<Exit
             answer(&DirTree::new(root, Ownership::Recorded), settings, args)
         }
         ClosureSource::Image { store, name } => {
-            let store = Store::open(store)?;
-            let digest = store.resolve(name)?;
-            let image = match store.index(&digest)? {
-                Some(_) => store.image_for(&digest, wanted.unwrap_or(&Platform::host()))?,
-                None => store.image(&digest)?,
-            };
-            in_image(&store, &image, settings, args)
+            let opened = Opened::open(store, name, wanted)?;
+            answer(&opened.view, for_image(&opened.image, settings), args)
         }
         ClosureSource::Layout { store, layout } => {
             let store = Store::open(store)?;
@@ -58,26 +54,24 @@ fn taken(store: &Store, layout: &Path, platform: Option<&Platform>) -> Result<Im
 }
 
 /// The environment of the programs is the image's, and so is the platform unless another is asked for.
+fn for_image(image: &Image, asked: Settings) -> Settings {
+    let own = opened::settings(image);
+    Settings {
+        architecture: asked.architecture.or_else(|| own.architecture.clone()),
+        ..own
+    }
+}
+
 fn in_image(
     store: &Store,
     image: &Image,
-    mut settings: Settings,
+    settings: Settings,
     args: &ClosureArgs,
 ) -> Result<ExitCode, Failure> {
-    let config = image.config();
-    let own = config.platform().architecture;
-    settings.architecture = settings.architecture.or(Some(own));
-    for variable in &config.config.env {
-        match variable.split_once('=') {
-            Some(("LD_LIBRARY_PATH", value)) => settings.library_path = value.into(),
-            Some(("PATH", value)) => settings.path = value.into(),
-            _ => {}
-        }
-    }
     let diff_ids: Vec<DiffId> = image.layers().iter().map(|layer| layer.diff_id).collect();
     let view = rootfs::trees::readable_view_of(store, &diff_ids)
         .map_err(|error| Failure::new(Kind::Failed, error))?;
-    answer(&view, settings, args)
+    answer(&view, for_image(image, settings), args)
 }
 
 fn answer(tree: &dyn Tree, settings: Settings, args: &ClosureArgs) -> Result<ExitCode, Failure> {

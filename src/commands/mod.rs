@@ -6,6 +6,7 @@ mod closure;
 mod completions;
 mod containerfile;
 mod debug;
+mod diff;
 mod doctor;
 mod images;
 mod inspect;
@@ -16,6 +17,7 @@ mod man;
 mod manifest;
 mod metadata;
 mod named_registry;
+mod opened;
 mod outline;
 mod prune;
 mod pull;
@@ -23,9 +25,11 @@ mod ready;
 mod rmi;
 mod run;
 mod secrets;
+mod size;
 mod system;
 mod transfer;
 mod unshare;
+mod why;
 
 use std::process::ExitCode;
 
@@ -114,6 +118,9 @@ fn perform(cli: Cli, here: &Surroundings, ahead: run::Ahead) -> Result<ExitCode,
             let root = cli.global.root.as_deref();
             return closure::closure(&args.source(root, here)?, &args);
         }
+        Command::Size(args) => size::size(&args, &place()?)?,
+        Command::Why(args) => why::why(&args, &place()?)?,
+        Command::Diff(args) => return diff::diff(&args, &place()?),
         Command::Rmi(args) => rmi::rmi(&args, &place()?)?,
         Command::Prune(args) => prune::prune(&args, &place()?, here)?,
         Command::System(args) => return system::system(&args, &place()?, here),

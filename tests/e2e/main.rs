@@ -44,6 +44,7 @@ mod cli_flags;
 mod cli_help;
 mod cli_host;
 mod cli_lint;
+mod cli_look;
 mod cli_names;
 mod cli_outline;
 mod cli_run;

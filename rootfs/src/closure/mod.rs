@@ -22,6 +22,7 @@ mod ld_conf;
 mod loader;
 mod machine;
 mod musl;
+mod needs;
 mod note;
 mod packages;
 mod places;
@@ -43,6 +44,7 @@ use loader::Loader;
 
 /// Bytes as text: printable UTF-8 as it is, everything else as `\xNN`, a backslash doubled.
 pub use crate::path::escape as shown;
+pub use needs::Needs;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};
 

@@ -1,0 +1,257 @@
+//! `rbuild diff`. The invariant: what differs is data on standard output, and the exit code says whether there is any, as that of
+//! diff(1) does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::ExitCode;
+
+use image::Image;
+use rootfs::{Aspect, Change, Meta, NodeKind};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::opened::Opened;
+use crate::args::look::DiffArgs;
+use crate::args::store::Format;
+use crate::failure::{Failure, Kind};
+use crate::show::escape;
+use crate::stdout::{print, print_json};
+
+/// Two images as programs see them.
+#[derive(Serialize)]
+struct Answer {
+    /// Bytes of the visible files, before and after.
+    size: [u64; 2],
+    files: Vec<FileRow>,
+    /// The files that are shared libraries, by name: added, removed or otherwise.
+    libraries: Vec<FileRow>,
+    /// Fields of the configuration: user, environment, entry point and so on.
+    configuration: Vec<FieldRow>,
+}
+
+#[derive(Clone, Serialize)]
+struct FileRow {
+    path: String,
+    /// `added`, `removed`, or `changed`.
+    change: &'static str,
+    /// What is otherwise.
+    aspects: Vec<&'static str>,
+    before: Option<Side>,
+    after: Option<Side>,
+}
+
+#[derive(Clone, Serialize)]
+struct Side {
+    mode: String,
+    uid: u32,
+    gid: u32,
+    size: u64,
+}
+
+#[derive(Serialize)]
+struct FieldRow {
+    field: String,
+    before: Option<Value>,
+    after: Option<Value>,
+}
+
+/// Compares two images.
+pub(super) fn diff(args: &DiffArgs, place: &Path) -> Result<ExitCode, Failure> {
+    let platform = args.platform.as_ref();
+    let before = Opened::open(place, &args.before, platform)?;
+    let after = Opened::open(place, &args.after, platform)?;
+    let changes = before
+        .view
+        .changes_to(&after.view)
+        .map_err(|error| Failure::new(Kind::Failed, error))?;
+    let files: Vec<FileRow> = changes
+        .into_iter()
+        .filter_map(|change| row(change, args.ignore_times))
+        .collect();
+    let answer = Answer {
+        size: [&before, &after].map(bytes),
+        libraries: files
+            .iter()
+            .filter(|row| is_library(row))
+            .cloned()
+            .collect(),
+        files,
+        configuration: fields(&before.image, &after.image, args.ignore_times),
+    };
+    match args.format {
+        Format::Json => print_json(&answer)?,
+        Format::Text => print(&text(&answer))?,
+    }
+    let same = answer.files.is_empty() && answer.configuration.is_empty();
+    Ok(match same {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(Kind::Failed.code()),
+    })
+}
+
+fn bytes(opened: &Opened) -> u64 {
+    let (mut bytes, mut seen) = (0, std::collections::HashSet::new());
+    opened.view.each(|_, meta, _| {
+        if meta.links < 2 || seen.insert(meta.inode) {
+            bytes += meta.size;
+        }
+    });
+    bytes
+}
+
+fn row(change: Change, ignore_times: bool) -> Option<FileRow> {
+    let aspects: Vec<&str> = change
+        .aspects
+        .iter()
+        .filter(|aspect| !(ignore_times && **aspect == Aspect::Time))
+        .map(|aspect| word(*aspect))
+        .collect();
+    let side = |side: &Option<(Meta, usize)>| {
+        side.as_ref().map(|(meta, _)| Side {
+            mode: format!("{:04o}", meta.mode),
+            uid: meta.uid,
+            gid: meta.gid,
+            size: if meta.kind == NodeKind::File {
+                meta.size
+            } else {
+                0
+            },
+        })
+    };
+    let kind = match (&change.before, &change.after) {
+        (None, _) => "added",
+        (_, None) => "removed",
+        _ if aspects.is_empty() => return None,
+        _ => "changed",
+    };
+    Some(FileRow {
+        path: change.path.to_string(),
+        change: kind,
+        aspects,
+        before: side(&change.before),
+        after: side(&change.after),
+    })
+}
+
+fn word(aspect: Aspect) -> &'static str {
+    match aspect {
+        Aspect::Kind => "kind",
+        Aspect::Content => "content",
+        Aspect::Target => "target",
+        Aspect::Mode => "mode",
+        Aspect::Owner => "owner",
+        Aspect::Attributes => "attributes",
+        Aspect::Capabilities => "capabilities",
+        Aspect::Time => "time",
+    }
+}
+
+/// A shared library by its name; whose time alone is otherwise is the same one.
+fn is_library(row: &FileRow) -> bool {
+    let name = row.path.rsplit('/').next().unwrap_or_default();
+    let named = name.ends_with(".so") || name.contains(".so.");
+    named && row.aspects.as_slice() != ["time"]
+}
+
+/// The fields of two configurations that are not alike. Lists of `NAME=VALUE` are compared by name.
+fn fields(before: &Image, after: &Image, ignore_times: bool) -> Vec<FieldRow> {
+    let (one, two) = (flat(before, ignore_times), flat(after, ignore_times));
+    let names: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| one.get(*name) != two.get(*name))
+        .map(|name| FieldRow {
+            field: name.clone(),
+            before: one.get(name).cloned(),
+            after: two.get(name).cloned(),
+        })
+        .collect()
+}
+
+fn flat(image: &Image, ignore_times: bool) -> BTreeMap<String, Value> {
+    let mut config = image.config().clone();
+    config.history.clear();
+    config.rootfs = image::RootFs::default();
+    if ignore_times {
+        config.created = None;
+    }
+    let env = std::mem::take(&mut config.config.env);
+    let mut fields = BTreeMap::new();
+    for variable in env {
+        let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
+        fields.insert(format!("Env.{name}"), Value::from(value));
+    }
+    // A configuration is plain data.
+    let value = serde_json::to_value(&config).unwrap_or_default();
+    flatten("", &value, &mut fields);
+    fields.remove("rootfs.type");
+    fields.remove("rootfs.diff_ids");
+    fields
+}
+
+fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(object) if !object.is_empty() => {
+            for (key, value) in object {
+                let name = match name {
+                    "" | "config" => key.clone(),
+                    name => format!("{name}.{key}"),
+                };
+                flatten(&name, value, into);
+            }
+        }
+        Value::Object(_) if name == "config" => {}
+        value => drop(into.insert(name.to_owned(), value.clone())),
+    }
+}
+
+fn text(answer: &Answer) -> String {
+    let mut out = String::new();
+    for row in &answer.files {
+        let sign = match row.change {
+            "added" => '+',
+            "removed" => '-',
+            _ => '~',
+        };
+        let kind = if is_library(row) { " (library)" } else { "" };
+        let how = match (&row.before, &row.after) {
+            (Some(before), Some(after)) => format!(": {}", told(row, before, after)),
+            _ => String::new(),
+        };
+        out.push_str(&format!("{sign} {}{kind}{how}\n", row.path));
+    }
+    for field in &answer.configuration {
+        let shown = |value: &Option<Value>| match value {
+            None => "-".to_owned(),
+            Some(Value::String(text)) => escape(text),
+            Some(value) => escape(&value.to_string()),
+        };
+        let (before, after) = (shown(&field.before), shown(&field.after));
+        out.push_str(&format!(
+            "~ {}: {before} -> {after}\n",
+            escape(&field.field)
+        ));
+    }
+    if !out.is_empty() {
+        let [before, after] = answer.size;
+        out.push_str(&format!("{before} -> {after} bytes in files\n"));
+    }
+    out
+}
+
+fn told(row: &FileRow, before: &Side, after: &Side) -> String {
+    let told: Vec<String> = row
+        .aspects
+        .iter()
+        .map(|aspect| match *aspect {
+            "mode" => format!("mode {} -> {}", before.mode, after.mode),
+            "owner" => format!(
+                "owner {}:{} -> {}:{}",
+                before.uid, before.gid, after.uid, after.gid
+            ),
+            "content" => format!("content ({} -> {} bytes)", before.size, after.size),
+            other => other.to_owned(),
+        })
+        .collect();
+    told.join(", ")
+}
