@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rootfs::closure::{Needs, Packages, Resolver};
+use rootfs::closure::{Packages, Resolver, Users};
 use rootfs::trees::layer_index;
 use rootfs::{Meta, NodeKind, TreePath};
 use serde::Serialize;
@@ -85,7 +85,7 @@ fn ledger(opened: &Opened, budget: Option<u64>) -> Result<Ledger, Failure> {
         .map_err(|error| failed(error.into()))?;
     let resolver = Resolver::new(&opened.view, opened.settings());
     let programs = files.iter().map(|(path, meta, _)| (path, meta));
-    let needs = Needs::of(&opened.view, &resolver, programs);
+    let users_of = Users::of(&opened.view, &resolver, programs);
     let instructions = opened.instructions();
     let mut of_layers = vec![Sum::default(); instructions.len()];
     let (mut of_packages, mut of_reasons) = (BTreeMap::new(), BTreeMap::new());
@@ -98,7 +98,7 @@ fn ledger(opened: &Opened, budget: Option<u64>) -> Result<Ledger, Failure> {
             .entry(package)
             .or_insert_with(Sum::default)
             .add(meta);
-        let mut users = needs.users(path);
+        let mut users = users_of.users(path);
         let reason = match (users.next(), users.next()) {
             (Some(only), None) => format!("needed by {only}"),
             (Some(_), Some(_)) => "needed by several programs".to_owned(),

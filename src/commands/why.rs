@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rootfs::closure::{Needs, Packages, Resolver};
+use rootfs::closure::{Packages, Resolver, Users};
 use rootfs::{Meta, NodeKind, Tree as _, TreePath};
 use serde::Serialize;
 
@@ -73,14 +73,14 @@ fn answer(
     });
     let resolver = Resolver::new(&opened.view, opened.settings());
     let programs = files.iter().map(|(path, meta)| (path, meta));
-    let needs = Needs::of(&opened.view, &resolver, programs);
+    let users_of = Users::of(&opened.view, &resolver, programs);
     // A link that no loader passes has the reasons of what it leads to.
-    let needed = if needs.users(path).len() > 0 {
+    let needed = if users_of.users(path).len() > 0 {
         path
     } else {
         target
     };
-    let programs: Vec<&TreePath> = needs.users(needed).collect();
+    let programs: Vec<&TreePath> = users_of.users(needed).collect();
     let instructions = opened.instructions();
     let brought = |path: &TreePath| {
         let layer = opened.view.layer_of(path)?;
@@ -90,7 +90,7 @@ fn answer(
     Ok(Answer {
         path: path.to_string(),
         target: (path != target).then(|| target.to_string()),
-        chain: needs
+        chain: users_of
             .chain(needed)
             .into_iter()
             .map(|(path, reason)| Edge {

@@ -22,7 +22,6 @@ mod ld_conf;
 mod loader;
 mod machine;
 mod musl;
-mod needs;
 mod note;
 mod packages;
 mod places;
@@ -30,6 +29,7 @@ mod program;
 mod reason;
 mod run;
 mod tokens;
+mod users;
 mod window;
 
 use std::cell::RefCell;
@@ -44,9 +44,9 @@ use loader::Loader;
 
 /// Bytes as text: printable UTF-8 as it is, everything else as `\xNN`, a backslash doubled.
 pub use crate::path::escape as shown;
-pub use needs::Needs;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};
+pub use users::Users;
 
 /// What the environment of the programs would be, and what they are to run on.
 #[derive(Clone, Debug, PartialEq, Eq)]

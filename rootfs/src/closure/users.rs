@@ -11,13 +11,13 @@ use crate::tree::{Meta, NodeKind, Tree};
 
 /// The programs of a tree and what each needs.
 #[derive(Debug, Default)]
-pub struct Needs {
+pub struct Users {
     closures: Vec<Closure>,
     /// By path, the closures that have it.
     users: BTreeMap<TreePath, Vec<usize>>,
 }
 
-impl Needs {
+impl Users {
     /// Resolves those of `files` that somebody could start: executable ELF files that are no libraries, and scripts. What cannot be
     /// read needs nothing.
     pub fn of<'p>(
@@ -25,18 +25,18 @@ impl Needs {
         resolver: &Resolver<'_>,
         files: impl IntoIterator<Item = (&'p TreePath, &'p Meta)>,
     ) -> Self {
-        let mut needs = Self::default();
+        let mut all = Self::default();
         for (path, meta) in files {
             if meta.kind == NodeKind::File && meta.mode & 0o111 != 0 && is_program(tree, path) {
                 let closure = resolver.closure(path);
                 for file in &closure.files {
-                    let users = needs.users.entry(file.path.clone()).or_default();
-                    users.push(needs.closures.len());
+                    let users = all.users.entry(file.path.clone()).or_default();
+                    users.push(all.closures.len());
                 }
-                needs.closures.push(closure);
+                all.closures.push(closure);
             }
         }
-        needs
+        all
     }
 
     /// The programs that need the file at a canonical path, in the order of their paths.
