@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod certificates;
 pub mod changeset;
 pub mod closure;
 mod codec;
