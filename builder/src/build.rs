@@ -191,6 +191,7 @@ fn build_one(
     let settings = Settings {
         epoch: request.times.epoch(),
         user,
+        env: added_env(&executed, &request.unset_env),
     };
     let draft = commit::draft_of(plan, &executed, &settings);
     let image = squash(request.shape.squash, host, draft)?
@@ -209,6 +210,13 @@ fn build_one(
         packed,
     };
     Ok((built, steps_of(plan, &executed)))
+}
+
+/// The variables that steps give to the image, without those that the command line takes away.
+fn added_env(executed: &Executed, unset: &[String]) -> Vec<(String, String)> {
+    let mut env = executed.env.clone();
+    env.retain(|(name, _)| !unset.contains(name));
+    env
 }
 
 /// Whether the image is one that will be started here: it has a name in the store, and its programs are this machine's.
@@ -318,7 +326,7 @@ fn access_of(request: &BuildRequest, plan: &BuildPlan) -> RunAccess {
         .flat_map(|stage| &stage.steps)
         .filter_map(|planned| match &planned.step.kind {
             StepKind::Run(run) => Some(run),
-            StepKind::Copy(_) | StepKind::Workdir => None,
+            StepKind::Copy(_) | StepKind::Furnish(_) | StepKind::Workdir => None,
         })
         .collect();
     let named = |wanted: &str| {
@@ -467,6 +475,7 @@ fn settle_user(
     let settings = Settings {
         epoch: None,
         user: None,
+        env: Vec::new(),
     };
     let draft = commit::draft_of(plan, executed, &settings);
     let accounts = Accounts::of(&view_of(host.store, draft.diff_ids())?)

@@ -38,6 +38,9 @@ pub(crate) struct Record {
     pub(crate) packed: Times,
     /// Whether the tree has the very times of the layer, so that it may stand for it.
     pub(crate) same_times: bool,
+    /// Variables that the step gives to the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) env: Vec<(String, String)>,
     /// When the step was done, in seconds since 1970. It is only told; earlier versions did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) built: Option<i64>,
@@ -177,6 +180,7 @@ mod tests {
             time: 7,
             packed: Times::Newest,
             same_times: true,
+            env: Vec::new(),
             built: Some(9),
         }
     }

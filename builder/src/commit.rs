@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) epoch: Option<i64>,
     /// `USER`, where the policy changed it.
     pub(crate) user: Option<String>,
+    /// Variables that it gets, where it has none of the name.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// An image that is not put together yet.
@@ -51,7 +53,7 @@ pub(crate) fn draft_of(plan: &BuildPlan, executed: &Executed, settings: &Setting
         .unwrap_or_default();
     let config = ImageConfig {
         created: Some(rfc3339(at)),
-        ..parts.configure(target, settings.user.clone())
+        ..parts.configure(target, settings)
     };
     Draft {
         config,
@@ -177,11 +179,18 @@ impl Parts {
         at
     }
 
-    fn configure(&self, mut config: ImageConfig, user: Option<String>) -> ImageConfig {
+    fn configure(&self, mut config: ImageConfig, settings: &Settings) -> ImageConfig {
         config.rootfs.diff_ids.clone_from(&self.diff_ids);
         config.history.clone_from(&self.history);
-        if let Some(user) = user {
-            config.config.user = user;
+        if let Some(user) = &settings.user {
+            config.config.user.clone_from(user);
+        }
+        for (name, value) in &settings.env {
+            let env = &mut config.config.env;
+            let named = |entry: &String| entry.split('=').next() == Some(name);
+            if !env.iter().any(named) {
+                env.push(format!("{name}={value}"));
+            }
         }
         config
     }

@@ -175,6 +175,7 @@ impl Forecast<'_> {
         let from: Vec<&CopyFrom> = match &place.planned.step.kind {
             StepKind::Copy(copy) => vec![&copy.from],
             StepKind::Run(run) => run.mounts.iter().filter_map(RunMount::from).collect(),
+            StepKind::Furnish(furnish) => furnish.sources(),
             StepKind::Workdir => Vec::new(),
         };
         let stages = from.into_iter().filter_map(|from| match from {

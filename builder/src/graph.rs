@@ -87,6 +87,7 @@ impl PlannedStage {
             let from: Vec<&CopyFrom> = match &planned.step.kind {
                 StepKind::Copy(copy) => vec![&copy.from],
                 StepKind::Run(run) => run.mounts.iter().filter_map(RunMount::from).collect(),
+                StepKind::Furnish(furnish) => furnish.sources(),
                 StepKind::Workdir => Vec::new(),
             };
             from.into_iter().filter_map(|from| match from {

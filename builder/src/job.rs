@@ -135,6 +135,8 @@ impl Job {
 pub(crate) struct Executed {
     /// The time of what the chain starts from, in seconds since 1970.
     pub(crate) base_time: i64,
+    /// Variables that steps give to the image, where it has none of the name.
+    pub(crate) env: Vec<(String, String)>,
     pub(crate) chain: Vec<StageSteps>,
     /// Every stage, where every layer was asked for.
     pub(crate) all: Vec<StageSteps>,

@@ -14,7 +14,8 @@ pub mod explain;
 mod export;
 mod forecast;
 mod foreign;
-pub mod graph;
+pub mod furnish;
+mod graph;
 mod host;
 mod job;
 mod key;
@@ -43,6 +44,9 @@ pub use event::{BuildEvent, Direction, StageSummary};
 pub use explain::{Cause, Change, Reason, Verdict};
 pub use export::Exported;
 pub use forecast::forecast;
+pub use furnish::{
+    AccountsPolicy, AccountsStep, CertificatesPolicy, CertificatesStep, Furnish, Furnishing, Roots,
+};
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
 pub use host::{FindCredentials, FindSession, FindUnpacking, Host, Reach};
 pub use job::{FailureDetails, StepFailure};

@@ -12,6 +12,7 @@ mod output;
 pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
+use crate::furnish::Furnishing;
 use crate::remote::RemoteSource;
 use crate::settings::{RunAccess, RunLimits, RunSettings};
 use crate::times::Times;
@@ -78,6 +79,8 @@ pub struct BuildRequest {
     pub unset_env: Vec<String>,
     /// `--unsetlabel`.
     pub unset_labels: Vec<String>,
+    /// `--ca`, `--accounts`.
+    pub furnishing: Furnishing,
     /// `--user-policy`.
     pub user_policy: UserPolicy,
     /// `-t`.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::furnish::Furnish;
 use crate::graph::StageId;
 use crate::mounts::{RunMount, SecretVariable};
 use crate::remote::Pinned;
@@ -30,6 +31,8 @@ pub enum StepKind {
     Copy(CopyStep),
     /// WORKDIR: makes the directory named by [`Step::workdir`], owned by the user in effect.
     Workdir,
+    /// What the stage gets at its end beyond its instructions.
+    Furnish(Furnish),
 }
 
 /// RUN.

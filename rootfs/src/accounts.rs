@@ -147,6 +147,35 @@ impl Accounts {
         Ok((uid, gid))
     }
 
+    /// Whether a user has this id.
+    pub fn has_user(&self, uid: OwnerId) -> bool {
+        self.users.iter().any(|user| user.uid == uid)
+    }
+
+    /// Whether a user is called so.
+    pub fn has_user_named(&self, name: &str) -> bool {
+        self.users.iter().any(|user| user.name == name.as_bytes())
+    }
+
+    /// Whether a group has this id.
+    pub fn has_group(&self, gid: OwnerId) -> bool {
+        self.groups.iter().any(|group| group.gid == gid)
+    }
+
+    /// Whether a group is called so.
+    pub fn has_group_named(&self, name: &str) -> bool {
+        self.groups
+            .iter()
+            .any(|group| group.name == name.as_bytes())
+    }
+
+    /// Whether useradd(8) would take this for a name: at most 32 small letters, digits, `_` and `-`, a letter or `_` first.
+    pub fn is_name(name: &str) -> bool {
+        let first = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
+        let other = |byte: u8| first(&byte) || byte.is_ascii_digit() || byte == b'-';
+        name.len() <= 32 && name.as_bytes().first().is_some_and(first) && name.bytes().all(other)
+    }
+
     fn user(&self, user: &str, text: &str) -> Result<(OwnerId, Option<&User>), AccountError> {
         if let Some(uid) = number(user, text)? {
             return Ok((uid, self.users.iter().find(|line| line.uid == uid)));

@@ -17,6 +17,7 @@ mod agents;
 mod context;
 mod elsewhere;
 mod files;
+mod furnish;
 mod image_args;
 mod limits;
 mod outputs;
@@ -28,6 +29,8 @@ mod volume;
 
 use context::named_context;
 use elsewhere::ElsewhereArgs;
+use furnish::FurnishArgs;
+pub(crate) use furnish::{CaArg, FurnishSettings};
 use image_args::ImageArgs;
 use limits::LimitArgs;
 pub(crate) use limits::LimitSettings;
@@ -55,6 +58,8 @@ pub(crate) struct BuildArgs {
     sources: SourceArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    furnish: FurnishArgs,
     #[command(flatten)]
     times: TimeArgs,
     /// Show the plan and do nothing
@@ -219,6 +224,7 @@ impl BuildArgs {
         Ok(BuildSettings {
             sources: self.sources.settings()?,
             image,
+            furnish: self.furnish.settings(),
             isolation,
             steps,
             limits: self.limits.settings()?,

@@ -69,6 +69,7 @@ struct Build<'b> {
     display: Display,
 }
 
+mod furnishing;
 mod lineage;
 mod reproducible;
 
@@ -268,6 +269,7 @@ impl Build<'_> {
             env: steps.env,
             unset_env: steps.unset_env,
             unset_labels: steps.unset_labels,
+            furnishing: furnishing::of(&self.settings.furnish)?,
             user_policy: image.user_policy,
             tags: image.tags,
             outputs: self.settings.results.outputs.clone(),

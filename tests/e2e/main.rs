@@ -22,6 +22,7 @@ mod build_copy;
 mod build_degrees;
 mod build_explain;
 mod build_foreign;
+mod build_furnish;
 mod build_json;
 mod build_layers;
 mod build_outputs;

@@ -206,6 +206,7 @@ impl Workshop<'_> {
             inputs,
             time,
             same_times,
+            env: Vec::new(),
         })
     }
 
@@ -298,6 +299,7 @@ impl Workshop<'_> {
                 inputs,
                 time,
                 same_times: true,
+                env: Vec::new(),
             }),
             Err(failure) => {
                 mounted.discard();

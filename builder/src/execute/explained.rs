@@ -130,6 +130,7 @@ impl Workshop<'_> {
         match &place.planned.step.kind {
             StepKind::Copy(copy) => self.copied_inputs(place.finished, copy, detail),
             StepKind::Run(run) => self.mounted_inputs(place.finished, run, detail),
+            StepKind::Furnish(furnish) => self.furnish_inputs(place.finished, furnish, detail),
             StepKind::Workdir => Ok(Gathered::default()),
         }
     }

@@ -27,7 +27,7 @@ fn asked(job: &Job) -> Option<KeepId> {
     let mut steps = job.stages.iter().flat_map(|stage| &stage.steps);
     steps.find_map(|planned| match &planned.step.kind {
         StepKind::Run(run) => run.settings.keep_id,
-        StepKind::Copy(_) | StepKind::Workdir => None,
+        StepKind::Copy(_) | StepKind::Furnish(_) | StepKind::Workdir => None,
     })
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Done {
     pub(crate) time: i64,
     /// Whether the tree has the times of the layer.
     pub(crate) same_times: bool,
+    /// Variables that the image gets, where it has none of the name.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Workshop<'_> {
@@ -107,6 +109,7 @@ impl Workshop<'_> {
             time: done.time,
             packed: self.job.times,
             same_times: done.same_times,
+            env: done.env,
             built: Some(self.job.now),
         };
         let lookup = self.key_of(state, place, None);
@@ -213,6 +216,11 @@ impl Workshop<'_> {
                 let gathered = self.mounted_inputs(place.finished, run, Detail::DigestAlone)?;
                 return Ok(Some(gathered.digest));
             }
+            StepKind::Furnish(furnish) => {
+                let detail = Detail::DigestAlone;
+                let gathered = self.furnish_inputs(place.finished, furnish, detail)?;
+                return Ok(Some(gathered.digest));
+            }
             StepKind::Workdir => return Ok(Some(None)),
         };
         let seen = |record: &&Record| source.is_some() && record.source.as_ref() == source;
@@ -278,6 +286,8 @@ impl Workshop<'_> {
             StepKind::Run(run) => self.run_step(place, state, run),
             StepKind::Copy(copy) if trees => self.copy_to_tree(place, state, copy),
             StepKind::Copy(copy) => self.copy_to_layer(place, state, copy),
+            StepKind::Furnish(furnish) if trees => self.furnish_in_tree(place, state, furnish),
+            StepKind::Furnish(furnish) => self.furnish_in_layer(place, state, furnish),
             StepKind::Workdir if trees => self.workdir_in_tree(place, state),
             StepKind::Workdir => self.workdir_in_layer(place, state),
         }

@@ -10,6 +10,7 @@ mod copying;
 mod disturbed;
 mod explained;
 mod fetched;
+mod furnishing;
 mod gathered;
 mod injected;
 mod kept;
@@ -297,6 +298,11 @@ impl Workshop<'_> {
         }
         Executed {
             base_time: target.base_time,
+            env: target
+                .results
+                .iter()
+                .flat_map(|result| result.record.env.clone())
+                .collect(),
             chain,
             all: Vec::new(),
         }

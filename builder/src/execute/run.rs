@@ -72,6 +72,7 @@ impl Workshop<'_> {
                 inputs,
                 time: state.time(),
                 same_times: true,
+                env: Vec::new(),
             }),
             Err(failure) => {
                 root.discard();

@@ -73,6 +73,7 @@ impl Workshop<'_> {
                 inputs: Gathered::default(),
                 time: state.time(),
                 same_times: true,
+                env: Vec::new(),
             });
         }
         let blob = self
@@ -99,6 +100,7 @@ impl Workshop<'_> {
             inputs: Gathered::default(),
             time: state.time(),
             same_times,
+            env: Vec::new(),
         })
     }
 
@@ -118,6 +120,7 @@ impl Workshop<'_> {
                 inputs: Gathered::default(),
                 time: state.time(),
                 same_times: true,
+                env: Vec::new(),
             });
         }
         make(session, &mounted, missing)?;
@@ -127,6 +130,7 @@ impl Workshop<'_> {
             inputs: Gathered::default(),
             time: state.time(),
             same_times: true,
+            env: Vec::new(),
         })
     }
 

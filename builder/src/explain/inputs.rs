@@ -43,6 +43,7 @@ impl Inputs {
         match &step.kind {
             StepKind::Run(run) => inputs.add_run(run),
             StepKind::Copy(copy) => inputs.add_copy(copy),
+            StepKind::Furnish(furnish) => inputs.add(Cause::Flag, "rbuild", furnish),
             StepKind::Workdir => {}
         }
         inputs.add(Cause::Other, "", &key::placeless(step));

@@ -22,7 +22,7 @@ const LONGEST: usize = 1 << 20;
 pub(crate) struct Entry {
     /// Its index in the stage.
     index: usize,
-    /// Whether it is a RUN, a COPY or a WORKDIR.
+    /// Whether it is a RUN, a COPY, a WORKDIR or something beyond instructions.
     kind: char,
     /// A digest of the instruction as written.
     pub(super) text: String,
@@ -41,6 +41,7 @@ impl Entry {
                 StepKind::Run(_) => 'r',
                 StepKind::Copy(_) => 'c',
                 StepKind::Workdir => 'w',
+                StepKind::Furnish(_) => 'f',
             },
             text: text_of(planned),
             key,

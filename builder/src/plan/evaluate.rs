@@ -67,6 +67,7 @@ impl Evaluation<'_> {
                 let checked = evaluator.instruction(&site);
                 evaluator.findings.keep(checked);
             }
+            evaluator.furnish(index == target);
             let (steps, history, state) = (evaluator.steps, evaluator.history, evaluator.state);
             let mut config = state.config();
             if index == target {
@@ -326,14 +327,16 @@ impl StageEvaluator<'_, '_> {
 
     /// Adds a step, which makes a layer.
     pub(super) fn step(&mut self, site: &Site<'_>, step: Step, created_by: String) {
+        self.labelled(step, site.label(), created_by);
+    }
+
+    /// Adds a step that is no instruction.
+    pub(super) fn labelled(&mut self, step: Step, label: Label, created_by: String) {
         self.history.push(HistoryItem {
             created_by,
             step: Some(self.steps.len()),
         });
-        self.steps.push(PlannedStep {
-            step,
-            label: site.label(),
-        });
+        self.steps.push(PlannedStep { step, label });
     }
 
     /// All values see the environment before the instruction.

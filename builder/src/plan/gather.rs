@@ -49,7 +49,8 @@ impl Gathered {
             open.extend(stages.after(index));
             let sites = gathered.sites_of(stages, index, EscapeChar::default());
             let used = sites.iter().flat_map(|site| used(stages, index, site));
-            open.extend(used.filter_map(|meaning| match meaning {
+            let furnished = furnished(stages, index);
+            open.extend(used.chain(furnished).filter_map(|meaning| match meaning {
                 Ok(Meaning::Stage(source)) => Some(source),
                 _ => None,
             }));
@@ -144,6 +145,7 @@ impl Gathered {
             let used = sites
                 .iter()
                 .flat_map(|site| used(stages, index, site))
+                .chain(furnished(stages, index))
                 .filter_map(Result::ok);
             let images: Vec<WantedImage> = stages
                 .base(index)
@@ -175,6 +177,13 @@ fn used(stages: &Stages<'_>, index: usize, site: &Site<'_>) -> Vec<Checked<Meani
             .collect(),
         _ => copied(stages, index, site).into_iter().collect(),
     }
+}
+
+/// What comments about the whole stage take files from.
+fn furnished(stages: &Stages<'_>, index: usize) -> impl Iterator<Item = Checked<Meaning>> {
+    let extensions = stages.extensions(index).iter();
+    let from = extensions.filter_map(|extension| extension.value("from"));
+    from.map(move |from| stages.copied(index, from))
 }
 
 /// What a mount is mounted from; `None` where it does not say. Its value holds no variable.

@@ -11,6 +11,7 @@ mod configure;
 mod copy;
 mod evaluate;
 mod findings;
+mod furnish;
 mod gather;
 mod history;
 mod images;
@@ -41,6 +42,7 @@ use gather::Gathered;
 use scope::Globals;
 use stages::Stages;
 
+use crate::furnish::Furnishing;
 use crate::graph::{BuildPlan, PinnedImage, StageId};
 use crate::request::{BuildRequest, NamedContext};
 use crate::settings::RunSettings;
@@ -76,6 +78,8 @@ pub struct PlanOptions<'a> {
     pub unset_env: &'a [String],
     /// `--unsetlabel`: labels of the base image that the image does not have.
     pub unset_labels: &'a [String],
+    /// What the command line says about what stages get at their ends.
+    pub furnishing: &'a Furnishing,
     /// The value of a declared `ARG SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<i64>,
 }
@@ -99,6 +103,7 @@ impl<'a> PlanOptions<'a> {
             env: &request.env,
             unset_env: &request.unset_env,
             unset_labels: &request.unset_labels,
+            furnishing: &request.furnishing,
             source_date_epoch: request.times.epoch(),
         }
     }

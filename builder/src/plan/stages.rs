@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use containerfile::{Containerfile, Diagnostic, From, Instruction, InstructionKind, Span, Spanned};
+use containerfile::{
+    Containerfile, Diagnostic, Extension, From, Instruction, InstructionKind, Span, Spanned,
+};
 use image::{Platform, Reference};
 
 use super::findings::{Checked, Findings, unset_help};
@@ -33,6 +35,8 @@ struct Resolved<'a> {
     from: &'a From,
     /// Empty for a stage that a named context replaces.
     instructions: &'a [Instruction],
+    /// Likewise.
+    extensions: &'a [Extension],
     /// What it starts from; `None` when that could not be understood.
     base: Option<Meaning>,
     replaced: bool,
@@ -69,10 +73,9 @@ impl<'a> Stages<'a> {
                 None => findings.keep(stages.base_of(&stage.from, platform, globals)),
             });
             let replaced = context.is_some();
-            let instructions = if replaced {
-                &[][..]
-            } else {
-                &stage.instructions[..]
+            let (instructions, extensions) = match replaced {
+                true => (&[][..], &[][..]),
+                false => (&stage.instructions[..], &stage.extensions[..]),
             };
             if let Some(name) = name {
                 let same = stages.named.entry(name.to_ascii_lowercase()).or_default();
@@ -81,6 +84,7 @@ impl<'a> Stages<'a> {
             stages.all.push(Resolved {
                 from: &stage.from,
                 instructions,
+                extensions,
                 base,
                 replaced,
             });
@@ -119,6 +123,11 @@ impl<'a> Stages<'a> {
 
     pub(super) fn instructions(&self, index: usize) -> &'a [Instruction] {
         self.all[index].instructions
+    }
+
+    /// What comments ask for the whole stage.
+    pub(super) fn extensions(&self, index: usize) -> &'a [Extension] {
+        self.all[index].extensions
     }
 
     pub(super) fn base(&self, index: usize) -> Option<&Meaning> {

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::furnish::{AccountsStep, Furnish, Roots};
 use crate::graph::{Base, BuildPlan, PlannedStage};
 use crate::mounts::{RunMount, RunMountSource};
 use crate::step::{CopyFrom, CopyStep, Fetched, RunNetwork, RunStep, Step, StepKind};
@@ -107,6 +108,7 @@ fn step(f: &mut Formatter<'_>, step: &Step) -> fmt::Result {
         }
         StepKind::Copy(copy) => self::copy(f, copy, &step.workdir),
         StepKind::Run(run) => self::run(f, run, step),
+        StepKind::Furnish(furnish) => self::furnish(f, furnish),
     }
 }
 
@@ -169,6 +171,23 @@ fn origin(from: &CopyFrom) -> String {
         CopyFrom::NamedContext(name) => format!("context {name}"),
         CopyFrom::Stage(id) => format!("stage {}", id.0),
         CopyFrom::Image(index) => format!("image {index}"),
+    }
+}
+
+fn furnish(f: &mut Formatter<'_>, furnish: &Furnish) -> fmt::Result {
+    match furnish {
+        Furnish::Certificates(step) => {
+            let from = match &step.roots {
+                Roots::Own { .. } => "what is there, or Mozilla's list".to_owned(),
+                Roots::Of(from) => origin(from),
+                Roots::Given(_) => "--ca".to_owned(),
+            };
+            let needed = if step.if_needed { ", if needed" } else { "" };
+            writeln!(f, "CA bundle from {from} and {:?}{needed}", step.extra)
+        }
+        Furnish::Accounts(AccountsStep { uid, gid, name }) => {
+            writeln!(f, "accounts for {name}, {uid}:{gid}")
+        }
     }
 }
 

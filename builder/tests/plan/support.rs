@@ -6,8 +6,8 @@ use containerfile::{Diagnostic, Severity, Source};
 use image::{Digest, Image, ImageConfig, Platform};
 use rbuild_builder::plan::{Draft, Outcome, Pins, PlanError, PlanOptions};
 use rbuild_builder::{
-    BuildPlan, CopyStep, NamedContext, Pinned, PlannedStage, PlannedStep, RunSettings, RunStep,
-    StepKind,
+    BuildPlan, CopyStep, Furnishing, NamedContext, Pinned, PlannedStage, PlannedStep, RunSettings,
+    RunStep, StepKind,
 };
 
 /// What a test asks for.
@@ -26,6 +26,7 @@ pub(crate) struct Asked {
     run: RunSettings,
     env: Vec<(String, String)>,
     unset: Vec<String>,
+    furnishing: Furnishing,
     images: BTreeMap<String, ImageConfig>,
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn of(text: &str) -> Asked {
         run: RunSettings::default(),
         env: Vec::new(),
         unset: Vec::new(),
+        furnishing: Furnishing::default(),
         images: BTreeMap::new(),
     }
 }
@@ -204,6 +206,7 @@ impl Asked {
             env: &self.env,
             unset_env: &self.unset,
             unset_labels: &self.unset,
+            furnishing: &self.furnishing,
         }
     }
 

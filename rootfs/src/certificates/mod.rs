@@ -142,6 +142,12 @@ impl Bundle {
         self.0.insert(*certificate.fingerprint(), certificate);
     }
 
+    /// Names the set: equal for equal sets.
+    pub fn identity(&self) -> Digest {
+        let prints: Vec<String> = self.0.keys().map(Digest::to_string).collect();
+        Digest::of(prints.concat())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -7,7 +7,7 @@ use builder::{NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy}
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
-use super::{LimitSettings, NetworkArg, StepSettings};
+use super::{FurnishSettings, LimitSettings, NetworkArg, StepSettings};
 use crate::args::registry::RegistrySettings;
 use crate::show::Progress;
 
@@ -44,6 +44,8 @@ pub(crate) struct BuildSettings {
     pub sources: Sources,
     /// What is built of it.
     pub image: ImageSettings,
+    /// What it gets beyond its instructions.
+    pub furnish: FurnishSettings,
     /// What RUN may do.
     pub isolation: Isolation,
     /// What RUN gets.
