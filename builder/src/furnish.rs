@@ -12,6 +12,8 @@ pub enum Furnish {
     Certificates(CertificatesStep),
     /// The account of the image's user.
     Accounts(AccountsStep),
+    /// Package records of the files that were copied from other stages and images.
+    Records(RecordsStep),
 }
 
 /// A CA bundle.
@@ -50,6 +52,13 @@ pub struct AccountsStep {
     pub name: String,
 }
 
+/// Package records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsStep {
+    /// What files were copied from, in order, each once.
+    pub sources: Vec<CopyFrom>,
+}
+
 impl Furnish {
     /// What it takes files from, beside the stage itself and the build context.
     pub(crate) fn sources(&self) -> Vec<&CopyFrom> {
@@ -59,6 +68,7 @@ impl Furnish {
                 ..
             }) => vec![from],
             Self::Certificates(_) | Self::Accounts(_) => Vec::new(),
+            Self::Records(step) => step.sources.iter().collect(),
         }
     }
 
@@ -66,7 +76,7 @@ impl Furnish {
     pub(crate) fn extra(&self) -> &[String] {
         match self {
             Self::Certificates(step) => &step.extra,
-            Self::Accounts(_) => &[],
+            Self::Accounts(_) | Self::Records(_) => &[],
         }
     }
 }
@@ -78,6 +88,8 @@ pub struct Furnishing {
     pub certificates: CertificatesPolicy,
     /// `--accounts`.
     pub accounts: AccountsPolicy,
+    /// `--package-records`.
+    pub records: RecordsPolicy,
 }
 
 /// `--ca`.
@@ -102,6 +114,18 @@ pub enum AccountsPolicy {
     AsWritten,
     /// Beside that, the image gets the account of its numeric user.
     Auto,
+    /// No image gets any.
+    Off,
+}
+
+/// `--package-records`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordsPolicy {
+    /// Stages that ask for something beyond the language get them.
+    #[default]
+    Auto,
+    /// And the image, whatever it asks for.
+    Always,
     /// No image gets any.
     Off,
 }

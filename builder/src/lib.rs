@@ -45,7 +45,8 @@ pub use explain::{Cause, Change, Reason, Verdict};
 pub use export::Exported;
 pub use forecast::forecast;
 pub use furnish::{
-    AccountsPolicy, AccountsStep, CertificatesPolicy, CertificatesStep, Furnish, Furnishing, Roots,
+    AccountsPolicy, AccountsStep, CertificatesPolicy, CertificatesStep, Furnish, Furnishing,
+    RecordsPolicy, RecordsStep, Roots,
 };
 pub use graph::{Base, BuildPlan, HistoryItem, PinnedImage, PlannedStage, StageId};
 pub use host::{FindCredentials, FindSession, FindUnpacking, Host, Reach};

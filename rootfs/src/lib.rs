@@ -23,6 +23,7 @@ pub mod noted;
 pub mod owners;
 mod ownership;
 mod path;
+pub mod records;
 mod redirect;
 mod root;
 pub mod scatter;

@@ -28,6 +28,7 @@ mod build_layers;
 mod build_outputs;
 mod build_platforms;
 mod build_push;
+mod build_records;
 mod build_replace;
 mod build_reproducible;
 mod build_run;

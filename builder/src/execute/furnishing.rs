@@ -3,12 +3,15 @@
 
 mod accounts;
 mod certificates;
+mod records;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use rootfs::tree::Follow;
-use rootfs::{Entry, Kind, LayerWriter, Ownership, Root, Tree, TreePath};
+use rootfs::{
+    Entry, Kind, LayerWriter, Meta, NodeKind, Ownership, Root, Tree, TreeError, TreePath,
+};
 use rustix::fs::{Gid, Mode, Uid};
 
 use super::gathered::{Detail, Gathered};
@@ -155,6 +158,7 @@ impl Workshop<'_> {
         let addition = match furnish {
             Furnish::Certificates(step) => self.certificates(place, step, tree),
             Furnish::Accounts(step) => accounts::addition(step, tree),
+            Furnish::Records(step) => self.records(place, step, tree),
         }?;
         for message in &addition.notices {
             let message = message.clone();
@@ -298,6 +302,24 @@ impl Workshop<'_> {
             .map_err(|error| fail(&error))?;
         Ok((bytes, meta.mtime.secs))
     }
+}
+
+/// Every file of a tree, in the order of the paths.
+fn all_files(tree: &dyn Tree) -> Result<Vec<(TreePath, Meta)>, TreeError> {
+    let mut files: Vec<(TreePath, Meta)> = Vec::new();
+    let mut waiting = vec![TreePath::root()];
+    while let Some(directory) = waiting.pop() {
+        for (name, meta) in tree.read_dir(&directory)? {
+            let path = directory.child(&name);
+            match meta.kind {
+                NodeKind::Dir => waiting.push(path),
+                NodeKind::File => files.push((path, meta)),
+                _ => {}
+            }
+        }
+    }
+    files.sort_by(|one, two| one.0.cmp(&two.0));
+    Ok(files)
 }
 
 fn write(session: &SessionTools<'_>, root: &Root, addition: &Addition) -> Result<(), StepFailure> {

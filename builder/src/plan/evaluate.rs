@@ -15,7 +15,7 @@ use super::scope::{Globals, Scope};
 use super::stages::{Meaning, Stages};
 use super::{Pins, PlanOptions, WantedRemote};
 use crate::graph::{Base, HistoryItem, PlannedStage, StageId};
-use crate::step::{Label, PlannedStep, Step, StepKind};
+use crate::step::{CopyFrom, Label, PlannedStep, Step, StepKind};
 
 /// BuildKit's `system.DefaultPathEnv`: what programs are found by where the base image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -337,6 +337,26 @@ impl StageEvaluator<'_, '_> {
             step: Some(self.steps.len()),
         });
         self.steps.push(PlannedStep { step, label });
+    }
+
+    /// Whether something beyond the language was added.
+    pub(super) fn is_furnished(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|planned| matches!(planned.step.kind, StepKind::Furnish(_)))
+    }
+
+    /// The stages and images that files were copied from, in order, each once.
+    pub(super) fn copied_from(&self) -> Vec<CopyFrom> {
+        let mut sources: Vec<CopyFrom> = Vec::new();
+        for planned in &self.steps {
+            if let StepKind::Copy(copy) = &planned.step.kind
+                && matches!(copy.from, CopyFrom::Stage(_) | CopyFrom::Image(_))
+                && !sources.contains(&copy.from)
+            {
+                sources.push(copy.from.clone());
+            }
+        }
+        sources
     }
 
     /// All values see the environment before the instruction.

@@ -8,7 +8,8 @@ use rootfs::certificates::Bundle;
 use super::evaluate::StageEvaluator;
 use super::findings::Checked;
 use crate::furnish::{
-    AccountsPolicy, AccountsStep, CertificatesPolicy, CertificatesStep, Furnish, Roots,
+    AccountsPolicy, AccountsStep, CertificatesPolicy, CertificatesStep, Furnish, RecordsPolicy,
+    RecordsStep, Roots,
 };
 use crate::step::{Label, Step, StepKind};
 
@@ -29,6 +30,27 @@ impl StageEvaluator<'_, '_> {
         self.findings.keep(checked);
         let checked = self.accounts(accounts, is_target);
         self.findings.keep(checked);
+        self.records(is_target);
+    }
+
+    /// Of a stage that copies from others. Who asks for nothing beyond the language gets what other builders make.
+    fn records(&mut self, is_target: bool) {
+        let stages = self.context.stages;
+        let instructions = stages.instructions(self.index).iter();
+        let asked = !stages.extensions(self.index).is_empty()
+            || instructions.clone().any(|one| !one.extensions.is_empty())
+            || self.is_furnished();
+        match self.context.options.furnishing.records {
+            RecordsPolicy::Off => return,
+            RecordsPolicy::Auto if !asked => return,
+            RecordsPolicy::Always if !asked && !is_target => return,
+            RecordsPolicy::Auto | RecordsPolicy::Always => {}
+        }
+        let sources = self.copied_from();
+        if !sources.is_empty() {
+            let step = Furnish::Records(RecordsStep { sources });
+            self.furnished(step, None, "package records");
+        }
     }
 
     fn certificates(&mut self, written: Option<&Extension>, is_target: bool) -> Checked<()> {

@@ -188,6 +188,10 @@ fn furnish(f: &mut Formatter<'_>, furnish: &Furnish) -> fmt::Result {
         Furnish::Accounts(AccountsStep { uid, gid, name }) => {
             writeln!(f, "accounts for {name}, {uid}:{gid}")
         }
+        Furnish::Records(step) => {
+            let from: Vec<String> = step.sources.iter().map(origin).collect();
+            writeln!(f, "package records from {}", from.join(", "))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use builder::AccountsPolicy;
+use builder::{AccountsPolicy, RecordsPolicy};
 use clap::ValueEnum;
 
 /// Beyond the language.
@@ -17,6 +17,25 @@ pub(crate) struct FurnishArgs {
     /// The account of the image's numeric user, /tmp and nsswitch.conf, where they are missing: `auto`, or `off`, whatever `# rbuild:accounts` says [default: what it says]
     #[arg(long, value_enum, value_name = "auto|off")]
     accounts: Option<AccountsArg>,
+    /// Record for scanners which packages the files are of that COPY --from takes from a Debian or Alpine system: `auto`, in stages with `# rbuild:` comments or these flags; `always`, in the image; or `off`
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|always|off",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    package_records: RecordsArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RecordsArg {
+    /// In stages that ask for something beyond instructions
+    Auto,
+    /// In the image, too
+    Always,
+    /// None
+    Off,
 }
 
 /// `--ca`.
@@ -57,6 +76,8 @@ pub(crate) struct FurnishSettings {
     pub ca: Option<CaArg>,
     /// `--accounts`.
     pub accounts: AccountsPolicy,
+    /// `--package-records`.
+    pub records: RecordsPolicy,
 }
 
 impl FurnishArgs {
@@ -67,6 +88,11 @@ impl FurnishArgs {
                 None => AccountsPolicy::AsWritten,
                 Some(AccountsArg::Auto) => AccountsPolicy::Auto,
                 Some(AccountsArg::Off) => AccountsPolicy::Off,
+            },
+            records: match self.package_records {
+                RecordsArg::Auto => RecordsPolicy::Auto,
+                RecordsArg::Always => RecordsPolicy::Always,
+                RecordsArg::Off => RecordsPolicy::Off,
             },
         }
     }

@@ -29,5 +29,6 @@ pub(super) fn of(settings: &FurnishSettings) -> Result<Furnishing, Failure> {
             }
         },
         accounts: settings.accounts,
+        records: settings.records,
     })
 }

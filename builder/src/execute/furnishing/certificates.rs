@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use rootfs::certificates::{BUNDLES, Bundle, Reader, bundle_of, readers};
-use rootfs::{Meta, NodeKind, Tree, TreeError, TreePath};
+use rootfs::{Tree, TreeError};
 
-use super::{Addition, Piece, fail};
+use super::{Addition, Piece, all_files, fail};
 use crate::execute::lookup::Place;
 use crate::execute::{StageState, Workshop};
 use crate::furnish::{CertificatesStep, Roots};
@@ -129,18 +129,6 @@ impl Workshop<'_> {
 
 /// What reads the variables.
 fn programs(tree: &dyn Tree) -> Result<Vec<Reader>, TreeError> {
-    let mut files: Vec<(TreePath, Meta)> = Vec::new();
-    let mut waiting = vec![TreePath::root()];
-    while let Some(directory) = waiting.pop() {
-        for (name, meta) in tree.read_dir(&directory)? {
-            let path = directory.child(&name);
-            match meta.kind {
-                NodeKind::Dir => waiting.push(path),
-                NodeKind::File => files.push((path, meta)),
-                _ => {}
-            }
-        }
-    }
-    files.sort_by(|one, two| one.0.cmp(&two.0));
+    let files = all_files(tree)?;
     readers(tree, files.iter().map(|(path, meta)| (path, meta)))
 }
