@@ -12,8 +12,11 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// The DER of every certificate in a text, with the number of the line where it begins.
-pub(super) fn read(text: &str) -> Result<Vec<(usize, Vec<u8>)>, (usize, Wrong)> {
+/// DER, with the number of the line where its text begins.
+pub(super) type Found = (usize, Vec<u8>);
+
+/// Every certificate in a text.
+pub(super) fn read(text: &str) -> Result<Vec<Found>, (usize, Wrong)> {
     let mut found = Vec::new();
     let mut lines = text.lines().map(str::trim).enumerate();
     while let Some((number, line)) = lines.next() {
