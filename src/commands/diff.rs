@@ -69,7 +69,7 @@ pub(super) fn diff(args: &DiffArgs, place: &Path) -> Result<ExitCode, Failure> {
         .filter_map(|change| row(change, args.ignore_times))
         .collect();
     let answer = Answer {
-        size: [&before, &after].map(bytes),
+        size: [bytes(&before)?, bytes(&after)?],
         libraries: files
             .iter()
             .filter(|row| is_library(row))
@@ -89,14 +89,15 @@ pub(super) fn diff(args: &DiffArgs, place: &Path) -> Result<ExitCode, Failure> {
     })
 }
 
-fn bytes(opened: &Opened) -> u64 {
+fn bytes(opened: &Opened) -> Result<u64, Failure> {
     let (mut bytes, mut seen) = (0, std::collections::HashSet::new());
-    opened.view.each(|_, meta, _| {
+    let each = opened.view.each(|_, meta, _| {
         if meta.links < 2 || seen.insert(meta.inode) {
             bytes += meta.size;
         }
     });
-    bytes
+    let failed = |error| Failure::new(Kind::Failed, error);
+    each.map_err(failed).map(|()| bytes)
 }
 
 fn row(change: Change, ignore_times: bool) -> Option<FileRow> {

@@ -70,7 +70,7 @@ fn answer(
         if meta.kind == NodeKind::File {
             files.push((path.clone(), meta.clone()));
         }
-    });
+    })?;
     let resolver = Resolver::new(&opened.view, opened.settings());
     let programs = files.iter().map(|(path, meta)| (path, meta));
     let users_of = Users::of(&opened.view, &resolver, programs);
@@ -83,7 +83,7 @@ fn answer(
     let programs: Vec<&TreePath> = users_of.users(needed).collect();
     let instructions = opened.instructions();
     let brought = |path: &TreePath| {
-        let layer = opened.view.layer_of(path)?;
+        let layer = opened.view.layer_of(path).ok()??;
         instructions.get(layer).cloned()
     };
     let packages = Packages::of(&opened.view, [path, target])?;

@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use rootfs::tree::Follow;
-use rootfs::{
-    Entry, Kind, LayerWriter, Meta, NodeKind, Ownership, Root, Tree, TreeError, TreePath,
-};
-use rustix::fs::{Gid, Mode, Uid};
+use rootfs::{Entry, Kind, LayerWriter, Meta, NodeKind, Root, Tree, TreeError, TreePath};
+use rustix::fs::Mode;
 
 use super::gathered::{Detail, Gathered};
 use super::layers::{finish, view_of};
@@ -145,6 +143,7 @@ impl Workshop<'_> {
         Ok(Gathered {
             digest: (!parts.is_empty()).then(|| key::hash(&parts)),
             inputs,
+            ..Gathered::default()
         })
     }
 
@@ -219,7 +218,8 @@ impl Workshop<'_> {
         time: i64,
     ) -> Result<(StepLayer, bool), StepFailure> {
         let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
+        let mut writer =
+            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
         for (path, piece) in &addition.pieces {
             let kind = match &piece.content {
                 None => Kind::Dir,
@@ -267,18 +267,12 @@ impl Workshop<'_> {
             });
         }
         write(session, &mounted.root()?, &addition)?;
-        // The tree loses the owners that one id cannot store.
-        let layer = match session.trees.ownership() {
-            Ownership::Squashed => Some(self.layer_of_addition(&addition, time)?),
-            Ownership::Mapped { .. } | Ownership::Recorded => None,
-        };
-        let (layer, same_times) = layer.unzip();
         Ok(Done {
-            layer,
+            layer: None,
             tree: Some(mounted.settle(self, self.job.times.of_step(time))?),
             inputs,
             time,
-            same_times: same_times.unwrap_or(true),
+            same_times: true,
             env: addition.env,
         })
     }
@@ -345,13 +339,8 @@ fn write(session: &SessionTools<'_>, root: &Root, addition: &Addition) -> Result
                 file.into()
             }
         };
-        let disk = |id| {
-            let on_disk = session.trees.ownership().to_disk(id, path);
-            on_disk.map_err(|error| fail(&error))
-        };
-        let uid = disk(piece.owner.0)?.map(Uid::from_raw);
-        let gid = disk(piece.owner.1)?.map(Gid::from_raw);
-        rustix::fs::fchown(&made, uid, gid).map_err(|error| fail(&error))?;
+        rootfs::own(&made, path, piece.owner, session.trees.ownership())
+            .map_err(|error| fail(&error))?;
         rustix::fs::fchmod(&made, Mode::from_raw_mode(piece.mode)).map_err(|error| fail(&error))?;
     }
     Ok(())

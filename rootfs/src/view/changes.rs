@@ -1,9 +1,11 @@
 //! What is otherwise in another stack of layers. The invariant: contents are compared byte by byte unless the indexes alone show
 //! that they are, or are not, the same; so what is said to be the same is the same.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{Node, ROOT, View};
+use super::node::Node;
+use super::{NodeId, ROOT, View};
 use crate::layer::Stored;
 use crate::path::TreePath;
 use crate::tree::{Meta, NodeKind, Tree as _, TreeError};
@@ -46,21 +48,33 @@ const CAPABILITIES: &[u8] = b"security.capability";
 
 impl View {
     /// The layer that a name is from, the lowest being 0. Of a directory, the last one that put something into it.
-    pub fn layer_of(&self, path: &TreePath) -> Option<usize> {
-        self.find(path).map(|node| self.nodes[node].layer)
+    ///
+    /// # Errors
+    /// When what the view keeps on the disk cannot be read.
+    pub fn layer_of(&self, path: &TreePath) -> Result<Option<usize>, TreeError> {
+        let found = self.find(path)?;
+        found
+            .map(|id| self.node_of(id).map(|node| node.layer))
+            .transpose()
     }
 
     /// Calls `visit` with everything below the root, a directory before what is in it, names in the order of their bytes.
-    pub fn each(&self, mut visit: impl FnMut(&TreePath, &Meta, usize)) {
+    ///
+    /// # Errors
+    /// When what the view keeps on the disk cannot be read.
+    pub fn each(&self, mut visit: impl FnMut(&TreePath, &Meta, usize)) -> Result<(), TreeError> {
         let mut waiting = vec![(TreePath::root(), ROOT)];
         while let Some((path, id)) = waiting.pop() {
-            let node = &self.nodes[id];
+            let node = self.node_of(id)?;
             if id != ROOT {
                 visit(&path, &node.meta, node.layer);
             }
-            let children = node.children.iter().rev();
-            waiting.extend(children.map(|(name, child)| (path.child(name), *child)));
+            let mut children: Vec<_> = self.children(id).collect::<Result<_, _>>()?;
+            children.reverse();
+            let below = children.into_iter();
+            waiting.extend(below.map(|(name, child)| (path.child(&name), child)));
         }
+        Ok(())
     }
 
     /// What `other` has otherwise, in the order of the paths.
@@ -71,14 +85,14 @@ impl View {
         let mut changes = Vec::new();
         let mut waiting = vec![(TreePath::root(), Some(ROOT), Some(ROOT))];
         while let Some((path, one, two)) = waiting.pop() {
-            let before = one.map(|id| &self.nodes[id]);
-            let after = two.map(|id| &other.nodes[id]);
-            let aspects = match (before, after) {
+            let before = one.map(|id| self.node_of(id)).transpose()?;
+            let after = two.map(|id| other.node_of(id)).transpose()?;
+            let aspects = match (&before, &after) {
                 (Some(a), Some(b)) => self.aspects(&path, a, other, b)?,
                 _ => Vec::new(),
             };
             if before.is_none() || after.is_none() || !aspects.is_empty() {
-                let shown = |node: &Node| (node.meta.clone(), node.layer);
+                let shown = |node: Node| (node.meta, node.layer);
                 changes.push(Change {
                     path: path.clone(),
                     before: before.map(shown),
@@ -86,19 +100,29 @@ impl View {
                     aspects,
                 });
             }
-            let names = |node: Option<&Node>| -> Vec<Vec<u8>> {
-                node.map_or(Vec::new(), |node| node.children.keys().cloned().collect())
-            };
-            let mut both = names(before);
-            both.extend(names(after));
-            both.sort_unstable();
-            both.dedup();
-            for name in both.into_iter().rev() {
-                let child = |node: Option<&Node>| node?.children.get(&name).copied();
-                waiting.push((path.child(&name), child(before), child(after)));
-            }
+            let both = Self::names_of_both(self.names_in(one)?, other.names_in(two)?);
+            let below = both.into_iter().rev();
+            waiting.extend(below.map(|(name, (one, two))| (path.child(&name), one, two)));
         }
         Ok(changes)
+    }
+
+    fn names_in(&self, id: Option<NodeId>) -> Result<Vec<(Vec<u8>, NodeId)>, TreeError> {
+        id.map_or(Ok(Vec::new()), |id| self.children(id).collect())
+    }
+
+    fn names_of_both(
+        one: Vec<(Vec<u8>, NodeId)>,
+        two: Vec<(Vec<u8>, NodeId)>,
+    ) -> BTreeMap<Vec<u8>, (Option<NodeId>, Option<NodeId>)> {
+        let mut both: BTreeMap<_, (Option<NodeId>, Option<NodeId>)> = BTreeMap::new();
+        for (name, id) in one {
+            both.entry(name).or_default().0 = Some(id);
+        }
+        for (name, id) in two {
+            both.entry(name).or_default().1 = Some(id);
+        }
+        both
     }
 
     fn aspects(
