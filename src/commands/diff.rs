@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use image::Image;
-use rootfs::{Aspect, Change, Meta, NodeKind, TreeError};
+use rootfs::{Aspect, Change, Meta, NodeKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -68,9 +68,8 @@ pub(super) fn diff(args: &DiffArgs, place: &Path) -> Result<ExitCode, Failure> {
         .into_iter()
         .filter_map(|change| row(change, args.ignore_times))
         .collect();
-    let size = |opened: &Opened| bytes(opened).map_err(|error| Failure::new(Kind::Failed, error));
     let answer = Answer {
-        size: [size(&before)?, size(&after)?],
+        size: [bytes(&before)?, bytes(&after)?],
         libraries: files
             .iter()
             .filter(|row| is_library(row))
@@ -90,14 +89,15 @@ pub(super) fn diff(args: &DiffArgs, place: &Path) -> Result<ExitCode, Failure> {
     })
 }
 
-fn bytes(opened: &Opened) -> Result<u64, TreeError> {
+fn bytes(opened: &Opened) -> Result<u64, Failure> {
     let (mut bytes, mut seen) = (0, std::collections::HashSet::new());
-    opened.view.each(|_, meta, _| {
+    let each = opened.view.each(|_, meta, _| {
         if meta.links < 2 || seen.insert(meta.inode) {
             bytes += meta.size;
         }
-    })?;
-    Ok(bytes)
+    });
+    let failed = |error| Failure::new(Kind::Failed, error);
+    each.map_err(failed).map(|()| bytes)
 }
 
 fn row(change: Change, ignore_times: bool) -> Option<FileRow> {

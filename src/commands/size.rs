@@ -76,14 +76,12 @@ fn ledger(opened: &Opened, budget: Option<u64>) -> Result<Ledger, Failure> {
     let failed = |error: anyhow::Error| Failure::new(Kind::Failed, error);
     let mut files: Vec<(TreePath, Meta, usize)> = Vec::new();
     let mut seen = HashSet::new();
-    opened
-        .view
-        .each(|path, meta, layer| {
-            if meta.kind == NodeKind::File && (meta.links < 2 || seen.insert(meta.inode)) {
-                files.push((path.clone(), meta.clone(), layer));
-            }
-        })
-        .map_err(|error| failed(error.into()))?;
+    let seen_all = opened.view.each(|path, meta, layer| {
+        if meta.kind == NodeKind::File && (meta.links < 2 || seen.insert(meta.inode)) {
+            files.push((path.clone(), meta.clone(), layer));
+        }
+    });
+    seen_all.map_err(|error| failed(error.into()))?;
     let packages = Packages::of(&opened.view, files.iter().map(|(path, ..)| path))
         .map_err(|error| failed(error.into()))?;
     let resolver = Resolver::new(&opened.view, opened.settings());

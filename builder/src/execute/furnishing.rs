@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use rootfs::tree::Follow;
 use rootfs::{Entry, Kind, LayerWriter, Meta, NodeKind, Root, Tree, TreeError, TreePath};
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::Mode;
 
 use super::gathered::{Detail, Gathered};
 use super::layers::{finish, view_of};
@@ -143,7 +143,7 @@ impl Workshop<'_> {
         Ok(Gathered {
             digest: (!parts.is_empty()).then(|| key::hash(&parts)),
             inputs,
-            seen: None,
+            ..Gathered::default()
         })
     }
 
@@ -218,7 +218,8 @@ impl Workshop<'_> {
         time: i64,
     ) -> Result<(StepLayer, bool), StepFailure> {
         let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
-        let mut writer = LayerWriter::new(blob, self.job.times.of_layers());
+        let mut writer =
+            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
         for (path, piece) in &addition.pieces {
             let kind = match &piece.content {
                 None => Kind::Dir,
@@ -338,13 +339,8 @@ fn write(session: &SessionTools<'_>, root: &Root, addition: &Addition) -> Result
                 file.into()
             }
         };
-        let disk = |id| {
-            let on_disk = session.trees.ownership().to_disk(id, path);
-            on_disk.map_err(|error| fail(&error))
-        };
-        let uid = disk(piece.owner.0)?.map(Uid::from_raw);
-        let gid = disk(piece.owner.1)?.map(Gid::from_raw);
-        rustix::fs::fchown(&made, uid, gid).map_err(|error| fail(&error))?;
+        rootfs::own(&made, path, piece.owner, session.trees.ownership())
+            .map_err(|error| fail(&error))?;
         rustix::fs::fchmod(&made, Mode::from_raw_mode(piece.mode)).map_err(|error| fail(&error))?;
     }
     Ok(())

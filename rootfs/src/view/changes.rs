@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{Node, NodeId, ROOT, View};
+use super::node::Node;
+use super::{NodeId, ROOT, View};
 use crate::layer::Stored;
 use crate::path::TreePath;
 use crate::tree::{Meta, NodeKind, Tree as _, TreeError};
@@ -49,16 +50,18 @@ impl View {
     /// The layer that a name is from, the lowest being 0. Of a directory, the last one that put something into it.
     ///
     /// # Errors
-    /// When what is known of the layers cannot be read.
+    /// When what the view keeps on the disk cannot be read.
     pub fn layer_of(&self, path: &TreePath) -> Result<Option<usize>, TreeError> {
-        let id = self.find(path)?;
-        id.map(|id| Ok(self.node_of(id)?.layer)).transpose()
+        let found = self.find(path)?;
+        found
+            .map(|id| self.node_of(id).map(|node| node.layer))
+            .transpose()
     }
 
     /// Calls `visit` with everything below the root, a directory before what is in it, names in the order of their bytes.
     ///
     /// # Errors
-    /// When what is known of the layers cannot be read.
+    /// When what the view keeps on the disk cannot be read.
     pub fn each(&self, mut visit: impl FnMut(&TreePath, &Meta, usize)) -> Result<(), TreeError> {
         let mut waiting = vec![(TreePath::root(), ROOT)];
         while let Some((path, id)) = waiting.pop() {
@@ -66,8 +69,9 @@ impl View {
             if id != ROOT {
                 visit(&path, &node.meta, node.layer);
             }
-            let children = self.children(id).collect::<Result<Vec<_>, _>>()?;
-            let below = children.into_iter().rev();
+            let mut children: Vec<_> = self.children(id).collect::<Result<_, _>>()?;
+            children.reverse();
+            let below = children.into_iter();
             waiting.extend(below.map(|(name, child)| (path.child(&name), child)));
         }
         Ok(())
@@ -96,19 +100,29 @@ impl View {
                     aspects,
                 });
             }
-            let mut names: BTreeMap<Vec<u8>, (Option<NodeId>, Option<NodeId>)> = BTreeMap::new();
-            for child in one.into_iter().flat_map(|id| self.children(id)) {
-                let (name, id) = child?;
-                names.entry(name).or_default().0 = Some(id);
-            }
-            for child in two.into_iter().flat_map(|id| other.children(id)) {
-                let (name, id) = child?;
-                names.entry(name).or_default().1 = Some(id);
-            }
-            let both = names.into_iter().rev();
-            waiting.extend(both.map(|(name, (one, two))| (path.child(&name), one, two)));
+            let both = Self::names_of_both(self.names_in(one)?, other.names_in(two)?);
+            let below = both.into_iter().rev();
+            waiting.extend(below.map(|(name, (one, two))| (path.child(&name), one, two)));
         }
         Ok(changes)
+    }
+
+    fn names_in(&self, id: Option<NodeId>) -> Result<Vec<(Vec<u8>, NodeId)>, TreeError> {
+        id.map_or(Ok(Vec::new()), |id| self.children(id).collect())
+    }
+
+    fn names_of_both(
+        one: Vec<(Vec<u8>, NodeId)>,
+        two: Vec<(Vec<u8>, NodeId)>,
+    ) -> BTreeMap<Vec<u8>, (Option<NodeId>, Option<NodeId>)> {
+        let mut both: BTreeMap<_, (Option<NodeId>, Option<NodeId>)> = BTreeMap::new();
+        for (name, id) in one {
+            both.entry(name).or_default().0 = Some(id);
+        }
+        for (name, id) in two {
+            both.entry(name).or_default().1 = Some(id);
+        }
+        both
     }
 
     fn aspects(
