@@ -33,8 +33,8 @@ hadolint() {
         tee -a "$results" >&2
 }
 
-measure rbuild.lint-one -n 20 -m "$bench/rbuild" lint --fail-on none --format plain "$linted/Containerfile"
+measure rbuild.lint-one -n 20 -m "$bench/rbuild" lint --no-shellcheck --fail-on none --format plain "$linted/Containerfile"
 hadolint lint-one "$linted/Containerfile"
-measure rbuild.lint-many -n 5 -m "$bench/rbuild" lint --fail-on none --format plain "$linted/many"
+measure rbuild.lint-many -n 5 -m "$bench/rbuild" lint --no-shellcheck --fail-on none --format plain "$linted/many"
 hadolint lint-many "$linted"/many/*/Containerfile
-measure rbuild.lint-lines -n 5 -m "$bench/rbuild" lint --fail-on none --format plain "$linted/long"
+measure rbuild.lint-lines -n 5 -m "$bench/rbuild" lint --no-shellcheck --fail-on none --format plain "$linted/long"

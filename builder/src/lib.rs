@@ -12,6 +12,7 @@ pub mod event;
 mod execute;
 pub mod explain;
 mod export;
+pub mod facts;
 mod forecast;
 mod foreign;
 pub mod furnish;

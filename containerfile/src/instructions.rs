@@ -124,6 +124,18 @@ impl<'c, 'l> Context<'c, 'l> {
     }
 }
 
+/// The flags that an instruction takes.
+pub(crate) fn known_flags(keyword: Keyword) -> Known {
+    match keyword {
+        Keyword::Add => copy::ADD,
+        Keyword::Copy => copy::COPY,
+        Keyword::From => stage::KNOWN,
+        Keyword::Healthcheck => health::KNOWN,
+        Keyword::Run => run::KNOWN,
+        _ => &[],
+    }
+}
+
 /// Whether it is the shell's `[ -f x ]` rather than an array that went wrong.
 fn is_test(text: &str) -> bool {
     (text.starts_with("[ ") || text.starts_with("[[ "))

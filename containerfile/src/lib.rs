@@ -2,7 +2,7 @@
 //!
 //! [`parse`] takes a [`Source`] and returns the tree and all diagnostics; [`expand`] gives words their values, [`mount`] gives mount
 //! options their meaning, [`mode`] the values of `--chmod`, [`ports`] those of `EXPOSE`, [`user`] those of `USER`; [`ignore`] and [`glob`]
-//! decide about paths; [`lint`] examines a whole file. Semantics are BuildKit's.
+//! decide about paths; [`lint`] examines a whole file, and [`editor`] answers who is writing one. Semantics are BuildKit's.
 //! Invariant: this crate touches no file, no network, no environment and no clock.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod ast;
 pub mod diagnostics;
 mod directives;
 pub mod dump;
+pub mod editor;
 pub mod expand;
 pub mod extensions;
 mod flags;

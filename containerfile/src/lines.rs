@@ -270,6 +270,17 @@ impl<'l> Fragment<'l> {
         }
     }
 
+    /// (offset in the text, offset in the source) of the pieces that are as written.
+    pub(crate) fn pieces(self) -> impl Iterator<Item = (usize, usize)> + 'l {
+        let line = self.line;
+        let first = std::iter::once((0, line.origin(self.start)));
+        let rest = line
+            .pieces
+            .iter()
+            .filter(move |(at, _)| self.start < *at && *at < self.end);
+        first.chain(rest.map(move |(at, source)| (at - self.start, *source)))
+    }
+
     pub(crate) fn from(self, start: usize) -> Self {
         self.slice(start, self.end - self.start)
     }

@@ -5,12 +5,14 @@
 //! that says so.
 
 mod hadolint;
+mod image;
 mod image_name;
 mod labels;
 mod page;
 mod quadlet;
 mod rule;
 mod rules;
+mod scripts;
 mod shell;
 mod suppress;
 mod trivy;
@@ -25,10 +27,17 @@ use crate::ignore::IgnoreFile;
 use crate::parse::parse;
 use crate::source::Source;
 
+pub use image::{
+    Account, FileFact, FileKind, ImageFacts, LayerFact, ProgramFact, Tls, image_rules, lint_image,
+};
 pub use labels::LabelForm;
 pub use page::{catalogue, page};
 pub use quadlet::{is_unit, may_be_unit};
 pub use rule::Rule;
+pub use scripts::{Script, ShellFinding, scripts};
+
+pub(crate) use suppress::NO_REASON;
+pub(crate) use view::AUTOMATIC;
 
 use quadlet::Unit;
 use rule::Findings;
@@ -55,6 +64,10 @@ pub struct Options {
     pub ignore: Option<IgnoreFile>,
     /// Files beside this one that say what it is used for.
     pub neighbours: Vec<Neighbour>,
+    /// What ShellCheck finds in the scripts of the text; nothing where it is not asked.
+    pub shell: Option<Vec<Diagnostic>>,
+    /// Images that are at hand, by the names that FROM calls them.
+    pub images: BTreeMap<String, Arc<ImageFacts>>,
 }
 
 /// Where rules draw their lines, unless the project says otherwise.
@@ -125,16 +138,36 @@ pub fn rules_named(name: &str) -> Vec<&'static Rule> {
     }
 }
 
+/// The id that findings have of what is called so: a rule's, or one of ShellCheck's codes.
+#[must_use]
+pub fn id(name: &str) -> Option<&'static str> {
+    rule(name)
+        .map(|rule| rule.id)
+        .or_else(|| scripts::named(name))
+}
+
+/// Where the page of an id is on the web, for what is another linter's alone.
+#[must_use]
+pub fn link(id: &str) -> Option<String> {
+    match scripts::named(id) {
+        Some(code) => Some(format!("https://www.shellcheck.net/wiki/{code}")),
+        None => rule(id).and_then(Rule::link),
+    }
+}
+
 /// Examines a text: a unit of Quadlet if it is called like one, else a Containerfile.
 #[must_use]
 pub fn lint(source: &Source, options: &Options) -> Report {
-    let name = file_name(source.name());
-    let kind =
-        quadlet::section(name).filter(|kind| *kind == "Container" || is_unit(name, source.text()));
-    match kind {
+    match unit_kind(source) {
         Some(kind) => lint_unit(source, kind, options),
         None => lint_containerfile(source, options),
     }
+}
+
+/// The kind of Quadlet unit that a text is, by its name and content.
+fn unit_kind(source: &Source) -> Option<&'static str> {
+    let name = file_name(source.name());
+    quadlet::section(name).filter(|kind| *kind == "Container" || is_unit(name, source.text()))
 }
 
 /// Examines a Containerfile, whatever it is called.
@@ -185,22 +218,38 @@ fn kept(
     targets: &dyn Fn() -> Vec<suppress::Target>,
 ) -> Vec<Diagnostic> {
     let mut findings = found.into_list();
+    findings.extend(options.shell.iter().flatten().cloned());
     findings.retain_mut(|finding| wanted(finding, check, options));
     suppress::apply(source, targets, broken, options, &mut findings);
     diagnostics::bounded(findings)
 }
 
+/// The images that a text is built from, by the names that FROM calls them, as far as these are known.
+#[must_use]
+pub fn bases(source: &Source) -> Vec<String> {
+    let parsed = parse(source);
+    let options = Options::default();
+    let view = View::of(source, &parsed.file, &options);
+    view.base_images().map(str::to_owned).collect()
+}
+
+/// Whether a comment can excuse findings of a rule.
+pub(crate) fn can_be_ignored(rule: &str) -> bool {
+    ![rules::UNREADABLE, rules::UNREASONED, rules::UNUSED].contains(&rule)
+}
+
 /// Gives the finding the severity that the project wants; whether it is wanted at all. What cannot be read stays an error.
 fn wanted(finding: &mut Diagnostic, check: Option<&Check>, options: &Options) -> bool {
-    let Some(rule) = finding.rule.and_then(rule) else {
+    let Some(id) = finding.rule else {
         return true;
     };
-    if check.is_some_and(|check| rule.is_skipped(check)) {
+    let skips = |check: &Check| rule(id).is_some_and(|rule| rule.is_skipped(check));
+    if check.is_some_and(skips) {
         return false;
     }
-    match options.severities.get(rule.id) {
-        Some(None) => return rule.id == rules::UNREADABLE,
-        Some(Some(severity)) if rule.id != rules::UNREADABLE => finding.severity = *severity,
+    match options.severities.get(id) {
+        Some(None) => return id == rules::UNREADABLE,
+        Some(Some(severity)) if id != rules::UNREADABLE => finding.severity = *severity,
         _ => {}
     }
     true

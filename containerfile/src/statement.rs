@@ -33,7 +33,7 @@ pub(crate) enum Keyword {
     Workdir,
 }
 
-const KEYWORDS: [(&str, Keyword); 18] = [
+pub(crate) const KEYWORDS: [(&str, Keyword); 18] = [
     ("ADD", Keyword::Add),
     ("ARG", Keyword::Arg),
     ("CMD", Keyword::Cmd),
@@ -55,7 +55,7 @@ const KEYWORDS: [(&str, Keyword); 18] = [
 ];
 
 impl Keyword {
-    fn find(written: &str) -> Option<Self> {
+    pub(crate) fn find(written: &str) -> Option<Self> {
         KEYWORDS
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(written))

@@ -2,9 +2,10 @@
 //!
 //! Invariant: what is asserted here is what the crate promises, so a panic is a finding whoever caused it.
 
+use containerfile::editor;
 use containerfile::expand::{self, Mode};
 use containerfile::ignore::IgnoreFile;
-use containerfile::lint::{self, Options};
+use containerfile::lint::{self, Options, ShellFinding};
 use containerfile::{
     EscapeChar, Parsed, Source, Span, dump, glob, mode, parse, parse_onbuild_trigger,
 };
@@ -149,6 +150,38 @@ pub fn linter(data: &[u8]) {
         );
         assert!(found.message.len() <= 2048, "{}", found.message);
         assert!(found.rule.is_none_or(|rule| lint::rule(rule).is_some()));
+    }
+    for script in lint::scripts(&source) {
+        let (from, to) = ((2, 1), (script.text.lines().count(), 2));
+        let (level, message) = ("info".to_owned(), String::new());
+        let found = ShellFinding {
+            code: 2086,
+            level,
+            message,
+            from,
+            to,
+        };
+        if let Some(found) = script.place(&found) {
+            assert!(
+                text.get(found.span.start..found.span.end).is_some(),
+                "{found:?}"
+            );
+        }
+    }
+    let at = data
+        .first()
+        .map_or(0, |byte| text.len() * usize::from(*byte) / 255);
+    for one in editor::completions(&text, at) {
+        assert!(
+            text.get(one.replaces.start..one.replaces.end).is_some(),
+            "{one:?}"
+        );
+    }
+    if let Some(hover) = editor::hover(&source, findings, at) {
+        assert!(
+            text.get(hover.span.start..hover.span.end).is_some(),
+            "{hover:?}"
+        );
     }
     let fixed = lint::fixed(&text, &lint::fixes(&text, findings));
     let _ = lint::lint(&Source::new("Containerfile", fixed), &options);

@@ -105,6 +105,12 @@ impl Accounts {
         })
     }
 
+    /// The lines of /etc/passwd: name, user id, group id.
+    pub fn users(&self) -> impl Iterator<Item = (&[u8], OwnerId, OwnerId)> {
+        let users = self.users.iter();
+        users.map(|user| (user.name.as_slice(), user.uid, user.gid))
+    }
+
     /// `user` or `user:group`, each a name or a number. A number needs no line; its group is then the line's, else 0.
     pub fn resolve_user(&self, text: &str) -> Result<Account, AccountError> {
         let (user, group) = split(text)?;

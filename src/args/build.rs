@@ -14,7 +14,7 @@ use crate::show::Progress;
 use crate::surroundings::Surroundings;
 
 mod agents;
-mod context;
+pub(crate) mod context;
 mod elsewhere;
 mod files;
 mod furnish;

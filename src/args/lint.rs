@@ -12,6 +12,8 @@ Examples:
   rbuild lint --explain RB103            what a rule is about, with examples
   rbuild lint --format sarif > lint.sarif
   rbuild lint - < Containerfile          standard input
+  rbuild lint --with-images              look into base images that are in the store, too
+  rbuild lint --image app                examine a built image: its files, libraries, certificates, owners
 
 Exit codes: 0 nothing as bad as --fail-on, 1 something, 2 usage.";
 
@@ -25,6 +27,21 @@ pub(crate) struct LintArgs {
     /// Read standard input, as the path `-` does
     #[arg(long, conflicts_with = "paths")]
     pub stdin: bool,
+    /// Do not have ShellCheck examine the scripts of RUN, where it is installed
+    #[arg(long, conflicts_with_all = ["list", "explain", "image"])]
+    pub no_shellcheck: bool,
+    /// Look into the base images that are in the store, and say which are not
+    #[arg(long, conflicts_with_all = ["list", "explain", "image"])]
+    pub with_images: bool,
+    /// Where a base image is that FROM calls NAME: oci-layout:DIR[:TAG], whose layers are taken into the store, or docker-image://REFERENCE
+    #[arg(long, value_name = "NAME=SOURCE", requires = "with_images")]
+    pub build_context: Vec<String>,
+    /// Examine a built image instead: a name, an id, or the beginning of an id; oci-layout:DIR for one that is not in the store
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["paths", "stdin", "fix", "diff", "list", "explain"])]
+    pub image: Vec<String>,
+    /// Of an index, examine the image for this platform; look for base images for it [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["list", "explain"])]
+    pub platform: Option<image::Platform>,
     /// How to write the findings
     #[arg(long, value_enum, default_value = "tty", conflicts_with_all = ["list", "explain", "diff"])]
     pub format: LintFormat,
@@ -120,6 +137,11 @@ mod tests {
             "lint --diff --format json",
             "lint --list --config x",
             "lint --write-baseline x --fix",
+            "lint --image app Containerfile",
+            "lint --image app --fix",
+            "lint --image app --with-images",
+            "lint --list --platform linux/arm64",
+            "lint --build-context a=oci-layout:b",
             "lint --write-baseline x --fail-on none",
         ] {
             assert!(parse(line).is_err(), "{line}");
@@ -129,6 +151,8 @@ mod tests {
             "lint --diff -",
             "lint a b --fix --fail-on none --format sarif",
             "lint --explain DL3006",
+            "lint --image a --image b --format json",
+            "lint --with-images --platform linux/arm64 a",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }

@@ -15,6 +15,7 @@ pub(crate) mod host;
 pub(crate) mod lint;
 pub(crate) mod login;
 pub(crate) mod look;
+pub(crate) mod lsp;
 pub(crate) mod manifest;
 pub(crate) mod outline;
 pub(crate) mod output;
@@ -140,6 +141,8 @@ pub(crate) enum Command {
     Outline(outline::OutlineArgs),
     /// Examine Containerfiles for what fails, or is unsafe, without root
     Lint(lint::LintArgs),
+    /// Answer an editor, as a language server
+    Lsp(lsp::LspArgs),
     /// Run a container of an image
     Run(Box<run::RunArgs>),
     /// List the images of the store

@@ -13,6 +13,7 @@ mod inspect;
 mod inspect_remote;
 mod lint;
 mod login;
+mod lsp;
 mod man;
 mod manifest;
 mod metadata;
@@ -105,7 +106,8 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
         Command::Outline(args) => outline::outline(&args)?,
-        Command::Lint(args) => lint::lint(&args, here)?,
+        Command::Lint(args) => lint::lint(&args, &place, here)?,
+        Command::Lsp(args) => return lsp::lsp(&args, here),
         Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {

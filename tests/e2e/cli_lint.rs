@@ -247,6 +247,85 @@ fn a_baseline_leaves_what_was_there_out_and_nothing_else() {
     place.expect(1, &["lint", "--baseline", "nothing.json"]);
 }
 
+/// Reads lines of standard input, and writes what the matchers take them for, as GitHub's runner does.
+const MATCH: &str = r#"
+import json, re, sys
+for line in sys.stdin.read().splitlines():
+    hits = []
+    for matcher in json.load(open(sys.argv[1]))["problemMatcher"]:
+        pattern = matcher["pattern"][0]
+        found = re.search(pattern["regexp"], line)
+        if found:
+            part = lambda name: found.group(pattern[name]) if name in pattern else matcher[name]
+            hits.append([part(name) for name in ("file", "line", "column", "severity", "code", "message")])
+    print(json.dumps(hits))
+"#;
+
+#[test]
+fn the_problem_matchers_take_every_line_for_what_it_is() {
+    requires!(program "python3");
+    let place = Place::new();
+    place.write(
+        "a: b/Containerfile",
+        "FROM debian\nEXPOSE 80/TCP\nUSER 7\nNONSENSE [x]\n",
+    );
+    let (lines, _) = place.expect(1, &["lint", "--format", "gnu"]);
+    let matchers = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/problem-matcher.json");
+    let matcher = place.path().join("matcher.json");
+    fs::copy(matchers, &matcher).expect("the matchers");
+    let output = assert_cmd::Command::new("python3")
+        .args(["-c", MATCH])
+        .arg(&matcher)
+        .write_stdin(lines.as_str())
+        .output()
+        .expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(text.lines().count(), lines.lines().count());
+    let mut severities = Vec::new();
+    for (line, hits) in lines.lines().zip(text.lines()) {
+        let hits: Vec<[String; 6]> = serde_json::from_str(hits).expect("JSON");
+        let [[file, row, column, severity, code, message]] = hits.as_slice() else {
+            panic!("{line}: {hits:?}")
+        };
+        let word = if severity == "notice" {
+            "info"
+        } else {
+            severity
+        };
+        let again = format!("{file}:{row}:{column}: {word}: {message} [{code}]");
+        assert_eq!(
+            (again.as_str(), file.as_str()),
+            (line, "a: b/Containerfile")
+        );
+        severities.push(severity.clone());
+    }
+    for severity in ["error", "warning", "notice"] {
+        assert!(
+            severities.iter().any(|one| one == severity),
+            "{severity}: {lines}"
+        );
+    }
+}
+
+#[test]
+fn the_hooks_of_pre_commit_are_commands_that_are_understood() {
+    let hooks = include_str!("../../.pre-commit-hooks.yaml");
+    let place = Place::new();
+    place.write("Containerfile", BAD).write("Dockerfile", GOOD);
+    let mut entries = 0;
+    for line in hooks
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("entry: rbuild "))
+    {
+        let mut args: Vec<&str> = line.split(' ').collect();
+        args.extend(["Containerfile", "Dockerfile"]);
+        let (text, _) = place.expect(1, &args);
+        assert!(text.contains("RB105"), "{text}");
+        entries += 1;
+    }
+    assert_eq!(entries, 2);
+}
+
 /// The file behind the README's session.
 const SESSION: &str = "\
 FROM docker.io/library/debian:13@sha256:01a723bf5bfb21b9dda0c9a33e0538106e4d02cce8f557e118dd61259553d598 AS build

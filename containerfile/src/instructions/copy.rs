@@ -9,7 +9,7 @@ use crate::flags::{Flags, Known, Takes};
 use crate::mode::Mode;
 use crate::words::{self, Json};
 
-const COPY: Known = &[
+pub(super) const COPY: Known = &[
     ("from", Takes::Value),
     ("chown", Takes::Value),
     ("chmod", Takes::Value),
@@ -18,7 +18,7 @@ const COPY: Known = &[
     ("exclude", Takes::Values),
 ];
 
-const ADD: Known = &[
+pub(super) const ADD: Known = &[
     ("chown", Takes::Value),
     ("chmod", Takes::Value),
     ("link", Takes::Bool),

@@ -10,7 +10,7 @@ use crate::diagnostics::Diagnostic;
 use crate::flags::{Flags, Known, Takes};
 use crate::words;
 
-const KNOWN: Known = &[
+pub(super) const KNOWN: Known = &[
     ("interval", Takes::Value),
     ("timeout", Takes::Value),
     ("start-period", Takes::Value),

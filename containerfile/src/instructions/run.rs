@@ -13,7 +13,7 @@ use crate::flags::{Flags, Known, Takes};
 use crate::mount;
 use crate::suggest::suggestion;
 
-const KNOWN: Known = &[
+pub(super) const KNOWN: Known = &[
     ("mount", Takes::Values),
     ("network", Takes::Value),
     ("security", Takes::Value),

@@ -5,14 +5,16 @@
 use super::Context;
 use crate::ast::{From, Spanned};
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::flags::Takes;
+use crate::flags::{Known, Takes};
 use crate::lines::Fragment;
 use crate::words;
+
+pub(super) const KNOWN: Known = &[("platform", Takes::Value), ("after", Takes::Values)];
 
 /// `FROM [--platform=P] [--after=STAGE]... IMAGE [AS NAME]`; `--after` is buildah's.
 pub(crate) fn from(context: &mut Context<'_, '_>) -> Option<From> {
     let before = context.diagnostics.len();
-    let flags = context.flags(&[("platform", Takes::Value), ("after", Takes::Values)]);
+    let flags = context.flags(KNOWN);
     let args = words::blank_separated(context.args());
     let (image, as_keyword, name) = match args.as_slice() {
         [image] => (*image, None, None),

@@ -9,6 +9,9 @@ This file is made from the rules themselves; `rbuild lint --explain RULE` prints
 rule that another linter alone has keeps the name it has there (BuildKit's names, hadolint's `DL` codes); where the meaning is the same,
 the other name is an alias, and `# hadolint ignore=` and `# check=skip=` are heeded for it.
 
+Scripts of RUN are examined by ShellCheck where it is installed; its findings keep their codes (`SC2086`), and everything said here
+about rules goes for them.
+
 Leave a finding out with a comment above the instruction: `# rbuild ignore=RB103 why that is right here`.
 
 ";
@@ -25,8 +28,15 @@ pub fn page(rule: &Rule) -> String {
         "Containerfile" => "dockerfile",
         _ => "ini",
     };
+    let looks = match super::image_rules().contains(&rule.id) {
+        true if rule.is_about_images_only() => {
+            " Found in built images alone, by `rbuild lint --image`."
+        }
+        true => " Found in built images, too, by `rbuild lint --image`.",
+        false => "",
+    };
     format!(
-        "## {}: {}\n\nSeverity: {severity}.{aliases}\n\n{}\n\nNot so:\n\n```{language}\n{}```\n\nBut so:\n\n```{language}\n{}```\n",
+        "## {}: {}\n\nSeverity: {severity}.{aliases}{looks}\n\n{}\n\nNot so:\n\n```{language}\n{}```\n\nBut so:\n\n```{language}\n{}```\n",
         rule.id, rule.title, rule.why, rule.bad, rule.good
     )
 }

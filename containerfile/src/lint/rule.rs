@@ -5,6 +5,7 @@
 use crate::ast::{Check, Span};
 use crate::diagnostics::{Diagnostic, Severity};
 
+use super::image::image_rules;
 use super::quadlet::Unit;
 use super::rules::{OF_UNITS, UNREADABLE};
 use super::view::View;
@@ -51,6 +52,30 @@ impl Rule {
                 .any(|alias| alias.eq_ignore_ascii_case(name))
     }
 
+    /// Whether a Containerfile says nothing about it: only built images are examined for it.
+    #[must_use]
+    pub fn is_about_images_only(&self) -> bool {
+        self.check.is_none() && image_rules().contains(&self.id)
+    }
+
+    /// Where its page is on the web, for a rule that is another linter's alone.
+    #[must_use]
+    pub fn link(&self) -> Option<String> {
+        if self.id.starts_with("DL") {
+            return Some(format!(
+                "https://github.com/hadolint/hadolint/wiki/{}",
+                self.id
+            ));
+        }
+        let buildkit = !self.id.starts_with("RB") && !OUR_NAMES.contains(&self.id);
+        buildkit.then(|| {
+            format!(
+                "https://docs.docker.com/reference/build-checks/{}/",
+                kebab(self.id)
+            )
+        })
+    }
+
     /// Whether `# check=skip=` leaves it out. `all` stands for BuildKit's own rules.
     pub(super) fn is_skipped(&self, check: &Check) -> bool {
         let name = |name: &&str| name.starts_with(|first: char| first.is_ascii_uppercase());
@@ -67,6 +92,25 @@ impl Rule {
 
 /// Looks for a rule in a unit of Quadlet.
 pub(super) type UnitCheck = fn(&Unit<'_>, &mut Findings);
+/// What the parser warns of under a name of BuildKit's kind that BuildKit has no page for.
+const OUR_NAMES: [&str; 2] = ["MalformedJSONArgs", "EmptyCommand"];
+
+/// `JSONArgsRecommended` as `json-args-recommended`.
+fn kebab(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    let mut text = String::new();
+    for (at, letter) in letters.iter().enumerate() {
+        let begins = letter.is_ascii_uppercase()
+            && at > 0
+            && (letters[at - 1].is_ascii_lowercase()
+                || letters.get(at + 1).is_some_and(char::is_ascii_lowercase));
+        if begins {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
 
 /// What the rules found so far.
 #[derive(Debug)]

@@ -128,14 +128,20 @@ mod rb111;
 mod rb112;
 mod rb113;
 mod rb201;
+mod rb202;
+mod rb203;
 mod rb204;
 mod rb205;
 mod rb206;
 mod rb207;
 mod rb208;
+mod rb209;
 mod rb210;
 mod rb211;
 mod rb212;
+mod rb301;
+mod rb302;
+mod rb303;
 mod rb304;
 mod rb401;
 mod rb402;
@@ -149,7 +155,11 @@ mod rb601;
 mod rb602;
 mod rb603;
 mod rb604;
+mod rb605;
 mod rb606;
+mod rb607;
+mod rb608;
+mod rb609;
 mod rb610;
 mod rb701;
 mod rb702;
@@ -205,11 +215,11 @@ pub(super) const UNUSED: &str = "RB002";
 rules! {
     rb000 rb001 rb002
     rb101 rb102 rb103 rb104 rb105 rb106 rb107 rb108 rb109 rb110 rb111 rb112 rb113
-    rb201 rb204 rb205 rb206 rb207 rb208 rb210 rb211 rb212
-    rb304
+    rb201 rb202 rb203 rb204 rb205 rb206 rb207 rb208 rb209 rb210 rb211 rb212
+    rb301 rb302 rb303 rb304
     rb401 rb402 rb403
     rb501 rb502 rb503 rb504 rb505
-    rb601 rb602 rb603 rb604 rb606 rb610
+    rb601 rb602 rb603 rb604 rb605 rb606 rb607 rb608 rb609 rb610
     rb701 rb702 rb703 rb704 rb705 rb706 rb707 rb708 rb709 rb710
     rb801 rb802 rb803
     rb901 rb902 rb903 rb904 rb905

@@ -1,5 +1,5 @@
 //! Comments that excuse findings: `# rbuild ignore=RB103 reason`, hadolint's `# hadolint ignore=DL3006` and `# hadolint global ignore=`,
-//! Trivy's `# trivy:ignore:DS002`.
+//! Trivy's `# trivy:ignore:DS002`, ShellCheck's `# shellcheck disable=SC2086` outside of scripts.
 //!
 //! Invariant: a comment counts for the instruction that it stands in or that comes next, never for what cannot be read at all; rbuild's
 //! own ones need a reason, and say when they are of no use.
@@ -12,13 +12,15 @@ use crate::source::Source;
 
 use super::Options;
 use super::quadlet::Unit;
-use super::rule::Rule;
 use super::rules::{UNREADABLE, UNREASONED, UNUSED};
 use super::trivy;
 
+/// What stands in the place of a reason that somebody has yet to write.
+pub(crate) const NO_REASON: &str = "<why>";
+
 /// A comment that excuses something.
 struct Ignore {
-    rules: Vec<&'static Rule>,
+    rules: Vec<&'static str>,
     /// The instruction that it is for; `None` for the whole file.
     target: Option<Span>,
     place: Span,
@@ -35,14 +37,22 @@ pub(super) fn apply(
     options: &Options,
     findings: &mut Vec<Diagnostic>,
 ) {
-    if !source.text().contains("ignore") {
+    let text = source.text();
+    if !text.contains("ignore") && !text.contains("disable=") {
         return;
     }
     let mut about = Vec::new();
     let mut ignores = read(source, &targets(), &mut about);
     findings.retain(|found| found.rule == Some(UNREADABLE) || !excused(found, &mut ignores));
     if !broken {
-        let unused = ignores.iter().filter(|ignore| ignore.own && !ignore.used);
+        // What ShellCheck was not asked about it cannot have found.
+        let asked = |ignore: &&Ignore| {
+            options.shell.is_some() || !ignore.rules.iter().all(|id| id.starts_with("SC"))
+        };
+        let unused = ignores
+            .iter()
+            .filter(|ignore| ignore.own && !ignore.used)
+            .filter(asked);
         about.extend(unused.map(|ignore| {
             let message = "nothing is found here that this comment ignores";
             Diagnostic::warning(UNUSED, ignore.place, message).with_help("remove it")
@@ -72,10 +82,7 @@ fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
         .take_while(|ignore| ignore.target == nearest);
     let here = here.filter(|ignore| ignore.target.is_some_and(|span| at <= span.end));
     for ignore in here.chain(global) {
-        if found
-            .rule
-            .is_some_and(|id| ignore.rules.iter().any(|rule| rule.id == id))
-        {
+        if found.rule.is_some_and(|id| ignore.rules.contains(&id)) {
             ignore.used = true;
             any = true;
         }
@@ -140,7 +147,7 @@ fn comment_of(
         };
         let rules = list
             .split(',')
-            .filter_map(|name| super::rule(name.split_whitespace().next()?))
+            .filter_map(|name| super::id(name.split_whitespace().next()?))
             .collect();
         return (global || target.is_some())
             .then(|| ignore(rules, false, target.filter(|_| !global)));
@@ -149,14 +156,21 @@ fn comment_of(
         let names = comment
             .split_whitespace()
             .map_while(|word| word.strip_prefix("trivy:ignore:"));
-        let rules = names.flat_map(trivy::equal).collect();
+        let rules = names.flat_map(trivy::equal).map(|rule| rule.id).collect();
         return target.map(|_| ignore(rules, false, target));
+    }
+    if let Some(rest) = comment.strip_prefix("shellcheck ") {
+        let names = rest
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("disable="))?;
+        let rules = names.split(',').filter_map(super::id).collect();
+        return target.is_some().then(|| ignore(rules, false, target));
     }
     let rest = value(comment.strip_prefix("rbuild ")?)?;
     let (list, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let mut rules = Vec::new();
     for name in list.split(',') {
-        match super::rule(name) {
+        match super::id(name) {
             Some(rule) => rules.push(rule),
             None => {
                 let message = format!("there is no rule {name:?} to ignore");
@@ -168,7 +182,7 @@ fn comment_of(
             }
         }
     }
-    let problem = if reason.trim().is_empty() {
+    let problem = if ["", NO_REASON].contains(&reason.trim()) {
         Some((
             "this comment gives no reason, so it ignores nothing",
             "write: # rbuild ignore=RULE why that is right here",

@@ -8,6 +8,7 @@ mod evaluate;
 mod values;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::ast::{
     Command, Containerfile, Instruction, InstructionKind, Span, Spanned, Stage, Word,
@@ -15,10 +16,12 @@ use crate::ast::{
 use crate::source::Source;
 
 use super::Options;
+use super::image::ImageFacts;
 use super::image_name::ImageName;
 use super::shell::Program;
 
 pub(super) use content::{Copying, PATH, USUAL, flag_or_keyword};
+pub(crate) use values::AUTOMATIC;
 pub(super) use values::{Certainty, Value};
 
 /// Files with more instructions are not compared with themselves.
@@ -149,7 +152,7 @@ impl UserSet<'_> {
 impl<'a> View<'a> {
     /// Resolves a file.
     pub(super) fn of(source: &'a Source, file: &'a Containerfile, options: &'a Options) -> Self {
-        let stages = evaluate::stages(source, file, &options.contexts);
+        let stages = evaluate::stages(source, file, options);
         let steps: usize = stages.iter().map(|stage| stage.steps.len()).sum();
         Self {
             source,
@@ -239,6 +242,26 @@ impl<'a> View<'a> {
             }
             Root::Scratch => None,
         }
+    }
+
+    /// The images that stages begin with, by their names.
+    pub(super) fn base_images(&self) -> impl Iterator<Item = &str> {
+        let on_images = self.stages.iter().filter(|stage| stage.base == Base::Image);
+        on_images.filter_map(|stage| stage.image.known())
+    }
+
+    /// What is known of the image that a stage's chain begins with, if it is at hand.
+    pub(super) fn root_facts(&self, index: usize) -> Option<&'a ImageFacts> {
+        let Root::Image(root) = self.stages[index].root else {
+            return None;
+        };
+        let name = self.stages[root].image.known()?;
+        self.options.images.get(name).map(Arc::as_ref)
+    }
+
+    /// The same of the final image.
+    pub(super) fn final_facts(&self) -> Option<&'a ImageFacts> {
+        self.root_facts(self.stages.len().checked_sub(1)?)
     }
 
     /// Whether a stage starts with nothing.

@@ -17,6 +17,7 @@ mod dynamic;
 mod elf;
 mod files;
 mod glibc;
+mod kind;
 mod ld_cache;
 mod ld_conf;
 mod loader;
@@ -44,6 +45,7 @@ use loader::Loader;
 
 /// Bytes as text: printable UTF-8 as it is, everything else as `\xNN`, a backslash doubled.
 pub use crate::path::escape as shown;
+pub use kind::Binary;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};
 pub use users::Users;

@@ -5,7 +5,7 @@ use builder::{NamedContext, RemoteSource};
 use crate::failure::Failure;
 
 /// `NAME=PATH`, `NAME=https://…`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
-pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {
+pub(crate) fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {
     let wrong = |why: &str| Failure::usage(format!("--build-context {text}: {why}"));
     let (name, source) = text
         .split_once('=')

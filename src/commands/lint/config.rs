@@ -30,6 +30,8 @@ pub(super) struct Config {
     pub(super) strict_labels: bool,
     /// Where rules draw their lines.
     pub(super) limits: Limits,
+    /// Whether ShellCheck is called where it is installed; it is unless something is said.
+    pub(super) shellcheck: Option<bool>,
 }
 
 /// The configurations that were read.
@@ -53,6 +55,7 @@ struct Lint {
     disabled: Vec<String>,
     #[serde(default)]
     trusted_registries: Vec<String>,
+    shellcheck: Option<bool>,
     #[serde(default)]
     severity: BTreeMap<String, Level>,
     #[serde(default)]
@@ -190,6 +193,7 @@ fn parse(text: &str) -> Result<Config, String> {
     let mut config = Config {
         trusted_registries: file.lint.trusted_registries,
         strict_labels: file.lint.strict_labels,
+        shellcheck: file.lint.shellcheck,
         ..Config::default()
     };
     for (label, form) in file.lint.labels {
@@ -212,8 +216,8 @@ fn parse(text: &str) -> Result<Config, String> {
         .map(|(name, level)| (name, Some(*level)));
     let disabled = file.lint.disabled.iter().map(|name| (name, None));
     for (name, level) in severities.chain(disabled) {
-        let rule = lint::rule(name).ok_or_else(|| format!("there is no rule {name:?}"))?;
-        if rule.id == "RB000" {
+        let id = lint::id(name).ok_or_else(|| format!("there is no rule {name:?}"))?;
+        if id == "RB000" {
             return Err("RB000 is what no builder can read: it is always an error".to_owned());
         }
         let severity = level.map(|level| match level {
@@ -221,8 +225,8 @@ fn parse(text: &str) -> Result<Config, String> {
             Level::Warning => Severity::Warning,
             Level::Info => Severity::Info,
         });
-        if config.severities.insert(rule.id, severity).is_some() {
-            return Err(format!("{} is named twice", rule.id));
+        if config.severities.insert(id, severity).is_some() {
+            return Err(format!("{id} is named twice"));
         }
     }
     Ok(config)

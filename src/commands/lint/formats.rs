@@ -178,15 +178,18 @@ mod tests {
         "#);
         insta::assert_snapshot!(shown(LintFormat::Junit), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
-        <testsuites>
-          <testsuite name="rbuild lint" tests="2" failures="3" errors="0">
-            <testcase classname="rbuild lint" name="a b&amp;&quot;&lt;&gt;/Containerfile">
-              <failure type="DL3021" message="2:10: error: with several sources the destination is a directory, and ends with a slash (write: /data/)"/>
-              <failure type="ExposeProtoCasing" message="3:13: warning: the protocol &quot;TCP&quot; should be in lower case"/>
-              <failure type="RB103" message="4:6: error: USER &quot;app:app&quot; is a name: what starts the image cannot check that it is not root (write its numbers: USER UID:GID)"/>
+        <testsuites tests="4" failures="3" errors="0">
+          <testsuite name="rbuild lint" tests="4" failures="3" errors="0" skipped="0">
+            <testcase classname="rbuild lint" name="a b&amp;&quot;&lt;&gt;/Containerfile:2:10 DL3021" time="0">
+              <failure type="DL3021" message="error: with several sources the destination is a directory, and ends with a slash (write: /data/)">a b&amp;&quot;&lt;&gt;/Containerfile:2:10</failure>
             </testcase>
-            <testcase classname="rbuild lint" name="clean">
+            <testcase classname="rbuild lint" name="a b&amp;&quot;&lt;&gt;/Containerfile:3:13 ExposeProtoCasing" time="0">
+              <failure type="ExposeProtoCasing" message="warning: the protocol &quot;TCP&quot; should be in lower case">a b&amp;&quot;&lt;&gt;/Containerfile:3:13</failure>
             </testcase>
+            <testcase classname="rbuild lint" name="a b&amp;&quot;&lt;&gt;/Containerfile:4:6 RB103" time="0">
+              <failure type="RB103" message="error: USER &quot;app:app&quot; is a name: what starts the image cannot check that it is not root (write its numbers: USER UID:GID)">a b&amp;&quot;&lt;&gt;/Containerfile:4:6</failure>
+            </testcase>
+            <testcase classname="rbuild lint" name="clean" time="0"/>
           </testsuite>
         </testsuites>
         "#);

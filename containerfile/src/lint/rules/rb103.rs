@@ -30,8 +30,11 @@ fn check(view: &View<'_>, found: &mut Findings) {
             "USER {:?} is a name: what starts the image cannot check that it is not root",
             user.value.text
         );
+        let numbers = (group.is_none().then(|| view.final_facts()).flatten())
+            .and_then(|base| base.users.iter().find(|(name, ..)| name == id))
+            .map_or("UID:GID".to_owned(), |(_, uid, gid)| format!("{uid}:{gid}"));
         found
             .add(user.word.span, message)
-            .help("write its numbers: USER UID:GID");
+            .help(format!("write its numbers: USER {numbers}"));
     }
 }

@@ -24,6 +24,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
         return;
     };
     let bare = match view.root_image(last) {
+        // Where it is at hand, each shell is looked for.
+        Some(_) if view.final_facts().is_some() => true,
         Some(image) => image.is_without_shell(),
         None => view.is_from_scratch(last),
     };
@@ -43,7 +45,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let path = shell_path(step);
-        if !text.value.trim().is_empty() && !view.may_add(path) {
+        if !text.value.trim().is_empty() && !view.may_add(path) && !is_in_base(view, last, path) {
             report(found, text.span, what, path, &text.value);
         }
     }
@@ -51,8 +53,10 @@ fn check(view: &View<'_>, found: &mut Findings) {
 
 /// The first RUN of a stage that began with nothing.
 fn run_without_shell(view: &View<'_>, stage: usize, found: &mut Findings) {
-    if view.stages[stage].base != Base::Scratch {
-        return;
+    match view.stages[stage].base {
+        Base::Scratch => {}
+        Base::Image if view.root_facts(stage).is_some() => {}
+        Base::Image | Base::Stage(_) => return,
     }
     for step in &view.stages[stage].steps {
         let path = shell_path(step);
@@ -60,6 +64,7 @@ fn run_without_shell(view: &View<'_>, stage: usize, found: &mut Findings) {
             InstructionKind::Run(run) => {
                 if let RunCommand::Shell { text, .. } = &run.command
                     && run.mounts.is_empty()
+                    && !is_in_base(view, stage, path)
                     && step.fired_by.is_none()
                     && !matches!(step.instruction.kind, InstructionKind::Onbuild(_))
                 {
@@ -71,6 +76,12 @@ fn run_without_shell(view: &View<'_>, stage: usize, found: &mut Findings) {
             _ => {}
         }
     }
+}
+
+/// Whether the base is at hand and has a file.
+fn is_in_base(view: &View<'_>, stage: usize, path: &str) -> bool {
+    view.root_facts(stage)
+        .is_some_and(|facts| facts.find(path).is_some())
 }
 
 fn report(found: &mut Findings, span: Span, what: &str, path: &str, text: &str) {

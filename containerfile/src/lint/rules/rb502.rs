@@ -1,7 +1,7 @@
 //! RB502: a health check with a program that is not in the image.
 
 use super::prelude::*;
-use crate::ast::Healthcheck;
+use crate::ast::{Command, Healthcheck};
 use crate::lint::shell;
 use crate::lint::view::PATH;
 
@@ -40,7 +40,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
                     .iter()
                     .all(|directory| !view.may_contain(&format!("{directory}/{name}"))),
             };
-            if PROBES.contains(&name) && missing {
+            let exec = matches!(probe.command, Command::Exec(_)) && path.starts_with('/');
+            let known = PROBES.contains(&name) || (exec && view.final_facts().is_some());
+            if known && missing {
                 let message = format!("HEALTHCHECK calls {name}, which is not in the image");
                 found
                     .add(program.words[0].span, message)

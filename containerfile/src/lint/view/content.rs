@@ -139,9 +139,12 @@ impl View<'_> {
 
     /// Whether the final image may have something at a path, which is absolute and clean.
     pub(crate) fn may_contain(&self, wanted: &str) -> bool {
-        self.last()
-            .is_none_or(|last| matches!(last.root, Root::Image(_)))
-            || self.may_add(wanted)
+        let base = match (self.final_facts(), self.last()) {
+            (Some(facts), _) => facts.find(wanted).is_some(),
+            (None, Some(last)) => matches!(last.root, Root::Image(_)),
+            (None, None) => true,
+        };
+        base || self.may_add(wanted)
     }
 
     /// Whether the file may put something at a path of the final image, whatever the base has there.

@@ -1,6 +1,6 @@
 //! From the tree to what each instruction sees. Invariant: each stage is gone through once, after the one that it starts from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::ast::{
@@ -10,6 +10,8 @@ use crate::ast::{
 use crate::path;
 use crate::source::Source;
 
+use super::super::Options;
+use super::super::image::ImageFacts;
 use super::super::shell;
 use super::values::{AUTOMATIC, Certainty, Value, Variables};
 use super::{Base, Root, StageView, Step};
@@ -29,7 +31,7 @@ struct State<'a> {
 pub(super) fn stages<'a>(
     source: &'a Source,
     file: &'a Containerfile,
-    contexts: &BTreeSet<String>,
+    options: &'a Options,
 ) -> Vec<StageView<'a>> {
     let globals = globals(file);
     let mut names: HashMap<&str, usize> = HashMap::new();
@@ -37,13 +39,17 @@ pub(super) fn stages<'a>(
     let mut views: Vec<StageView<'a>> = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
         let mut image = globals.value(&stage.from.image, file.directives.escape);
-        if contexts.contains(&image.text) {
+        if options.contexts.contains(&image.text) {
             image = Value::unknown();
         }
         let platform = stage.from.platform.as_ref();
         let platform = platform.map(|word| globals.value(word, file.directives.escape));
         let base = base(&image, &names);
-        let state = start(base, &ends);
+        let facts = image.known().filter(|_| base == Base::Image);
+        let state = match facts.and_then(|name| options.images.get(name)) {
+            Some(facts) => on_image(facts),
+            None => start(base, &ends),
+        };
         let root = match base {
             Base::Scratch => Root::Scratch,
             Base::Stage(below) => views[below].root,
@@ -132,6 +138,26 @@ fn start<'a>(base: Base, ends: &HashMap<usize, State<'a>>) -> State<'a> {
         user: None,
         shell: None,
         workdir: (base == Base::Scratch).then(|| "/".into()),
+        workdir_set: false,
+        triggers: Vec::new(),
+    }
+}
+
+/// What an image that is at hand says.
+fn on_image<'a>(facts: &ImageFacts) -> State<'a> {
+    let mut variables = Variables::default();
+    // Its triggers may set more.
+    variables.open = facts.has_triggers;
+    variables.set_env("PATH", Rc::new(Value::literal(DEFAULT_PATH)));
+    for (name, value) in &facts.env {
+        variables.set_env(name, Rc::new(Value::literal(value)));
+    }
+    let workdir = path::join("/", &facts.working_dir);
+    State {
+        variables,
+        user: None,
+        shell: None,
+        workdir: (!facts.has_triggers).then(|| workdir.into()),
         workdir_set: false,
         triggers: Vec::new(),
     }

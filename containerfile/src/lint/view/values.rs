@@ -67,7 +67,7 @@ pub(super) struct Variables {
 }
 
 /// What describes the platform of the build: set by whoever builds.
-pub(super) const AUTOMATIC: [&str; 11] = [
+pub(crate) const AUTOMATIC: [&str; 11] = [
     "BUILDPLATFORM",
     "BUILDOS",
     "BUILDOSVERSION",

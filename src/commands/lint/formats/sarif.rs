@@ -47,7 +47,6 @@ fn result(source: &Source, found: &Diagnostic) -> Value {
     let id = super::rule(found);
     let mut result = json!({
         "ruleId": id,
-        "ruleIndex": rules().iter().position(|rule| rule.id == id),
         "level": level(found.severity),
         "message": {"text": super::said(found)},
         "locations": [{"physicalLocation": {
@@ -55,6 +54,10 @@ fn result(source: &Source, found: &Diagnostic) -> Value {
             "region": region(source, found.span),
         }}],
     });
+    // ShellCheck's are in no table here.
+    if let Some(index) = rules().iter().position(|rule| rule.id == id) {
+        result["ruleIndex"] = json!(index);
+    }
     if let Some(fix) = &found.fix {
         result["fixes"] = json!([{
             "description": {"text": found.help.as_deref().unwrap_or(&found.message)},

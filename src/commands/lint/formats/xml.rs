@@ -28,32 +28,34 @@ pub(super) fn checkstyle(examined: &[Examined]) -> String {
     xml
 }
 
-/// One test case for each file, which fails once for each finding.
+/// One test case for each finding, which fails, and one for each file without any: readers take no more than one failure of a
+/// test case (windyroad's JUnit.xsd, Jenkins, GitLab).
 pub(super) fn junit(examined: &[Examined]) -> String {
     let failures: usize = examined.iter().map(|one| one.report.findings.len()).sum();
-    let tests = examined.len();
+    let clean = examined.iter().filter(|one| one.report.findings.is_empty());
+    let tests = failures + clean.count();
+    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"0\"");
     let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"rbuild lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n  <testsuite name=\"rbuild lint\" {counts} skipped=\"0\">\n"
     );
     for one in examined {
-        let _ = writeln!(
-            xml,
-            "    <testcase classname=\"rbuild lint\" name=\"{}\">",
-            attribute(one.source.name())
-        );
-        for found in &one.report.findings {
-            let (from, _) = super::range(&one.source, found.span);
+        let file = attribute(one.source.name());
+        if one.report.findings.is_empty() {
             let _ = writeln!(
                 xml,
-                "      <failure type=\"{}\" message=\"{}:{}: {}: {}\"/>",
-                super::rule(found),
-                from.line,
-                from.column,
-                super::word(found.severity),
-                attribute(&super::said(found))
+                "    <testcase classname=\"rbuild lint\" name=\"{file}\" time=\"0\"/>"
             );
         }
-        xml.push_str("    </testcase>\n");
+        for found in &one.report.findings {
+            let (from, _) = super::range(&one.source, found.span);
+            let (rule, word) = (super::rule(found), super::word(found.severity));
+            let place = format!("{file}:{}:{}", from.line, from.column);
+            let message = attribute(&super::said(found));
+            let _ = write!(
+                xml,
+                "    <testcase classname=\"rbuild lint\" name=\"{place} {rule}\" time=\"0\">\n      <failure type=\"{rule}\" message=\"{word}: {message}\">{place}</failure>\n    </testcase>\n"
+            );
+        }
     }
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
