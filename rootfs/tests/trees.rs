@@ -570,6 +570,41 @@ fn digest(fixture: &Fixture, memo: &FileDigests, now: i64) -> image::Digest {
         .expect("hashed")
 }
 
+#[test]
+fn two_plans_saw_the_same_only_where_nothing_changed_between_them() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("d")).expect("made");
+    std::fs::write(fixture.path("d/f"), "one").expect("written");
+    let tree = DirTree::new(fixture.root(), Ownership::Recorded);
+    let keep = |_: &TreePath, _| Verdict::Keep;
+    let rules = Rules {
+        glob: &|pattern, name| pattern == name,
+        ignore: &keep,
+        exclude: &keep,
+    };
+    let seen = |destination| {
+        let request = CopyRequest {
+            sources: &[CopySource::Path("d")],
+            destination,
+            owner: Owner::Root,
+            chmod: None,
+            parents: Parents::Dropped,
+            unpack: false,
+            date: &|time| time,
+            scratch: Scratch::default(),
+        };
+        plan(&request, &tree, None, &rules).expect("planned").seen()
+    };
+    let first = seen("/a");
+    assert_eq!(first, seen("/b/c"), "where it goes does not matter");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::write(fixture.path("d/f"), "two").expect("written");
+    let second = seen("/a");
+    assert_ne!(first, second, "a file of the same length");
+    std::fs::write(fixture.path("d/g"), "").expect("written");
+    assert_ne!(second, seen("/a"), "one more file");
+}
+
 fn loaded(mut stored: std::fs::File) -> FileDigests {
     stored.rewind().expect("rewound");
     FileDigests::load(Some(stored), &Scratch::default())
