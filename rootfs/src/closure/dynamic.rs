@@ -8,6 +8,8 @@ use super::window::Window;
 
 const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
+const DT_SYMTAB: u64 = 6;
+const DT_STRSZ: u64 = 10;
 const DT_SONAME: u64 = 14;
 const DT_RPATH: u64 = 15;
 const DT_RUNPATH: u64 = 29;
@@ -36,6 +38,37 @@ pub(super) struct Requirement {
     pub(super) versions: Vec<Version>,
 }
 
+/// Where the dynamic symbols and their names are in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Symbols {
+    table: u64,
+    names: u64,
+    names_length: u64,
+}
+
+impl Symbols {
+    /// The names of the symbols that the object takes from others. The table has no length of its own; linkers put the names
+    /// behind it. An empty list where it makes no sense.
+    pub(super) fn imports(&self, window: &mut Window<'_>, shape: Shape) -> Vec<Vec<u8>> {
+        let (width, at_section) = if shape.wide { (24, 6) } else { (16, 14) };
+        let length = self.names.checked_sub(self.table).unwrap_or_default();
+        let read = |window: &mut Window<'_>, at: u64, length: u64| {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            window.bytes(at, length).unwrap_or_default()
+        };
+        let table = read(window, self.table, length);
+        let names = read(window, self.names, self.names_length);
+        let undefined = table.chunks_exact(width).filter_map(|bytes| {
+            let symbol = Fields { bytes, shape };
+            let name = usize::try_from(symbol.word(0)).ok()?;
+            let name = names.get(name..).filter(|_| symbol.half(at_section) == 0)?;
+            let end = name.iter().position(|byte| *byte == 0)?;
+            (end > 0).then(|| name[..end].to_vec())
+        });
+        undefined.collect()
+    }
+}
+
 /// The dynamic section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dynamic {
@@ -47,6 +80,7 @@ pub(super) struct Dynamic {
     pub(super) requires: Vec<Requirement>,
     /// `None` when it defines no versions at all.
     pub(super) defines: Option<Vec<Vec<u8>>>,
+    pub(super) symbols: Option<Symbols>,
 }
 
 /// A file whose segments are known.
@@ -84,6 +118,8 @@ impl File<'_> {
             return Ok(Dynamic::default());
         };
         let names = self.offset(names, "the table of names")?;
+        let symbols = last(DT_SYMTAB).and_then(|at| self.offset(at, "the symbols").ok());
+        let names_length = last(DT_STRSZ).unwrap_or_default();
         let mut name = |at: u64| {
             window
                 .name(names.saturating_add(at))
@@ -95,6 +131,11 @@ impl File<'_> {
             soname: last(DT_SONAME).map(&mut name).transpose()?,
             rpath: last(DT_RPATH).map(&mut name).transpose()?,
             runpath: last(DT_RUNPATH).map(&mut name).transpose()?,
+            symbols: symbols.map(|table| Symbols {
+                table,
+                names,
+                names_length,
+            }),
             no_default_dirs: last(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_NODEFLIB != 0),
             ..Dynamic::default()
         };

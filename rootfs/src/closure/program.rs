@@ -258,7 +258,7 @@ impl Resolver<'_> {
     }
 
     /// What is known of the loader that programs name so.
-    fn loader(&self, raw: &[u8], machine: Machine) -> Rc<Loader> {
+    pub(super) fn loader(&self, raw: &[u8], machine: Machine) -> Rc<Loader> {
         if let Some(known) = self.loaders.borrow().get(raw) {
             return Rc::clone(known);
         }

@@ -34,6 +34,8 @@ pub enum Why {
     Link,
     /// The loader finds it only through this list of libraries or directories.
     List,
+    /// A rule of this name says that the program opens it.
+    Rule(String),
 }
 
 /// Where a loader finds a library.
@@ -81,6 +83,7 @@ impl fmt::Display for Why {
             Self::Dlopen(name, _) => write!(formatter, "opens {}", escape(name)),
             Self::Link => formatter.write_str("link"),
             Self::List => formatter.write_str("list"),
+            Self::Rule(name) => write!(formatter, "rule {name}"),
         }
     }
 }
@@ -101,6 +104,7 @@ impl fmt::Display for Reason {
             }
             Why::Link => write!(formatter, "link to {by}"),
             Why::List => write!(formatter, "{by} is found through it"),
+            Why::Rule(name) => write!(formatter, "opened by {by}, says the rule {name}"),
         }
     }
 }
