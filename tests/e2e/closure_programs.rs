@@ -43,7 +43,10 @@ impl Site {
 
     fn run(&self, name: &str, args: &[&str]) -> Said {
         let mut command = self.place.rbuild();
-        command.args(["run", "--read-only", "--network", "none", name]);
+        let scratch = tempfile::tempdir_in(self.place.path()).expect("a directory");
+        let volume = format!("{}:/tmp", scratch.path().display());
+        command.args(["run", "--read-only", "--network", "none"]);
+        command.args(["--volume", &volume, name]);
         let output = command.args(args).output().expect("it starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (
@@ -296,7 +299,7 @@ fn rules_can_be_named_and_left_out_and_users_have_their_own() {
     build("", &[], 0);
     let plain = files();
     assert!(
-        !plain.contains("/gconv/") && !plain.contains("/zoneinfo/"),
+        !plain.contains("/gconv/") && !plain.contains("/zoneinfo/Asia"),
         "{plain}"
     );
     build("with=gconv,timezone:Asia/Tokyo without=nss,netbase", &[], 0);

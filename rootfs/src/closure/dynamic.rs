@@ -16,6 +16,8 @@ const DT_RUNPATH: u64 = 29;
 const DT_FLAGS_1: u64 = 0x6fff_fffb;
 const DT_VERDEF: u64 = 0x6fff_fffc;
 const DT_VERNEED: u64 = 0x6fff_fffe;
+const DT_AUXILIARY: u64 = 0x7fff_fffd;
+const DT_FILTER: u64 = 0x7fff_ffff;
 const DF_1_NODEFLIB: u64 = 0x800;
 const VER_FLG_BASE: u16 = 1;
 const VER_FLG_WEAK: u16 = 2;
@@ -73,6 +75,8 @@ impl Symbols {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dynamic {
     pub(super) needed: Vec<Vec<u8>>,
+    /// Libraries that glibc asks for symbols first (DT_FILTER), and whether the object does without (DT_AUXILIARY).
+    pub(super) filters: Vec<(Vec<u8>, bool)>,
     pub(super) soname: Option<Vec<u8>>,
     pub(super) rpath: Option<Vec<u8>>,
     pub(super) runpath: Option<Vec<u8>>,
@@ -126,8 +130,16 @@ impl File<'_> {
                 .map_err(lies("a name"))
         };
         let needed = entries.iter().filter(|(tag, _)| *tag == DT_NEEDED);
+        let filters = entries.iter().filter_map(|(tag, at)| match *tag {
+            DT_FILTER => Some((*at, false)),
+            DT_AUXILIARY => Some((*at, true)),
+            _ => None,
+        });
         let mut dynamic = Dynamic {
             needed: needed.map(|(_, at)| name(*at)).collect::<Result<_, _>>()?,
+            filters: filters
+                .map(|(at, optional)| Ok((name(at)?, optional)))
+                .collect::<Result<_, ElfError>>()?,
             soname: last(DT_SONAME).map(&mut name).transpose()?,
             rpath: last(DT_RPATH).map(&mut name).transpose()?,
             runpath: last(DT_RUNPATH).map(&mut name).transpose()?,
