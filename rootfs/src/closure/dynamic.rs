@@ -53,7 +53,7 @@ impl Symbols {
     /// behind it. An empty list where it makes no sense.
     pub(super) fn imports(&self, window: &mut Window<'_>, shape: Shape) -> Vec<Vec<u8>> {
         let (width, at_section) = if shape.wide { (24, 6) } else { (16, 14) };
-        let length = self.names.checked_sub(self.table).unwrap_or_default();
+        let length = self.names.saturating_sub(self.table);
         let read = |window: &mut Window<'_>, at: u64, length: u64| {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             window.bytes(at, length).unwrap_or_default()
