@@ -11,9 +11,6 @@ use super::findings::{Checked, Site};
 use super::stages::{Meaning, Stages};
 use crate::step::{CopyClosure, CopyFrom};
 
-/// What of the environment decides which files programs open.
-const VARIABLES: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ"];
-
 /// The stages whose files are in the image: the target, and those that it starts from.
 pub(super) fn of_image(stages: &Stages<'_>, target: usize) -> BTreeSet<usize> {
     let mut chain = BTreeSet::new();
@@ -79,13 +76,14 @@ impl StageEvaluator<'_, '_> {
 
     fn completion(&self, asked: bool) -> CopyClosure {
         let env = &self.state.scope.env;
+        let variables = self.context.options.closure_rules.set().variables();
         let value = |name| env.get(name).unwrap_or_default().to_owned();
         CopyClosure {
             asked,
             path: value("PATH"),
             library_path: value("LD_LIBRARY_PATH"),
             architecture: self.state.image.platform().architecture,
-            env: VARIABLES
+            env: variables
                 .into_iter()
                 .filter_map(|name| Some((name.to_owned(), env.get(name)?.to_owned())))
                 .collect(),

@@ -28,6 +28,7 @@ pub(crate) struct Asked {
     unset: Vec<String>,
     furnishing: Furnishing,
     complete: bool,
+    pub(crate) complete: bool,
     rules: rbuild_builder::ClosureRules,
     images: BTreeMap<String, ImageConfig>,
 }

@@ -228,7 +228,8 @@ impl Collection<'_, '_> {
         };
         let mut any = false;
         for addition in &rule.adds {
-            let filled = |text: &str| text.replace("{arg}", argument);
+            // TZ may begin with a colon, as tzset(3) says.
+            let filled = |text: &str| text.replace("{arg}", argument.trim_start_matches(':'));
             any |= match addition {
                 Addition::Files(glob) => self.add_files(&filled(glob), &reason),
                 Addition::Library(name) => self.add_library(name, &reason),
@@ -388,6 +389,10 @@ impl Collection<'_, '_> {
     fn add_locale(&mut self, name: &str, reason: &Reason) -> bool {
         if name.is_empty() || name.contains('/') {
             return false;
+        }
+        // These two are in libc.
+        if matches!(name, "C" | "POSIX") {
+            return true;
         }
         let normalized = match name.split_once('.') {
             Some((language, codeset)) => {

@@ -18,6 +18,8 @@
 //! Invariant: a rule is read whole or refused with its line; one without `when` is for those who name it. Of rules with one name the
 //! last counts.
 
+use std::collections::BTreeSet;
+
 use crate::path::TreePath;
 
 const BUILT_IN: [&str; 22] = [
@@ -122,6 +124,16 @@ impl RuleSet {
     pub fn knows(&self, name: &str) -> bool {
         let name = name.split(':').next().unwrap_or_default();
         self.rules.iter().any(|rule| rule.name == name)
+    }
+
+    /// The variables of the environment that rules ask for, in order.
+    pub fn variables(&self) -> BTreeSet<&str> {
+        let triggers = self.rules.iter().flat_map(|rule| &rule.when);
+        let names = triggers.filter_map(|trigger| match trigger {
+            Trigger::Variable(name) => Some(name.as_str()),
+            _ => None,
+        });
+        names.collect()
     }
 
     /// The names of the rules and what each is for.
@@ -290,6 +302,16 @@ mod tests {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/closure/rules");
         let files = std::fs::read_dir(directory).expect("the rules").count();
         assert_eq!(files, BUILT_IN.len(), "a rule file is not built in");
+    }
+
+    #[test]
+    fn every_rule_is_in_the_documentation_with_its_reason() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/closure.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        for (name, why) in RuleSet::built_in().names() {
+            let row = format!("| `{name}` | {why} |");
+            assert!(page.contains(&row), "docs/closure.md lacks {row}");
+        }
     }
 
     #[test]
