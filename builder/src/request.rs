@@ -12,8 +12,8 @@ mod output;
 pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
-use crate::furnish::Furnishing;
 use crate::completion::ClosureRules;
+use crate::furnish::Furnishing;
 use crate::remote::RemoteSource;
 use crate::settings::{RunAccess, RunLimits, RunSettings};
 use crate::times::Times;

@@ -43,8 +43,8 @@ use gather::Gathered;
 use scope::Globals;
 use stages::Stages;
 
-use crate::furnish::Furnishing;
 use crate::completion::ClosureRules;
+use crate::furnish::Furnishing;
 use crate::graph::{BuildPlan, PinnedImage, StageId};
 use crate::request::{BuildRequest, ClosurePolicy, NamedContext};
 use crate::settings::RunSettings;

@@ -51,8 +51,8 @@ pub use needs::Needs;
 pub use opened::Choice;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};
-pub use users::Users;
 pub use rules::{RuleError, RuleSet};
+pub use users::Users;
 
 /// What the environment of the programs would be, and what they are to run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
