@@ -30,12 +30,13 @@ use crate::planning::{Planned, plan};
 use crate::ready::{self, Unpacker};
 use crate::reproduce::{BuiltStep, steps_of};
 use crate::request::{
-    AnnotationLevel, BuildRequest, Comparison, Context, Network, Output, Squash, UserPolicy,
-    annotations_of,
+    AnnotationLevel, BuildRequest, ClosurePolicy, Comparison, Context, Network, Output, Squash,
+    UserPolicy, annotations_of,
 };
 use crate::session::run_remotely;
 use crate::settings::{RunAccess, RunLimits};
 use crate::squash;
+use crate::starts::{self, Verdict};
 use crate::step::{RunStep, StepKind};
 use crate::times::{OLDEST, Times, from_rfc3339};
 
@@ -194,6 +195,7 @@ fn build_one(
         env: added_env(&executed, &request.unset_env),
     };
     let draft = commit::draft_of(plan, &executed, &settings);
+    check_start(request, host, (target, &executed), &draft, events)?;
     let image = squash(request.shape.squash, host, draft)?
         .image(&request.shape)
         .map_err(|error| BuildError::Commit(error.into()))?;
@@ -307,6 +309,7 @@ pub(crate) fn job_of(
             Times::Newest
         },
         now: request.now,
+        closure_rules: request.closure_rules.clone(),
         tree_stages: OnceLock::new(),
     }
 }
@@ -454,6 +457,33 @@ fn check_user(
             Ok(())
         }
         UserVerdict::NoGroup(_) | UserVerdict::Accepted | UserVerdict::NeedsLookup(_) => Ok(()),
+    }
+}
+
+/// Whether the program that the image starts is complete.
+fn check_start(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    (target, executed): (&PlannedStage, &Executed),
+    draft: &Draft,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<(), BuildError> {
+    let makes_image = request
+        .outputs
+        .iter()
+        .any(|output| output.image().is_some());
+    if request.closure == ClosurePolicy::Off || !makes_image {
+        return Ok(());
+    }
+    match starts::check(host, target, executed, draft.diff_ids())? {
+        Verdict::Starts => Ok(()),
+        Verdict::Unnamed => {
+            events(BuildEvent::Notice {
+                message: "the image has neither ENTRYPOINT nor CMD: whether a program starts is not checked".to_owned(),
+            });
+            Ok(())
+        }
+        Verdict::Broken(diagnostic) => Err(BuildError::Start(diagnostic)),
     }
 }
 

@@ -43,6 +43,9 @@ pub enum BuildError {
     /// The image is built but may not be used: the user policy.
     #[error("accept the image's user")]
     Policy(Box<Diagnostic>),
+    /// The image is built, but its entry point could not start.
+    #[error("start the image's program")]
+    Start(Box<Diagnostic>),
     /// The image could not be put together or stored.
     #[error("commit the image")]
     Commit(#[source] Box<dyn std::error::Error + Send + Sync>),

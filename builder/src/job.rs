@@ -10,6 +10,7 @@ use sandbox::{CgroupLimits, Emulator};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
+use crate::completion::ClosureRules;
 use crate::explain::Cause;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::settings::RunAccess;
@@ -57,6 +58,8 @@ pub(crate) struct Job {
     /// Where the times of files come from.
     pub(crate) times: Times,
     pub(crate) now: i64,
+    /// What programs open by themselves.
+    pub(crate) closure_rules: ClosureRules,
     /// Found when it is first asked for.
     #[serde(skip)]
     pub(crate) tree_stages: OnceLock<BTreeSet<StageId>>,

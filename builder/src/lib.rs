@@ -6,6 +6,7 @@ mod cache;
 mod cancel;
 pub mod check;
 mod commit;
+mod completion;
 pub mod context;
 mod error;
 pub mod event;
@@ -35,11 +36,13 @@ mod rules;
 mod session;
 pub mod settings;
 mod squash;
+mod starts;
 pub mod step;
 mod times;
 
 pub use build::{Built, BuiltImage, build};
 pub use cancel::Cancel;
+pub use completion::ClosureRules;
 pub use error::BuildError;
 pub use event::{BuildEvent, Direction, StageSummary};
 pub use explain::{Cause, Change, Reason, Verdict};
@@ -64,8 +67,8 @@ pub use remote::{
 };
 pub use reproduce::{BuiltStep, CompareError, Difference, first_difference};
 pub use request::{
-    Annotation, AnnotationLevel, BuildRequest, Comparison, Context, ImageOutput, NamedContext,
-    Network, Output, PullPolicy, Recipe, Shape, Squash, UserPolicy,
+    Annotation, AnnotationLevel, BuildRequest, ClosurePolicy, Comparison, Context, ImageOutput,
+    NamedContext, Network, Output, PullPolicy, Recipe, Shape, Squash, UserPolicy,
 };
 pub use resolve::{Indexing, pull, transfers};
 pub use session::{ENTRY, RemoteError, session_entry};
@@ -73,6 +76,7 @@ pub use settings::{
     Agent, Dns, HOST_GATEWAY, KeepId, RunAccess, RunLimits, RunSettings, Secret, Volume,
 };
 pub use step::{
-    CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step, StepKind,
+    CopyClosure, CopyFrom, CopyStep, Fetched, Label, PlannedStep, RunNetwork, RunStep, Step,
+    StepKind,
 };
 pub use times::{Times, rfc3339};

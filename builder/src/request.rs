@@ -12,6 +12,7 @@ mod output;
 pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
+use crate::completion::ClosureRules;
 use crate::furnish::Furnishing;
 use crate::remote::RemoteSource;
 use crate::settings::{RunAccess, RunLimits, RunSettings};
@@ -83,6 +84,10 @@ pub struct BuildRequest {
     pub furnishing: Furnishing,
     /// `--user-policy`.
     pub user_policy: UserPolicy,
+    /// `--closure`.
+    pub closure: ClosurePolicy,
+    /// `--closure-rules`, and the built-in ones.
+    pub closure_rules: ClosureRules,
     /// `-t`.
     pub tags: Vec<Reference>,
     /// `-o`.
@@ -182,6 +187,17 @@ pub enum Network {
     Host,
     /// An own one, connected by pasta, the program at this path.
     Pasta(PathBuf),
+}
+
+/// What happens to programs that need more than was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosurePolicy {
+    /// What the stages have of it that they were copied from is copied too, and then as below.
+    Auto,
+    /// The build fails when the image's entry point could not start.
+    Check,
+    /// Nothing.
+    Off,
 }
 
 /// What happens when the image would not run as a numeric, non-root user.

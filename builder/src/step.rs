@@ -94,6 +94,36 @@ pub struct CopyStep {
     pub link: bool,
     /// Whether local archives are extracted: ADD without `--unpack=false`.
     pub unpack: bool,
+    /// `# rbuild:closure`, `--closure auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closure: Option<CopyClosure>,
+}
+
+/// That what the copied programs need is copied too, to the places that it has in the stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyClosure {
+    /// Whether the Containerfile asks for it: then a program that would not start even so is an error.
+    pub asked: bool,
+    /// `with=`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+    /// `without=`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// `also=`: absolute paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// `PATH` in effect.
+    pub path: String,
+    /// `LD_LIBRARY_PATH` in effect.
+    pub library_path: String,
+    /// Variables in effect that rules ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
+    /// The digest of the rules about what programs open by themselves.
+    pub rules: String,
+    /// What the stage is for, in the words of the OCI image specification.
+    pub architecture: String,
 }
 
 /// Something that ADD fetched. Where it came from is not part of it: content is.

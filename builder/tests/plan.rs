@@ -2,6 +2,8 @@
 
 #[path = "plan/checks.rs"]
 mod checks;
+#[path = "plan/closure.rs"]
+mod closure;
 #[path = "plan/configuration.rs"]
 mod configuration;
 #[path = "plan/copies.rs"]

@@ -4,6 +4,7 @@
 //! files. Destinations are canonical: links of the destination were followed inside it while planning.
 
 mod archive;
+mod complete;
 mod contents;
 mod destination;
 mod extract;
@@ -29,6 +30,7 @@ use crate::root::RootError;
 use crate::sorted::{ScratchError, SortedMap};
 use crate::tree::{Meta, Tree, TreeError};
 
+pub use complete::{Complete, plan_completed};
 pub use extract::extract;
 pub use plan::plan;
 use planned::{Base, Origin, Planned, SourceFile};

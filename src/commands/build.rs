@@ -276,6 +276,8 @@ impl Build<'_> {
             unset_labels: steps.unset_labels,
             furnishing: furnishing::of(&self.settings.furnish)?,
             user_policy: image.user_policy,
+            closure: image.closure,
+            closure_rules: image.closure_rules,
             tags: image.tags,
             outputs: self.settings.results.outputs.clone(),
             times: match (image.times.asked, inputs.commit_time) {
@@ -465,6 +467,8 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
         BuildError::Policy(diagnostic) => found(&[*diagnostic]).hint(
             "--user-policy rewrite turns names into numbers, warn and off let the image be as it is",
         ),
+        BuildError::Start(diagnostic) => found(&[*diagnostic])
+            .hint("--closure auto copies what programs need from where they come from, off lets the image be as it is"),
         BuildError::Emulator(diagnostic) => Failure::silent(Kind::Host.code())
             .excerpt(show::diagnostics(source, &[*diagnostic], colour)),
         BuildError::Step(failure) => step_failed(&failure, source, colour),
@@ -488,7 +492,9 @@ fn findings(error: &BuildError, source: &Source, tell: &dyn Fn(&Finding<'_>)) {
         BuildError::Plan(diagnostics) => diagnostics
             .iter()
             .for_each(|diagnostic| tell(&Finding::of(source, diagnostic))),
-        BuildError::Policy(diagnostic) => tell(&Finding::of(source, diagnostic)),
+        BuildError::Policy(diagnostic) | BuildError::Start(diagnostic) => {
+            tell(&Finding::of(source, diagnostic));
+        }
         BuildError::Step(failure) => {
             let span = failure.label.as_ref().and_then(|label| label.span);
             tell(&Finding {

@@ -44,7 +44,7 @@ impl Site {
         &self.busybox
     }
 
-    /// The program, ready to build with this Containerfile; without a network and a policy unless `args` give them.
+    /// The program, ready to build with this Containerfile; without a network and the policies unless `args` give them.
     pub(crate) fn command(&self, containerfile: &str, args: &[&str]) -> assert_cmd::Command {
         self.place.write("Containerfile", containerfile);
         let mut command = self.place.rbuild();
@@ -52,7 +52,12 @@ impl Site {
             .args(["build", "--progress", "plain"])
             .arg("--build-context")
             .arg(format!("busybox=oci-layout:{}", self.busybox.display()));
-        for (option, usual) in [("--user-policy", "off"), ("--network", "none")] {
+        let usual = [
+            ("--user-policy", "off"),
+            ("--network", "none"),
+            ("--closure", "off"),
+        ];
+        for (option, usual) in usual {
             if !args.iter().any(|arg| arg.starts_with(option)) {
                 command.args([option, usual]);
             }

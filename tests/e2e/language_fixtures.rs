@@ -117,6 +117,8 @@ fn built(site: &Site, case: &str, base: &Path) -> Built {
             "none",
             "--user-policy",
             "off",
+            "--closure",
+            "off",
         ])
         .args(args)
         .arg(&context);

@@ -4,6 +4,7 @@
 #
 #   debian      the minimal Debian (with apt)
 #   debian-gcc  the same with gcc and libc6-dev, to compile C programs in a build stage
+#   debian-programs  the same with programs that open much by themselves: modules, plug-ins, character sets, fonts, other programs
 #   busybox     one static program with its links and the accounts root and nobody: 2 MB, for tests and benchmarks
 #   busybox-arm64  the same for another processor, with a few of its links
 set -euo pipefail
@@ -62,11 +63,13 @@ busybox_tree() {
     tar -C "$tree" -c --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" .
 }
 
-name=${1:?usage: base-image.sh debian|debian-gcc|busybox|busybox-arm64}
+name=${1:?usage: base-image.sh debian|debian-gcc|debian-programs|busybox|busybox-arm64}
 architecture=
 case $name in
     debian) recipe=(debian_tar) ;;
     debian-gcc) recipe=(debian_tar gcc libc6-dev) ;;
+    debian-programs) recipe=(debian_tar ca-certificates curl fonts-dejavu-core git gnupg graphviz libnginx-mod-http-echo
+        nginx-light openssl python3 perl sqlite3 tzdata) ;;
     busybox) recipe=(busybox_tar) ;;
     busybox-arm64) architecture=arm64 recipe=(foreign_busybox_tar arm64) ;;
     *) die "no recipe for a base image '$name'" ;;

@@ -289,6 +289,7 @@ fn literal(path: &str) -> String {
 /// The copying that has the same inputs as a mount of `source`.
 fn whole(from: &CopyFrom, source: &str) -> CopyStep {
     CopyStep {
+        closure: None,
         from: from.clone(),
         sources: vec![literal(source)],
         inline: Vec::new(),

@@ -9,9 +9,11 @@ use image::Digest;
 use rootfs::accounts::Accounts;
 use rootfs::copy::{
     CopyError, CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Seen, Verdict, plan,
+    plan_completed,
 };
 use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
 
+use super::completing::Found;
 use super::fetched::{FetchedTree, fetched};
 use super::gathered::{Detail, Gathered};
 use super::layers::{finish, view_of};
@@ -60,7 +62,16 @@ impl Workshop<'_> {
         let origin = self.origin(&copy.from, finished)?;
         let mut listing = Listing::of(&self.name_of_source(&copy.from));
         let digest = self.content_of(&origin, copy, detail, &mut listing)?;
-        Ok(Gathered::of_files(digest, listing, detail))
+        let files = Gathered::of_files(digest, listing, detail);
+        match (&copy.closure, &copy.from) {
+            // What is needed may be any file of the stage.
+            (Some(_), CopyFrom::Stage(id)) => {
+                let state = finished.get(id).ok_or_else(StepFailure::cancelled)?;
+                let name = self.name_of_source(&copy.from);
+                Ok(files.beside_stage(&name, &state.key, detail))
+            }
+            _ => Ok(files),
+        }
     }
 
     /// The digest of the selected files: names, kinds, modes, link targets and contents; owners where COPY keeps them.
@@ -371,10 +382,23 @@ impl Workshop<'_> {
         };
         let excludes = Patterns::of_flags(&copy.excludes).map_err(|error| fail(&error))?;
         let rules = rules(&origin.ignore, &excludes);
-        let destination = (!copy.link).then_some(destination);
-        let plan = plan(&request, origin.tree.as_ref(), destination, &rules.borrow())
+        let onto = (!copy.link).then_some(destination);
+        let source = origin.tree.as_ref();
+        let mut found = Found::default();
+        let planned = match &copy.closure {
+            None => plan(&request, source, onto, &rules.borrow()),
+            Some(closure) => {
+                let mut needed = |tree: &dyn Tree, copied: &[rootfs::TreePath]| {
+                    closure.needed(tree, copied, self.job.closure_rules.set(), &mut found)
+                };
+                let both = (onto, destination);
+                plan_completed(&request, source, both, &rules.borrow(), &mut needed)
+            }
+        };
+        let plan = planned
             .map_err(|error| fail(&error))?
             .heeding(self.store.stop());
+        self.tell_broken(copy, &found)?;
         let time = plan.newest().max(Some(state.time())).unwrap_or(OLDEST);
         let plan = plan.dated(self.job.times.of_step(time));
         Ok((time, write(&plan)?))

@@ -59,6 +59,24 @@ impl Gathered {
         }
     }
 
+    /// Files of a stage, and all that the stage has.
+    pub(super) fn beside_stage(mut self, name: &str, key: &CacheKey, detail: Detail) -> Self {
+        if detail == Detail::Named {
+            self.inputs.add(Cause::Stage, name, key);
+        }
+        let files = self
+            .digest
+            .map(|digest| digest.to_string())
+            .unwrap_or_default();
+        let stage = key.to_string();
+        self.digest = Some(key::hash(&[
+            b"completed",
+            files.as_bytes(),
+            stage.as_bytes(),
+        ]));
+        self
+    }
+
     /// Files.
     pub(super) fn of_files(
         (digest, seen): (Digest, Seen),

@@ -6,6 +6,7 @@ mod agents;
 mod binds;
 mod caches;
 mod chores;
+mod completing;
 mod copying;
 mod disturbed;
 mod explained;

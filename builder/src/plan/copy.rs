@@ -26,7 +26,9 @@ impl StageEvaluator<'_, '_> {
             },
         };
         let sources = self.sources(site, &copy.transfer.sources, copy.parents)?;
-        let step = self.transfer(site, from, &copy.transfer, sources, copy.parents)?;
+        let closure = self.closure(site, &from)?;
+        let mut step = self.transfer(site, from, &copy.transfer, sources, copy.parents)?;
+        step.closure = closure;
         let from = copy.from.as_ref().map(|from| from.value.as_str());
         self.copying(site, step, from, &[]);
         Ok(())
@@ -67,6 +69,7 @@ impl StageEvaluator<'_, '_> {
             unpack: false,
             sources,
             fetched: Vec::new(),
+            closure: None,
         })
     }
 

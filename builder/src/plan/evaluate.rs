@@ -1,7 +1,7 @@
 //! What each stage does, instruction by instruction. Invariant: a stage is evaluated only after the one it starts from, with the
 //! values that hold at each instruction; its plan holds no variable any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use containerfile::{Arg, Containerfile, Diagnostic, InstructionKind, Pair, Pairs, Word};
 use image::ImageConfig;
@@ -28,6 +28,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) stages: &'a Stages<'a>,
     pub(super) gathered: &'a Gathered,
     pub(super) pins: &'a Pins,
+    /// The stages in which `--closure auto` completes what is copied.
+    pub(super) completed: BTreeSet<usize>,
 }
 
 impl Evaluation<'_> {

@@ -7,6 +7,7 @@
 
 mod add;
 mod checks;
+mod closure;
 mod configure;
 mod copy;
 mod evaluate;
@@ -26,7 +27,7 @@ mod stages;
 mod text;
 pub mod user_policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use containerfile::{Containerfile, Diagnostic, Parsed};
 use image::Platform;
@@ -42,9 +43,10 @@ use gather::Gathered;
 use scope::Globals;
 use stages::Stages;
 
+use crate::completion::ClosureRules;
 use crate::furnish::Furnishing;
 use crate::graph::{BuildPlan, PinnedImage, StageId};
-use crate::request::{BuildRequest, NamedContext};
+use crate::request::{BuildRequest, ClosurePolicy, NamedContext};
 use crate::settings::RunSettings;
 
 /// What of a request decides the plan.
@@ -80,6 +82,10 @@ pub struct PlanOptions<'a> {
     pub unset_labels: &'a [String],
     /// What the command line says about what stages get at their ends.
     pub furnishing: &'a Furnishing,
+    /// `--closure auto`: whether programs that are copied into the image are completed.
+    pub complete: bool,
+    /// What programs open by themselves.
+    pub closure_rules: &'a ClosureRules,
     /// The value of a declared `ARG SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<i64>,
 }
@@ -104,6 +110,8 @@ impl<'a> PlanOptions<'a> {
             unset_env: &request.unset_env,
             unset_labels: &request.unset_labels,
             furnishing: &request.furnishing,
+            closure_rules: &request.closure_rules,
+            complete: request.closure == ClosurePolicy::Auto,
             source_date_epoch: request.times.epoch(),
         }
     }
@@ -237,6 +245,10 @@ impl<'a> Draft<'a> {
             stages: &self.stages,
             gathered: &gathered,
             pins,
+            completed: match self.options.complete {
+                true => closure::of_image(&self.stages, self.target),
+                false => BTreeSet::new(),
+            },
         };
         let (stages, remotes) = evaluation.run(self.target, &mut findings);
         for warning in scope::unused_build_args(

@@ -27,6 +27,9 @@ pub(crate) struct Asked {
     env: Vec<(String, String)>,
     unset: Vec<String>,
     furnishing: Furnishing,
+    complete: bool,
+    pub(crate) complete: bool,
+    rules: rbuild_builder::ClosureRules,
     images: BTreeMap<String, ImageConfig>,
 }
 
@@ -54,6 +57,8 @@ pub(crate) fn of(text: &str) -> Asked {
         env: Vec::new(),
         unset: Vec::new(),
         furnishing: Furnishing::default(),
+        complete: false,
+        rules: rbuild_builder::ClosureRules::default(),
         images: BTreeMap::new(),
     }
 }
@@ -191,6 +196,8 @@ impl Asked {
 
     fn options(&self) -> PlanOptions<'_> {
         PlanOptions {
+            complete: self.complete,
+            closure_rules: &self.rules,
             build_args: &self.build_args,
             named_contexts: &self.contexts,
             target: self.target.as_deref(),

@@ -8,12 +8,16 @@ use super::window::Window;
 
 const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
+const DT_SYMTAB: u64 = 6;
+const DT_STRSZ: u64 = 10;
 const DT_SONAME: u64 = 14;
 const DT_RPATH: u64 = 15;
 const DT_RUNPATH: u64 = 29;
 const DT_FLAGS_1: u64 = 0x6fff_fffb;
 const DT_VERDEF: u64 = 0x6fff_fffc;
 const DT_VERNEED: u64 = 0x6fff_fffe;
+const DT_AUXILIARY: u64 = 0x7fff_fffd;
+const DT_FILTER: u64 = 0x7fff_ffff;
 const DF_1_NODEFLIB: u64 = 0x800;
 const VER_FLG_BASE: u16 = 1;
 const VER_FLG_WEAK: u16 = 2;
@@ -36,10 +40,43 @@ pub(super) struct Requirement {
     pub(super) versions: Vec<Version>,
 }
 
+/// Where the dynamic symbols and their names are in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Symbols {
+    table: u64,
+    names: u64,
+    names_length: u64,
+}
+
+impl Symbols {
+    /// The names of the symbols that the object takes from others. The table has no length of its own; linkers put the names
+    /// behind it. An empty list where it makes no sense.
+    pub(super) fn imports(&self, window: &mut Window<'_>, shape: Shape) -> Vec<Vec<u8>> {
+        let (width, at_section) = if shape.wide { (24, 6) } else { (16, 14) };
+        let length = self.names.saturating_sub(self.table);
+        let read = |window: &mut Window<'_>, at: u64, length: u64| {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            window.bytes(at, length).unwrap_or_default()
+        };
+        let table = read(window, self.table, length);
+        let names = read(window, self.names, self.names_length);
+        let undefined = table.chunks_exact(width).filter_map(|bytes| {
+            let symbol = Fields { bytes, shape };
+            let name = usize::try_from(symbol.word(0)).ok()?;
+            let name = names.get(name..).filter(|_| symbol.half(at_section) == 0)?;
+            let end = name.iter().position(|byte| *byte == 0)?;
+            (end > 0).then(|| name[..end].to_vec())
+        });
+        undefined.collect()
+    }
+}
+
 /// The dynamic section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dynamic {
     pub(super) needed: Vec<Vec<u8>>,
+    /// Libraries that glibc asks for symbols first (DT_FILTER), and whether the object does without (DT_AUXILIARY).
+    pub(super) filters: Vec<(Vec<u8>, bool)>,
     pub(super) soname: Option<Vec<u8>>,
     pub(super) rpath: Option<Vec<u8>>,
     pub(super) runpath: Option<Vec<u8>>,
@@ -47,6 +84,7 @@ pub(super) struct Dynamic {
     pub(super) requires: Vec<Requirement>,
     /// `None` when it defines no versions at all.
     pub(super) defines: Option<Vec<Vec<u8>>>,
+    pub(super) symbols: Option<Symbols>,
 }
 
 /// A file whose segments are known.
@@ -84,17 +122,32 @@ impl File<'_> {
             return Ok(Dynamic::default());
         };
         let names = self.offset(names, "the table of names")?;
+        let symbols = last(DT_SYMTAB).and_then(|at| self.offset(at, "the symbols").ok());
+        let names_length = last(DT_STRSZ).unwrap_or_default();
         let mut name = |at: u64| {
             window
                 .name(names.saturating_add(at))
                 .map_err(lies("a name"))
         };
         let needed = entries.iter().filter(|(tag, _)| *tag == DT_NEEDED);
+        let filters = entries.iter().filter_map(|(tag, at)| match *tag {
+            DT_FILTER => Some((*at, false)),
+            DT_AUXILIARY => Some((*at, true)),
+            _ => None,
+        });
         let mut dynamic = Dynamic {
             needed: needed.map(|(_, at)| name(*at)).collect::<Result<_, _>>()?,
+            filters: filters
+                .map(|(at, optional)| Ok((name(at)?, optional)))
+                .collect::<Result<_, ElfError>>()?,
             soname: last(DT_SONAME).map(&mut name).transpose()?,
             rpath: last(DT_RPATH).map(&mut name).transpose()?,
             runpath: last(DT_RUNPATH).map(&mut name).transpose()?,
+            symbols: symbols.map(|table| Symbols {
+                table,
+                names,
+                names_length,
+            }),
             no_default_dirs: last(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_NODEFLIB != 0),
             ..Dynamic::default()
         };

@@ -157,12 +157,8 @@ pub(super) fn lies(what: &'static str) -> impl Fn(WindowError) -> ElfError {
 fn header(window: &mut Window<'_>) -> Result<Header, ElfError> {
     let head = window.head(64).map_err(lies("the ELF header"))?;
     if head.len() < 52 {
-        let starts = head.len() < 4 || head.starts_with(MAGIC);
-        return Err(if starts {
-            ElfError::Short
-        } else {
-            ElfError::NotElf
-        });
+        // Before anything else, as in `open_verify` of glibc's elf/dl-load.c.
+        return Err(ElfError::Short);
     }
     if !head.starts_with(MAGIC) {
         return Err(ElfError::NotElf);

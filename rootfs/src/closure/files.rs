@@ -64,6 +64,19 @@ impl<'t> Files<'t> {
         read
     }
 
+    /// The symbols that the ELF file at a canonical path takes from others.
+    pub(super) fn imports(&self, path: &TreePath) -> Vec<Vec<u8>> {
+        let read = self.elf(path);
+        let Ok(elf) = &*read else {
+            return Vec::new();
+        };
+        let symbols = elf.dynamic.as_ref().and_then(|dynamic| dynamic.symbols);
+        match (symbols, Window::open(self.tree(), path)) {
+            (Some(symbols), Ok(mut window)) => symbols.imports(&mut window, elf.machine.shape),
+            _ => Vec::new(),
+        }
+    }
+
     /// The beginning of a small file; `None` when there is no such regular file, or it is larger than `most` bytes.
     pub(super) fn small(
         &self,

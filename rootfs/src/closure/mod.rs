@@ -10,7 +10,7 @@
 //!
 //! Invariant: nothing of the tree is ever executed, and no path of it is used but through the [`Tree`]. The answer is that of
 //! the loader of the tree, for every processor that the program can run on; the machine that rbuild runs on has no say in it.
-//! What it cannot see: libraries that a program opens by itself without a note about it (dlopen), and data files.
+//! What a program opens by itself without a note about it (dlopen), and data files, are known from rules (`rules.rs`, `opened.rs`).
 
 mod draft;
 mod dynamic;
@@ -23,11 +23,14 @@ mod ld_conf;
 mod loader;
 mod machine;
 mod musl;
+mod needs;
 mod note;
+mod opened;
 mod packages;
 mod places;
 mod program;
 mod reason;
+mod rules;
 mod run;
 mod tokens;
 mod users;
@@ -46,8 +49,11 @@ use loader::Loader;
 /// Bytes as text: printable UTF-8 as it is, everything else as `\xNN`, a backslash doubled.
 pub use crate::path::escape as shown;
 pub use kind::Binary;
+pub use needs::Needs;
+pub use opened::Choice;
 pub use packages::Packages;
 pub use reason::{How, Reason, Why};
+pub use rules::{RuleError, RuleSet};
 pub use users::Users;
 
 /// What the environment of the programs would be, and what they are to run on.

@@ -24,9 +24,12 @@ const MOST_SCRIPTS: usize = 4;
 /// `BINPRM_BUF_SIZE`: what the kernel reads of a `#!` line.
 const LINE: usize = 256;
 const LD_SO_CACHE: &[u8] = b"/etc/ld.so.cache";
+const LD_SO_PRELOAD: &[u8] = b"/etc/ld.so.preload";
 /// The cache of a machine with 10,000 libraries has 1 MB.
 const LARGEST_CACHE: u64 = 16 << 20;
 const LARGEST_PATH_FILE: u64 = 64 << 10;
+/// capabilities(7): where a file's capabilities are.
+const CAPABILITY: &[u8] = b"security.capability";
 
 impl Resolver<'_> {
     /// Adds what the program needs.
@@ -197,12 +200,21 @@ impl Resolver<'_> {
             loader: None,
             reason,
         };
+        let secure = self.is_secure(draft, place);
+        let preload = match (&*loader, &interpreter) {
+            (Loader::Glibc(_), Some(_)) => self.preload(draft, place),
+            _ => Vec::new(),
+        };
         for cpu in elf.machine.cpus() {
             let start = Start {
+                preload: &preload,
                 files: &self.files,
                 loader: &loader,
                 cpu: *cpu,
-                library_path: &self.settings.library_path,
+                library_path: match secure {
+                    true => b"",
+                    false => &self.settings.library_path,
+                },
                 by_cpu: false.into(),
             };
             let own = program([b"/", place.path.as_bytes()].concat(), place, elf, None);
@@ -215,6 +227,51 @@ impl Resolver<'_> {
                 break;
             }
         }
+    }
+
+    /// Whether the program gets rights when it starts (AT_SECURE of ld.so(8)): its loader does not trust the environment then.
+    fn is_secure(&self, draft: &mut Draft, place: &Place) -> bool {
+        let mode = place.meta.mode;
+        let ids = [(0o4000, "set-user-ID"), (0o2000, "set-group-ID")];
+        let mut rights: Vec<&str> = ids
+            .into_iter()
+            .filter(|(bit, _)| mode & bit != 0)
+            .map(|(_, name)| name)
+            .collect();
+        let xattrs = self.files.tree().xattrs(&place.path).unwrap_or_default();
+        if xattrs.contains_key(CAPABILITY) {
+            rights.push("file capabilities");
+        }
+        if !rights.is_empty() {
+            let message = format!(
+                "it has {}: LD_LIBRARY_PATH does not count for it, and with no-new-privileges it gets no rights",
+                rights.join(" and ")
+            );
+            draft.note(&place.path, message);
+        }
+        !rights.is_empty()
+    }
+
+    /// The libraries that are loaded into every program: names between blanks or colons, up to a `#` in a line.
+    fn preload(&self, draft: &mut Draft, program: &Place) -> Vec<Vec<u8>> {
+        let list = self.files.small(LD_SO_PRELOAD, LARGEST_PATH_FILE);
+        let Ok(Some((place, text))) = list else {
+            return Vec::new();
+        };
+        let reason = Reason {
+            by: program.path.clone(),
+            why: Why::List,
+        };
+        draft.add(&place, reason);
+        let lines = text.split(|byte| *byte == b'\n');
+        let names = lines.flat_map(|line| {
+            let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+            line.split(|byte| byte.is_ascii_whitespace() || *byte == b':')
+        });
+        names
+            .filter(|name| !name.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect()
     }
 
     /// The file that the kernel starts to load a program.
@@ -258,7 +315,7 @@ impl Resolver<'_> {
     }
 
     /// What is known of the loader that programs name so.
-    fn loader(&self, raw: &[u8], machine: Machine) -> Rc<Loader> {
+    pub(super) fn loader(&self, raw: &[u8], machine: Machine) -> Rc<Loader> {
         if let Some(known) = self.loaders.borrow().get(raw) {
             return Rc::clone(known);
         }
@@ -295,7 +352,9 @@ impl Resolver<'_> {
                 continue;
             };
             draft.add(&object.place, reason.clone());
-            if let Why::Library(name, how) | Why::Dlopen(name, how) = &reason.why {
+            if let Why::Library(name, how) | Why::Preload(name, how) | Why::Dlopen(name, how) =
+                &reason.why
+            {
                 self.list(draft, run, number, name, how);
             }
         }

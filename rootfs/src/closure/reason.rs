@@ -28,12 +28,16 @@ pub enum Why {
     Env(Vec<u8>),
     /// A library by its name (DT_NEEDED), and where the loader finds it.
     Library(Vec<u8>, How),
+    /// A library that `/etc/ld.so.preload` names, and where the loader finds it.
+    Preload(Vec<u8>, How),
     /// A library that is opened later, as `.note.dlopen` says.
     Dlopen(Vec<u8>, How),
     /// A symbolic link on the way to it.
     Link,
     /// The loader finds it only through this list of libraries or directories.
     List,
+    /// A rule of this name says that the program opens it.
+    Rule(String),
 }
 
 /// Where a loader finds a library.
@@ -79,8 +83,10 @@ impl fmt::Display for Why {
             Self::Env(name) => write!(formatter, "env {}", escape(name)),
             Self::Library(name, _) => formatter.write_str(&escape(name)),
             Self::Dlopen(name, _) => write!(formatter, "opens {}", escape(name)),
+            Self::Preload(name, _) => write!(formatter, "preloads {}", escape(name)),
             Self::Link => formatter.write_str("link"),
             Self::List => formatter.write_str("list"),
+            Self::Rule(name) => write!(formatter, "rule {name}"),
         }
     }
 }
@@ -99,8 +105,16 @@ impl fmt::Display for Reason {
             Why::Dlopen(name, how) => {
                 write!(formatter, "{} opened by {by}, found {how}", escape(name))
             }
+            Why::Preload(name, how) => {
+                write!(
+                    formatter,
+                    "{} preloaded into {by}, found {how}",
+                    escape(name)
+                )
+            }
             Why::Link => write!(formatter, "link to {by}"),
             Why::List => write!(formatter, "{by} is found through it"),
+            Why::Rule(name) => write!(formatter, "opened by {by}, says the rule {name}"),
         }
     }
 }

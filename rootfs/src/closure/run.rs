@@ -64,6 +64,8 @@ pub(super) struct Start<'a> {
     pub(super) loader: &'a Loader,
     pub(super) cpu: Cpu,
     pub(super) library_path: &'a [u8],
+    /// What `/etc/ld.so.preload` names.
+    pub(super) preload: &'a [Vec<u8>],
     /// Whether another processor may get other files.
     pub(super) by_cpu: Cell<bool>,
 }
@@ -109,6 +111,7 @@ impl<'a> Run<'a> {
             let name = interpreter.name.clone();
             run.push(interpreter, Some(name));
         }
+        run.map_preloaded();
         run.map_needed(0);
         run.map_opened();
         if let Loader::Glibc(_) = start.loader {
@@ -141,12 +144,42 @@ impl<'a> Run<'a> {
         let mut number = first;
         while number < self.objects.len() {
             let elf = Rc::clone(&self.objects[number].elf);
+            self.map_filters(number, &elf);
             for name in elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed) {
                 if let Err(lost) = self.load(number, name, Why::Library) {
                     self.complain(number, name, lost);
                 }
             }
             number += 1;
+        }
+    }
+
+    /// As glibc's `_dl_map_object_deps`: an auxiliary filter may be missing. musl knows no filters.
+    fn map_filters(&mut self, number: usize, elf: &Elf) {
+        if matches!(self.start.loader, Loader::Musl(_)) {
+            return;
+        }
+        for (name, optional) in elf.dynamic.iter().flat_map(|dynamic| &dynamic.filters) {
+            match self.load(number, name, Why::Library) {
+                Err(lost) if !optional => self.complain(number, name, lost),
+                _ => {}
+            }
+        }
+    }
+
+    /// What `/etc/ld.so.preload` names, which glibc loads before anything else; what cannot be loaded is only told.
+    fn map_preloaded(&mut self) {
+        for name in self.start.preload {
+            if let Err(Lost::Absent(message) | Lost::Broken(_, message)) =
+                self.load(0, name, Why::Preload)
+            {
+                let path = self.objects[0].place.path.clone();
+                let name = escape(name);
+                let message = format!(
+                    "ERROR: ld.so: object '{name}' from /etc/ld.so.preload cannot be preloaded ({message}): ignored."
+                );
+                self.troubles.push(Trouble::Note { path, message });
+            }
         }
     }
 

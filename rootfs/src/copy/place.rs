@@ -7,7 +7,7 @@ use crate::entry::{Kind, Xattrs};
 use crate::names::Names;
 use crate::path::TreePath;
 use crate::sorted::SortedMap;
-use crate::tree::{Meta, NodeKind, OpenFile, Tree, TreeError};
+use crate::tree::{Meta, OpenFile, Tree, TreeError};
 
 /// The destination below, with the planned entries on top.
 pub(super) struct Place<'p> {
@@ -19,7 +19,7 @@ pub(super) struct Place<'p> {
 impl Tree for Place<'_> {
     fn node(&self, path: &TreePath) -> Result<Option<Meta>, TreeError> {
         if let Some(planned) = self.planned.get(path.as_bytes())? {
-            return Ok(Some(meta(&planned)));
+            return Ok(Some(planned.meta()));
         }
         match self.below {
             Some(below) => below.node(path),
@@ -50,27 +50,5 @@ impl Tree for Place<'_> {
 
     fn open(&self, path: &TreePath) -> Result<OpenFile<'_>, TreeError> {
         Err(TreeError::NotRegular { path: path.clone() })
-    }
-}
-
-fn meta(planned: &Planned) -> Meta {
-    let kind = match planned.kind {
-        Kind::Dir => NodeKind::Dir,
-        Kind::Symlink(_) => NodeKind::Symlink,
-        Kind::Fifo => NodeKind::Fifo,
-        Kind::Char(device) => NodeKind::Char(device),
-        Kind::Block(device) => NodeKind::Block(device),
-        Kind::File { .. } | Kind::Hardlink(_) | Kind::Whiteout | Kind::Opaque => NodeKind::File,
-    };
-    Meta {
-        kind,
-        mode: planned.mode,
-        uid: planned.uid,
-        gid: planned.gid,
-        size: planned.size(),
-        mtime: planned.mtime,
-        ctime: planned.mtime,
-        inode: (0, 0),
-        links: 1,
     }
 }

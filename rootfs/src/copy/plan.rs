@@ -23,15 +23,7 @@ pub fn plan<'t>(
     destination: Option<&dyn Tree>,
     rules: &Rules<'_>,
 ) -> Result<CopyPlan<'t>, CopyError> {
-    let mut planner = Planner {
-        request,
-        destination,
-        rules,
-        at: 0,
-        plan: CopyPlan::new(source, &request.scratch),
-        ready: HashSet::new(),
-        parent: None,
-    };
+    let mut planner = Planner::new(request, source, destination, rules);
     planner.run()?;
     let mut plan = planner.plan;
     link_names(&mut plan.parts)?;
@@ -58,7 +50,24 @@ struct Chosen {
     unpack: bool,
 }
 
-impl<'t> Planner<'_, 't> {
+impl<'p, 't> Planner<'p, 't> {
+    pub(super) fn new(
+        request: &'p CopyRequest<'t>,
+        source: &'t dyn Tree,
+        destination: Option<&'p dyn Tree>,
+        rules: &'p Rules<'p>,
+    ) -> Self {
+        Self {
+            request,
+            destination,
+            rules,
+            at: 0,
+            plan: CopyPlan::new(source, &request.scratch),
+            ready: HashSet::new(),
+            parent: None,
+        }
+    }
+
     /// The tree that is being copied from.
     pub(super) fn source(&self) -> &'t dyn Tree {
         self.plan.sources[self.at]
@@ -90,7 +99,7 @@ impl<'t> Planner<'_, 't> {
         Ok(chosen)
     }
 
-    fn run(&mut self) -> Result<(), CopyError> {
+    pub(super) fn run(&mut self) -> Result<(), CopyError> {
         let chosen = self.choose()?;
         let text = self.request.destination;
         let named = TreePath::clamped(text)?;
@@ -247,7 +256,7 @@ impl<'t> Planner<'_, 't> {
 }
 
 /// Names of one source file become hard links to the first of them. What is said of all entries is found on the way.
-fn link_names(plan: &mut DetachedPlan) -> Result<(), ScratchError> {
+pub(super) fn link_names(plan: &mut DetachedPlan) -> Result<(), ScratchError> {
     let mut first: SortedMap<Vec<u8>> = SortedMap::new(&plan.scratch);
     let mut links = SortedMap::new(&plan.scratch);
     for planned in plan.entries.iter() {

@@ -129,6 +129,33 @@ impl Planned {
         }
     }
 
+    /// What will be there, without a number of its own.
+    pub(super) fn meta(&self) -> Meta {
+        let kind = match self.kind {
+            Kind::Dir => NodeKind::Dir,
+            Kind::Symlink(_) => NodeKind::Symlink,
+            Kind::Fifo => NodeKind::Fifo,
+            Kind::Char(device) => NodeKind::Char(device),
+            Kind::Block(device) => NodeKind::Block(device),
+            Kind::File { .. } | Kind::Hardlink(_) | Kind::Whiteout | Kind::Opaque => NodeKind::File,
+        };
+        let inode = match &self.from {
+            Origin::Tree(file) => file.inode,
+            Origin::Nowhere | Origin::Inline(_) | Origin::Member { .. } => (0, 0),
+        };
+        Meta {
+            kind,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            size: self.size(),
+            mtime: self.mtime,
+            ctime: self.mtime,
+            inode,
+            links: 1,
+        }
+    }
+
     /// What a layer would hold at `path`.
     pub(super) fn entry(&self, path: &TreePath) -> Entry {
         Entry {

@@ -11,6 +11,8 @@ pub(crate) struct Forge {
     pub(crate) interpreter: Option<String>,
     pub(crate) dynamic: bool,
     pub(crate) needed: Vec<String>,
+    /// Tags and names.
+    pub(crate) filters: Vec<(u64, String)>,
     pub(crate) soname: Option<String>,
     pub(crate) rpath: Option<String>,
     pub(crate) runpath: Option<String>,
@@ -39,6 +41,7 @@ impl Forge {
             interpreter: None,
             dynamic: true,
             needed: needed.iter().map(|name| (*name).to_owned()).collect(),
+            filters: Vec::new(),
             soname: None,
             rpath: None,
             runpath: None,
@@ -143,6 +146,7 @@ impl Forge {
             at
         };
         let mut entries: Vec<(u64, u64)> = self.needed.iter().map(|text| (1, name(text))).collect();
+        entries.extend(self.filters.iter().map(|(tag, text)| (*tag, name(text))));
         let lists = [(14, &self.soname), (15, &self.rpath), (29, &self.runpath)];
         entries.extend(
             lists

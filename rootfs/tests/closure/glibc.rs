@@ -1,5 +1,7 @@
 //! glibc's rules where no loader of this machine can be asked: another root, its cache, its processors, its versions.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use rootfs::closure::{Closure, Settings};
 
 use crate::forge::{ARM64, Forge, I386};
@@ -400,5 +402,72 @@ fn a_library_can_be_asked_about_like_a_program() {
     assert_eq!(
         plain(&place.closure("/plugin.so")),
         [format!("{DEFAULT}/libz.so.1")]
+    );
+}
+
+#[test]
+fn case_20_filters_are_loaded_and_only_an_auxiliary_one_may_be_missing() {
+    let place = Place::with_glibc();
+    let filter = |tag| Forge {
+        filters: vec![(tag, "libreal.so".to_owned())],
+        ..Forge::library(&[])
+    };
+    let (auxiliary, standard) = (0x7fff_fffd, 0x7fff_ffff);
+    place.elf("/prog", &program(&["libf.so"]));
+    place.elf("/usr/lib/libf.so", &filter(auxiliary));
+    let closure = place.closure("/prog");
+    assert!(closure.starts(), "{closure:?}");
+    place.elf("/usr/lib/libf.so", &filter(standard));
+    assert_eq!(missing(&place.closure("/prog")), ["libreal.so"]);
+    place.elf("/usr/lib/libreal.so", &Forge::library(&[]));
+    let closure = place.closure("/prog");
+    assert!(closure.starts(), "{closure:?}");
+    assert_eq!(
+        reason(&closure, "/usr/lib/libreal.so"),
+        "libreal.so needed by /usr/lib/libf.so, found in a directory of the loader"
+    );
+}
+
+#[test]
+fn case_20_what_ld_so_preload_names_is_loaded_first_and_may_be_missing() {
+    let place = Place::with_glibc();
+    place.elf("/prog", &program(&["libneeded.so"]));
+    place.elf("/usr/lib/libneeded.so", &Forge::library(&[]));
+    place.elf("/opt/early.so", &Forge::library(&["libmore.so"]));
+    place.elf("/usr/lib/libmore.so", &Forge::library(&[]));
+    place.write(
+        "/etc/ld.so.preload",
+        "/opt/early.so:/opt/none.so # /opt/comment.so\n",
+    );
+    let closure = place.closure("/prog");
+    assert!(closure.starts(), "{closure:?}");
+    let plain = plain(&closure);
+    for file in ["/etc/ld.so.preload", "/opt/early.so", "/usr/lib/libmore.so"] {
+        assert!(
+            plain.contains(&file.to_owned()),
+            "{file} is not in {plain:?}"
+        );
+    }
+    let ignored = "ERROR: ld.so: object '/opt/none.so' from /etc/ld.so.preload cannot be preloaded (cannot open shared object file: No such file or directory): ignored.";
+    assert_eq!(notes(&closure), [format!("/prog: {ignored}")]);
+}
+
+#[test]
+fn case_20_a_program_with_rights_of_its_own_is_told_of_and_trusts_no_environment() {
+    let place = Place::with_glibc();
+    place.elf("/prog", &program(&["libx.so"]));
+    place.elf("/opt/libx.so", &Forge::library(&[]));
+    let settings = || Settings {
+        library_path: b"/opt".to_vec(),
+        ..Settings::default()
+    };
+    assert!(place.closure_with("/prog", settings()).starts());
+    let mode = std::fs::Permissions::from_mode(0o4755);
+    std::fs::set_permissions(place.on_disk("/prog"), mode).expect("its mode");
+    let closure = place.closure_with("/prog", settings());
+    assert_eq!(missing(&closure), ["libx.so"]);
+    assert!(
+        notes(&closure)[0].contains("it has set-user-ID"),
+        "{closure:?}"
     );
 }

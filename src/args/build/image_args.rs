@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use builder::{Annotation, PullPolicy, Shape, Squash, UserPolicy};
+use builder::{Annotation, ClosurePolicy, PullPolicy, Shape, Squash, UserPolicy};
 use clap::ValueEnum;
 use image::{Format, Platform, Reference};
 
@@ -86,6 +86,22 @@ pub(super) struct ImageArgs {
     /// What to do when the image's user is not numeric, or root
     #[arg(long, value_enum, value_name = "POLICY", default_value = "enforce")]
     user_policy: PolicyArg,
+    /// What to do when programs need more than was copied into the image
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "check")]
+    closure: ClosureArg,
+    /// Rules about what programs open by themselves, beside the built-in ones: the files *.rule of this directory; repeatable
+    #[arg(long, value_name = "DIR")]
+    closure_rules: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClosureArg {
+    /// Copy what they need from the stages that they come from, and then as `check`
+    Auto,
+    /// The build fails when the entry point could not start, and says what is missing
+    Check,
+    /// Nothing happens
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -194,6 +210,12 @@ impl ImageArgs {
                 PolicyArg::Rewrite => UserPolicy::Rewrite,
                 PolicyArg::Warn => UserPolicy::Warn,
                 PolicyArg::Off => UserPolicy::Off,
+            },
+            closure_rules: files::closure_rules(&self.closure_rules)?,
+            closure: match self.closure {
+                ClosureArg::Auto => ClosurePolicy::Auto,
+                ClosureArg::Check => ClosurePolicy::Check,
+                ClosureArg::Off => ClosurePolicy::Off,
             },
             tags,
             times,

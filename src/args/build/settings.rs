@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use builder::{NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy};
+use builder::{
+    ClosurePolicy, ClosureRules, NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy,
+};
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
@@ -108,6 +110,10 @@ pub(crate) struct ImageSettings {
     pub jobs: usize,
     /// `--user-policy`.
     pub user_policy: UserPolicy,
+    /// `--closure`.
+    pub closure: ClosurePolicy,
+    /// `--closure-rules`.
+    pub closure_rules: ClosureRules,
     /// `-t`.
     pub tags: Vec<Reference>,
     /// Where its times come from.
