@@ -7,7 +7,8 @@ use builder::{NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy}
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
-use super::{FurnishSettings, LimitSettings, NetworkArg, StepSettings};
+use super::{FurnishSettings, NetworkArg, StepSettings};
+use crate::args::limits::LimitSettings;
 use crate::args::registry::RegistrySettings;
 use crate::show::Progress;
 
