@@ -7,6 +7,7 @@ mod capabilities;
 mod cgroup;
 mod claim;
 mod degree;
+pub mod drill;
 mod executable;
 mod failure;
 mod foreign;
@@ -74,6 +75,10 @@ pub fn divert(entries: &[Entry]) -> Option<ExitCode> {
         session::ARGV0 => Some(session::main(entries)),
         step::ARGV0 => Some(step::main()),
         forge::ARGV0 => Some(forge::main()),
+        // In an image it lies under a name of its own.
+        name if name.ends_with(drill::PROGRAM) => {
+            Some(drill::main(&std::env::args().skip(1).collect::<Vec<_>>()))
+        }
         _ => None,
     }
 }

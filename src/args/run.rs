@@ -48,10 +48,30 @@ pub(crate) struct RunArgs {
     files: FileArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    /// Instead of the program, run attempts to get out of the container, and say how each went inside and outside of it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        conflicts_with = "entrypoint"
+    )]
+    drill: Option<DrillFormat>,
     /// Say more about what is done; twice for everything
     // Takes the place of the global option of the same id, whose `-v` means a volume here, as in docker and podman.
     #[arg(long, action = clap::ArgAction::Count, help_heading = "Global options")]
     verbose: u8,
+}
+
+/// How the outcome of a drill is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DrillFormat {
+    /// A table.
+    Text,
+    /// A list of objects.
+    Json,
 }
 
 /// A container, validated. What the network is, and where relative volumes are, depends on the machine.
@@ -69,6 +89,8 @@ pub(crate) struct RunSettings {
     pub secrets: Vec<SecretFile>,
     /// Limits that need a cgroup.
     pub limits: LimitSettings,
+    /// `--drill`.
+    pub drill: Option<DrillFormat>,
 }
 
 impl RunArgs {
@@ -79,6 +101,11 @@ impl RunArgs {
     pub(crate) fn settings(self, here: &Surroundings) -> Result<RunSettings, Failure> {
         let mut words = self.words.into_iter();
         let image = words.next().unwrap_or_default();
+        if self.drill.is_some() && words.len() > 0 {
+            return Err(Failure::usage(
+                "--drill runs its own program: there are no arguments for it",
+            ));
+        }
         let (mounts, secrets) = self.files.settings(here)?;
         let (platform, env_files) = (
             self.process.platform.clone(),
@@ -100,6 +127,7 @@ impl RunArgs {
             publish,
             env_files,
             secrets,
+            drill: self.drill,
             limits: self.limits.settings()?,
         })
     }
@@ -217,6 +245,12 @@ mod tests {
         assert_eq!(got.publish, ["127.0.0.1:80:8080/udp".parse().unwrap()]);
         assert!(!got.limits.run.is_default());
         assert!(settings("run hello").limits.run.is_default());
+        assert_eq!(got.drill, None);
+        assert_eq!(settings("run --drill hello").drill, Some(DrillFormat::Text));
+        assert_eq!(
+            settings("run --drill=json hello").drill,
+            Some(DrillFormat::Json)
+        );
         assert!(parse("run --uidmap 0:0:1 --userns host hello").is_err());
     }
 
@@ -253,6 +287,7 @@ mod tests {
             ("run --group-add keep-groups hello", "keep-groups"),
             ("run -p 0 hello", "--publish 0"),
             ("run --uidmap 1 hello", "\"1\""),
+            ("run --drill hello arg", "--drill"),
             ("run --mount type=bind,dst=/x hello", "no source"),
             ("run --secret src=x hello", "--secret src=x"),
             ("run --secret id=a,mode=9 hello", "mode=9"),

@@ -8,6 +8,7 @@ mod containerfile;
 mod debug;
 mod diff;
 mod doctor;
+mod drill;
 mod images;
 mod inspect;
 mod inspect_remote;
@@ -49,6 +50,7 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
     (runner::ENTRY, runner::session_entry),
     unshare::ENTRY,
     doctor::ENTRY,
+    (sandbox::drill::ENTRY, sandbox::drill::session_entry),
 ];
 
 /// The whole program.
@@ -106,7 +108,13 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
         Command::Outline(args) => outline::outline(&args)?,
         Command::Lint(args) => lint::lint(&args, here)?,
-        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
+        Command::Run(args) => {
+            let settings = args.settings(here)?;
+            return match settings.drill {
+                Some(format) => drill::drill(format, &place()?, here),
+                None => run::run(settings, &place()?, here),
+            };
+        }
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,

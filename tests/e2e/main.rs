@@ -52,6 +52,7 @@ mod cli_outline;
 mod cli_run;
 mod cli_signals;
 mod cli_store;
+mod container_drill;
 mod container_flags;
 mod fault_host;
 mod fault_input;
