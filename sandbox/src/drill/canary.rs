@@ -8,6 +8,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -85,13 +86,17 @@ impl Drop for Cage {
     }
 }
 
+/// The number in the name of the next cage's directory.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// A directory that goes with its value.
 struct Place(PathBuf);
 
 impl Place {
     fn new(parent: &Path) -> io::Result<Self> {
         let own = std::process::id();
-        for number in 0.. {
+        // What a fork of this process still holds of an earlier cage has another name.
+        for number in NEXT.fetch_add(1, Ordering::Relaxed).. {
             let path = parent.join(format!("rbuild-drill-{own}-{number}"));
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
