@@ -9,6 +9,7 @@ use sandbox::{Caller, CgroupError, SessionPlan, WriterChoice};
 
 use crate::args::UsernsMode;
 use crate::args::build::NetworkArg;
+use crate::args::limits::LimitSettings;
 use crate::failure::Failure;
 use crate::ranges;
 use crate::surroundings::Surroundings;
@@ -242,19 +243,24 @@ impl Lacking {
 
 /// Limits that cannot be enforced, with what mends that: what `doctor` says of cgroups, and a cgroup for one command.
 pub(crate) fn not_limited(
-    flags: &str,
+    what: &str,
+    limits: &LimitSettings,
     error: CgroupError,
     here: &Surroundings,
     store: &Path,
 ) -> Failure {
-    let context = format!("this machine cannot limit RUN steps ({flags})");
+    let missing = match &error {
+        CgroupError::NoController { missing, .. } => missing.as_slice(),
+        _ => &[],
+    };
+    let flags = limits.flags(missing);
+    let context = format!("this machine cannot limit {what} ({flags})");
     let lacking = Lacking::of(&error);
     let failure = Failure::new(
         crate::failure::Kind::Host,
         anyhow::Error::new(error).context(context),
     );
-    let examined =
-        "without these flags the build needs no cgroup; `rbuild doctor` examines everything";
+    let examined = "without these flags no cgroup is needed; `rbuild doctor` examines everything";
     mend(lacking, here, store)
         .into_iter()
         .fold(failure, Failure::hint)
@@ -304,7 +310,8 @@ mod tests {
     #[test]
     fn limits_that_cannot_be_enforced_name_their_flags_and_what_mends_it() {
         let here = Surroundings::of(&[]);
-        let failure = |error| not_limited("--memory", error, &here, Path::new("/s"));
+        let limits = LimitSettings::of_flags(&["--memory"]);
+        let failure = |error| not_limited("RUN steps", &limits, error, &here, Path::new("/s"));
         let cgroup = || "/a.scope".to_owned();
         let taken = failure(CgroupError::OtherProcesses { cgroup: cgroup() });
         assert_eq!(taken.code(), 3);

@@ -171,6 +171,11 @@ impl Surroundings {
         }
     }
 
+    /// TMPDIR, where it is set and absolute, else /tmp.
+    pub(crate) fn temporary_dir(&self) -> PathBuf {
+        self.directory("TMPDIR").unwrap_or_else(|| "/tmp".into())
+    }
+
     /// XDG_RUNTIME_DIR, where it is set and absolute.
     pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
         self.directory("XDG_RUNTIME_DIR")

@@ -67,7 +67,7 @@ pub struct RunLimits {
 
 impl RunLimits {
     /// Whether steps need cgroups of their own.
-    pub(crate) fn is_default(&self) -> bool {
+    pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -141,6 +141,28 @@ impl Accounts {
         })
     }
 
+    /// A group's id, by its name or number.
+    pub fn resolve_group(&self, text: &str) -> Result<OwnerId, AccountError> {
+        let (group, more) = split(text)?;
+        match more {
+            None => self.group(group, text),
+            Some(_) => Err(AccountError::Malformed {
+                text: escape(text.as_bytes()),
+                problem: "a group has no ':'",
+            }),
+        }
+    }
+
+    /// The highest id that any account has but `nobody`, whose number is chosen to be out of the way.
+    pub fn highest(&self) -> OwnerId {
+        let users = self.users.iter().filter(|user| user.name != b"nobody");
+        let ids = users.flat_map(|user| [user.uid, user.gid]);
+        let outcasts: [&[u8]; 2] = [b"nobody", b"nogroup"];
+        let groups = self.groups.iter();
+        let groups = groups.filter(|group| !outcasts.contains(&group.name.as_slice()));
+        ids.chain(groups.map(|group| group.gid)).max().unwrap_or(0)
+    }
+
     /// `--chown`: as [`resolve_user`](Self::resolve_user), but without a group it is the same number as the user.
     pub fn resolve_owner(&self, text: &str) -> Result<(OwnerId, OwnerId), AccountError> {
         let (user, group) = split(text)?;

@@ -7,6 +7,7 @@ use sandbox::{CapabilitySet, IdMap, UnknownCapability, UserSpec};
 use thiserror::Error;
 
 use crate::request::RunRequest;
+use crate::signal::StopSignal;
 use crate::userns::{Ids, Mapping, UsernsError, UsernsMode};
 
 /// What Docker and Podman give a container whose image says nothing.
@@ -55,6 +56,7 @@ pub fn user_text(config: &ContainerConfig, request: &RunRequest) -> String {
             UsernsMode::KeepId {
                 uid: Some(uid),
                 gid,
+                ..
             },
         ) => format!("{uid}:{}", gid.unwrap_or(uid)),
         (None, _) => "0:0".to_owned(),
@@ -90,13 +92,15 @@ pub struct ContainerSpec {
     pub capabilities: CapabilitySet,
     /// The host name.
     pub hostname: String,
+    /// What asks it to end.
+    pub stop_signal: StopSignal,
     /// What the user should know.
     pub notices: Vec<String>,
 }
 
 impl ContainerSpec {
-    /// Describes the container of an image with this configuration, in a session that stores `image_ids`. `name` is the
-    /// host name when none is asked for.
+    /// Describes the container of an image with this configuration, in a session that stores `image_ids`. `given` are its
+    /// maps where the request's mode does not tell them, and `name` is the host name when none is asked for.
     ///
     /// # Errors
     /// What of the request cannot be.
@@ -105,6 +109,7 @@ impl ContainerSpec {
         request: &RunRequest,
         account: &Account,
         image_ids: (u32, u32),
+        given: Option<&IdMap>,
         name: &str,
     ) -> Result<Self, ContainerError> {
         let hostname = request.hostname.as_deref().unwrap_or(name);
@@ -113,7 +118,10 @@ impl ContainerSpec {
             uid: account.uid,
             gid: account.gid,
         };
-        let mapping = request.userns.mapping(process);
+        let mapping = match given {
+            Some(map) => Mapping::Given(map.clone()),
+            None => request.userns.mapping(process),
+        };
         let ids = mapping.container_map(image_ids, process)?;
         let groups = account
             .groups
@@ -136,6 +144,7 @@ impl ContainerSpec {
                 .without(&request.cap_drop)?,
             hostname: hostname.to_owned(),
             notices: notices(config, request, account, &ids),
+            stop_signal: stop_signal(config, request),
             ids,
         })
     }
@@ -234,7 +243,18 @@ fn working_directory(
     without_nul(absolute)
 }
 
-fn check_hostname(name: &str) -> Result<(), ContainerError> {
+/// What an image says that is no signal was said when it was built; it counts as nothing.
+fn stop_signal(config: &ContainerConfig, request: &RunRequest) -> StopSignal {
+    let image = config.stop_signal.as_deref();
+    let image = image.and_then(|text| text.parse().ok());
+    request.stop.signal.or(image).unwrap_or(StopSignal::TERM)
+}
+
+/// Checks what sethostname(2) takes.
+///
+/// # Errors
+/// [`ContainerError::Hostname`].
+pub fn check_hostname(name: &str) -> Result<(), ContainerError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if name.is_empty() || name.len() > HOSTNAME_MAX || !name.bytes().all(plain) {
         return Err(ContainerError::Hostname(name.chars().take(100).collect()));
@@ -254,9 +274,10 @@ fn notices(
         UsernsMode::Default
             | UsernsMode::KeepId {
                 uid: None,
-                gid: None
+                gid: None,
+                size: None
             }
-    );
+    ) && request.maps.is_none();
     if chooses && account.uid == 0 {
         let why = match (&request.program.user, config.user.as_str()) {
             (Some(user), _) => format!("user {user:?} is root"),
@@ -316,7 +337,7 @@ mod tests {
     }
 
     fn spec(config: &ContainerConfig, request: &RunRequest, account: &Account) -> ContainerSpec {
-        ContainerSpec::new(config, request, account, RANGE, "box").unwrap()
+        ContainerSpec::new(config, request, account, RANGE, None, "box").unwrap()
     }
 
     #[test]
@@ -331,7 +352,7 @@ mod tests {
                 program,
                 ..RunRequest::default()
             };
-            ContainerSpec::new(&config("5:5"), &request, &account(5, 5), RANGE, "box")
+            ContainerSpec::new(&config("5:5"), &request, &account(5, 5), RANGE, None, "box")
                 .map(|spec| spec.argv)
         };
         let cases: &[(Option<&str>, &[&str], &[&str])] = &[
@@ -435,7 +456,8 @@ mod tests {
     #[test]
     fn what_the_kernel_would_cut_off_is_refused() {
         let refused = |request: RunRequest| {
-            ContainerSpec::new(&config("5:5"), &request, &account(5, 5), RANGE, "box").is_err()
+            ContainerSpec::new(&config("5:5"), &request, &account(5, 5), RANGE, None, "box")
+                .is_err()
         };
         for hostname in ["", "a b", "a\n", &"a".repeat(65)] {
             assert!(refused(RunRequest {

@@ -5,25 +5,31 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use image::{ContainerConfig, DiffId, Image};
+use image::{ContainerConfig, DiffId, Image, Store};
 use rootfs::RootError;
 use rootfs::accounts::{Account, AccountError};
 use rootfs::trees::{TreesError, WritableLayer};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use sandbox::{
-    Confinement, EmulatorError, Emulators, Handle, IdleStep, MountSpec, NetworkError, NetworkSpec,
-    ProcessSpec, SandboxSpec, SessionContext, SetupFailure, Step, StepError,
+    CgroupError, Confinement, EmulatorError, Emulators, Handle, IdClaim, IdMap, IdMapError,
+    IdleStep, MountSpec, NetworkError, NetworkSpec, ProcessSpec, SandboxSpec, SessionContext,
+    SetupFailure, Step, StepCgroup, StepError,
 };
 use thiserror::Error;
 
 use crate::container::{ContainerError, ContainerSpec, numeric_ids, user_text};
+use crate::idmaps::MapRequestError;
 use crate::prepared::Prepared;
 use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
+use crate::ranges;
 use crate::reown::ReownError;
 use crate::request::{Network, RunRequest};
 use crate::run::{Choice, RunError};
+use crate::signal::StopSignal;
 use crate::stdio::{Carrying, Streams};
+use crate::userns::UsernsMode;
 
 /// Why a container did not run, or was lost.
 #[derive(Debug, Error)]
@@ -51,10 +57,28 @@ pub(crate) enum ExecuteError {
         target: String,
         source: SetupFailure,
     },
+    #[error("give the volume {target} to the container's user: {path}", path = source_path.display())]
+    Give {
+        target: String,
+        source_path: PathBuf,
+        source: io::Error,
+    },
     #[error("make {path}")]
     Scratch { path: PathBuf, source: io::Error },
     #[error("connect the container's standard streams")]
     Stdio(#[source] io::Error),
+    #[error(transparent)]
+    Maps(#[from] MapRequestError),
+    #[error("make the container's id map")]
+    Ranges(#[source] IdMapError),
+    #[error(
+        "find {size} ids that no other container has: there are {most} in all (--userns auto:size=COUNT asks for fewer)"
+    )]
+    NoRange { size: u32, most: u32 },
+    #[error("limit the container")]
+    Limits(#[from] CgroupError),
+    #[error("forbid core files, which would hold secrets")]
+    Core(#[source] io::Error),
     #[error(transparent)]
     Network(#[from] NetworkError),
     #[error(transparent)]
@@ -112,11 +136,16 @@ fn contain(
         emulator,
         store,
     } = Choice::make(job).map_err(Box::new)?;
-    let run = Run {
+    let mut run = Run {
         context,
         request: &job.request,
         image: &image,
+        given: None,
     };
+    let _claim = run.choose_maps(&store)?;
+    if !job.request.mounts.secrets.is_empty() {
+        leave_no_core_file().map_err(ExecuteError::Core)?;
+    }
     let expected = run.expected();
     let idle = job.start.then(|| context.idle_step()).transpose()?;
     let writable = WritableLayer::claim(&store)?;
@@ -133,27 +162,43 @@ fn contain(
         idle.settle()?;
     }
     let mut prepared = Prepared::new(&run, store, writable)?;
-    let (mut step, streams) = start(&run, &mut prepared, idle)?;
+    let cgroup = run.cgroup()?;
+    let (mut step, streams) = start(&run, &mut prepared, idle, cgroup.as_ref())?;
     let mut carrying = streams.start().map_err(ExecuteError::Stdio)?;
     prepared.tidy();
-    listen(orders, &step, &mut carrying).map_err(ExecuteError::Stdio)?;
+    let mut stop = Stop::new(prepared.container.stop_signal, run.request.stop.timeout);
+    listen(orders, &step, &mut carrying, &mut stop).map_err(ExecuteError::Stdio)?;
     let outcome = step.executed().and_then(|()| {
         // A step that cannot be listened to is over.
-        let _ = listen(orders, &step, &mut carrying);
+        let _ = listen(orders, &step, &mut carrying, &mut stop);
         step.outcome()
     });
     carrying.finish();
+    if cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
+        run.notice("the kernel killed a process of the container when it had used up its memory");
+    }
     let code = outcome?.code();
     Ok((code, (prepared.clear(), Some(step))))
+}
+
+/// Secrets came in a message and are in this process's memory.
+fn leave_no_core_file() -> io::Result<()> {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+    limit.current = Some(0);
+    rustix::process::setrlimit(rustix::process::Resource::Core, limit).map_err(io::Error::from)
 }
 
 fn start(
     run: &Run<'_>,
     prepared: &mut Prepared,
     idle: IdleStep,
+    cgroup: Option<&StepCgroup>,
 ) -> Result<(Step, Streams), ExecuteError> {
     let mut handles = Handles::default();
-    let spec = prepared.spec(run, &mut handles)?;
+    let mut spec = prepared.spec(run, &mut handles)?;
+    if let Some(cgroup) = cgroup {
+        spec.limits.cgroup = Some(handles.add(cgroup.door()?));
+    }
     let owner = prepared.container.session_owner();
     let streams =
         Streams::new(run.request.stdin, &run.context.stdin, owner).map_err(ExecuteError::Stdio)?;
@@ -173,9 +218,45 @@ fn start(
     Ok((step, streams))
 }
 
+/// The end of a container that was asked for.
+struct Stop {
+    signal: StopSignal,
+    timeout: Option<Duration>,
+    /// When it is killed.
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    fn new(signal: StopSignal, timeout: Option<u32>) -> Self {
+        Self {
+            signal,
+            timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            deadline: None,
+        }
+    }
+
+    fn ask(&mut self, step: &Step) {
+        step.signal(self.signal.number());
+        if self.deadline.is_none() {
+            self.deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        }
+    }
+
+    /// For poll(2): how long there is still to wait.
+    fn left(&self) -> Option<Timespec> {
+        let left = self.deadline?.saturating_duration_since(Instant::now());
+        Timespec::try_from(left).ok()
+    }
+}
+
 /// Passes on what the main process says, and what the program writes, until the step has something to say; without the main
 /// process there is nobody to run for.
-fn listen(orders: &mut Receiver<'_>, step: &Step, carrying: &mut Carrying) -> io::Result<()> {
+fn listen(
+    orders: &mut Receiver<'_>,
+    step: &Step,
+    carrying: &mut Carrying,
+    stop: &mut Stop,
+) -> io::Result<()> {
     loop {
         if !orders.is_waiting() {
             let socket = orders.socket();
@@ -185,8 +266,14 @@ fn listen(orders: &mut Receiver<'_>, step: &Step, carrying: &mut Carrying) -> io
             ];
             let sources = carrying.sources();
             watched.extend(sources.map(|from| PollFd::from_borrowed_fd(from, PollFlags::IN)));
-            match rustix::event::poll(&mut watched, None) {
+            match rustix::event::poll(&mut watched, stop.left().as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
+                Ok(0) => {
+                    step.signal(KILL);
+                    stop.timeout = None;
+                    stop.deadline = None;
+                    continue;
+                }
                 other => other?,
             };
             let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -199,6 +286,8 @@ fn listen(orders: &mut Receiver<'_>, step: &Step, carrying: &mut Carrying) -> io
             }
         }
         match orders.next() {
+            // Who ends rbuild wishes the container to stop.
+            Ok(Some(ToSession::Signal(TERM))) => stop.ask(step),
             Ok(Some(ToSession::Signal(signal))) => step.signal(signal),
             Ok(Some(ToSession::Run(_)) | None) | Err(_) => {
                 step.kill();
@@ -208,12 +297,17 @@ fn listen(orders: &mut Receiver<'_>, step: &Step, carrying: &mut Carrying) -> io
     }
 }
 
+/// Signals by their numbers, signal(7): the one that nobody survives, and the one that asks to end.
+const KILL: i32 = 9;
+const TERM: i32 = 15;
+
 /// What is to run.
-#[derive(Clone, Copy)]
 pub(crate) struct Run<'r> {
     pub(crate) context: &'r SessionContext,
     pub(crate) request: &'r RunRequest,
     image: &'r Image,
+    /// The container's maps, where the mode does not tell them.
+    pub(crate) given: Option<IdMap>,
 }
 
 impl Run<'_> {
@@ -230,15 +324,55 @@ impl Run<'_> {
         user_text(self.config(), self.request)
     }
 
+    /// Finds out the maps that depend on more than the mode. What is claimed for them is held for as long as the container runs.
+    fn choose_maps(&mut self, store: &Store) -> Result<Option<IdClaim>, ExecuteError> {
+        if let Some(maps) = &self.request.maps {
+            self.given = Some(maps.resolve(&self.context.uids, &self.context.gids)?);
+            return Ok(None);
+        }
+        let UsernsMode::Auto { size } = self.request.userns else {
+            return Ok(None);
+        };
+        self.context.mapped().map_err(ExecuteError::Ids)?;
+        let image_ids = self.context.image_ids();
+        let (claim, map) = ranges::claim(store, self.diff_ids(), &self.user(), size, image_ids)?;
+        self.given = Some(map);
+        Ok(Some(claim))
+    }
+
+    /// The container's cgroup, where there are limits.
+    fn cgroup(&self) -> Result<Option<StepCgroup>, ExecuteError> {
+        let place = self.request.limits.cgroup.as_ref();
+        let made = place.map(|place| StepCgroup::create(&place.place, "container", &place.limits));
+        Ok(made.transpose()?)
+    }
+
+    /// The main process may be gone; then nobody reads it.
+    pub(crate) fn notice(&self, text: &str) {
+        let _ = send(&self.context.socket, &FromSession::Notice(text.to_owned()));
+    }
+
     /// The container, where its user is `account`.
     pub(crate) fn container(&self, account: &Account) -> Result<ContainerSpec, ContainerError> {
         let name = self.image.digest().short();
         let image_ids = self.context.image_ids();
-        ContainerSpec::new(self.config(), self.request, account, image_ids, &name)
+        let given = self.given.as_ref();
+        ContainerSpec::new(
+            self.config(),
+            self.request,
+            account,
+            image_ids,
+            given,
+            &name,
+        )
     }
 
     /// The sandbox as far as a user of numbers tells, before any account is looked up: enough to prepare what needs no root.
     fn expected(&self) -> Option<SandboxSpec> {
+        // With limits it would be prepared outside of its cgroup.
+        if self.request.limits.cgroup.is_some() {
+            return None;
+        }
         let network = match &self.request.network {
             Network::None => NetworkSpec::None,
             Network::Host => NetworkSpec::Host,
@@ -280,7 +414,11 @@ pub(crate) fn sandbox(
             seccomp: true,
             mask_paths: true,
         },
-        limits: sandbox::Limits::default(),
+        limits: sandbox::Limits {
+            shm_size: request.limits.shm_size,
+            resources: request.limits.resources.clone(),
+            cgroup: None,
+        },
         process: ProcessSpec {
             argv: container.argv.clone(),
             env: container.env.clone(),
@@ -288,6 +426,7 @@ pub(crate) fn sandbox(
             user: container.user.clone(),
             stdio: STREAMS,
             terminal: false,
+            init: request.program.init,
         },
         supervisor: None,
     }

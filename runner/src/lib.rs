@@ -12,18 +12,30 @@
 
 mod container;
 mod execute;
+mod idmaps;
+mod mount;
 mod names;
+mod own;
 mod prepared;
 mod protocol;
+mod publish;
+mod ranges;
 mod reown;
 mod request;
 mod run;
+mod signal;
 mod stdio;
 mod userns;
 
-pub use container::{ContainerError, ContainerSpec, user_text};
+pub use container::{ContainerError, ContainerSpec, check_hostname, user_text};
 pub use execute::session_entry;
+pub use idmaps::{MapLine, MapRequest, MapRequestError, ParseMapError};
+pub use mount::{ParseMountError, RequestedMount, Tmpfs, Volume};
 pub use protocol::Cause;
-pub use request::{Mounts, Network, ParseMountError, Program, RunRequest, Stdin, Tmpfs, Volume};
+pub use publish::{ParsePublishError, Publish};
+pub use request::{
+    CgroupPlace, ContainerLimits, Mounts, Network, Program, RunRequest, Secret, Stdin, StopPolicy,
+};
 pub use run::{ENTRY, RunError, Signals, Starting, prepare, start};
+pub use signal::{ParseSignalError, StopSignal};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

@@ -53,6 +53,7 @@ mod tests {
     fn with_pasta_queries_go_to_pasta() {
         let pasta = Network::Pasta {
             program: "/usr/bin/pasta".into(),
+            forwards: Vec::new(),
         };
         let [(_, resolv), ..] = files(&pasta, "box", HOST);
         assert_eq!(

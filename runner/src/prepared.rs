@@ -12,16 +12,18 @@ use rootfs::accounts::{Account, Accounts};
 use rootfs::trees::{Trees, UnpackedLayer, WorkArea, WritableLayer, clear_unused_writable};
 use rootfs::{DirTree, Ownership, Root};
 use sandbox::{
-    MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SharedNetwork, Upper,
+    MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SetupFailure,
+    SharedNetwork, Upper,
 };
 
 use crate::container::{ContainerSpec, numeric_ids};
 use crate::execute::{ExecuteError, Handles, Run, sandbox};
 use crate::names;
+use crate::own;
 use crate::protocol::{FromSession, send};
 use crate::reown::{self, Reowned, Wanted};
-use crate::request::{Network, RunRequest};
-use crate::userns::{Ids, Mapping};
+use crate::request::{Network, RunRequest, Secret};
+use crate::userns::{Mapping, Owners};
 
 /// A container whose root is mounted.
 pub(crate) struct Prepared {
@@ -60,21 +62,24 @@ impl Prepared {
             // The main process may be gone; then nobody reads notices.
             let _ = send(&context.socket, &FromSession::Notice(text));
         };
-        let reown = |mapping: Option<Mapping>| match mapping.and_then(Mapping::reowned_from) {
-            Some(kept) if !context.is_single_id() => {
-                reowned(&store, &layers, run.diff_ids(), kept, &notice)
+        let reown = |mapping: Option<&Mapping>| match mapping.and_then(Mapping::owners) {
+            Some(owners) if !context.is_single_id() => {
+                reowned(&store, &layers, run.diff_ids(), owners, &notice)
             }
             _ => Ok(None),
         };
         // A USER of numbers says who is kept before any account is looked up, and then one mount is enough.
         let user = run.user();
-        let expected = numeric_ids(&user).map(|ids| run.request.userns.mapping(ids));
-        let mut top = reown(expected)?;
+        let expected = match &run.given {
+            Some(map) => Some(Mapping::Given(map.clone())),
+            None => numeric_ids(&user).map(|ids| run.request.userns.mapping(ids)),
+        };
+        let mut top = reown(expected.as_ref())?;
         let mut root = mount(&writable, top.as_ref(), &lowers)?;
-        let container = run.container(&account(&root, &user)?)?;
+        let container = run.container(&account(&root, &user, &run.request.program.groups)?)?;
         container.notices.iter().cloned().for_each(&notice);
-        if expected != Some(container.mapping) {
-            let other = reown(Some(container.mapping))?;
+        if expected.as_ref() != Some(&container.mapping) {
+            let other = reown(Some(&container.mapping))?;
             if top.is_some() || other.is_some() {
                 top = other;
                 writable = WritableLayer::claim(&store)?;
@@ -101,7 +106,7 @@ impl Prepared {
         let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
         let root = handles.add(root);
         let mounts = self.mounts(run.request, handles)?;
-        let network = self.network(&run.request.network, handles)?;
+        let network = self.network(run, handles)?;
         Ok(sandbox(&self.container, run.request, root, network, mounts))
     }
 
@@ -117,6 +122,14 @@ impl Prepared {
                 source,
             };
             let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
+            if volume.chown {
+                let owner = self.container.session_owner();
+                own::give(&handle, owner).map_err(|source| ExecuteError::Give {
+                    target: volume.target.clone(),
+                    source_path: volume.source.clone(),
+                    source,
+                })?;
+            }
             let directory =
                 is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
             let source = MountSource::Tree {
@@ -135,10 +148,46 @@ impl Prepared {
                 size: tmpfs.size,
                 mode: tmpfs.mode,
             },
-            read_only: false,
+            read_only: tmpfs.read_only,
         });
         mounts.extend(tmpfs);
+        for secret in &request.mounts.secrets {
+            mounts.push(self.secret(secret, handles)?);
+        }
         Ok(mounts)
+    }
+
+    fn secret(&self, secret: &Secret, handles: &mut Handles) -> Result<MountSpec, ExecuteError> {
+        let failed = |source| ExecuteError::Volume {
+            target: secret.target.clone(),
+            source,
+        };
+        let user = self.container.session_owner();
+        let ids = &self.container.ids;
+        let id = |map: &sandbox::ExtentMap, id: Option<u32>, own: u32| match id {
+            None => Ok(own),
+            Some(id) => map
+                .outside(id)
+                .ok_or_else(|| failed(SetupFailure::unmapped(id))),
+        };
+        let owner = (
+            id(&ids.uids, secret.owner.0, user.uid)?,
+            id(&ids.gids, secret.owner.1, user.gid)?,
+        );
+        let file = MemoryFile {
+            content: &secret.content,
+            mode: secret.mode,
+            owner: Some(owner),
+        };
+        let tree = sandbox::memory_file(self.writable.path(), &file).map_err(failed)?;
+        Ok(MountSpec {
+            target: secret.target.clone(),
+            source: MountSource::Tree {
+                handle: handles.add(tree),
+                directory: false,
+            },
+            read_only: true,
+        })
     }
 
     /// The files of /etc that say where the container is. In memory: they are few bytes, and gone with the container.
@@ -187,16 +236,19 @@ impl Prepared {
 
     fn network(
         &mut self,
-        network: &Network,
+        run: &Run<'_>,
         handles: &mut Handles,
     ) -> Result<NetworkSpec, ExecuteError> {
-        Ok(match network {
+        Ok(match &run.request.network {
             Network::None => NetworkSpec::None,
             Network::Host => NetworkSpec::Host,
-            Network::Pasta { program } => {
+            Network::Pasta { program, forwards } => {
                 let area = self.network.insert(WorkArea::create(&self.store)?);
                 let place = area.path().join("namespace");
-                let shared = SharedNetwork::start(program, &place, &[])?;
+                let shared = SharedNetwork::start(program, &place, forwards, &[])?;
+                if !forwards.is_empty() && sandbox::confuses_loopback(program) {
+                    run.notice("this pasta passes connections from 127.0.0.1 of this machine on as if they came from inside the container; one of October 2024 or later does not");
+                }
                 let namespace = shared.namespace().try_clone_to_owned();
                 NetworkSpec::Shared(handles.add(namespace.map_err(ExecuteError::Stdio)?))
             }
@@ -242,21 +294,27 @@ fn mount(
     overlay.mount().map_err(ExecuteError::Mount)
 }
 
-fn account(root: &OwnedFd, user: &str) -> Result<Account, ExecuteError> {
+fn account(root: &OwnedFd, user: &str, groups: &[String]) -> Result<Account, ExecuteError> {
     // Only content matters here, and re-owned files belong to ids that are no image's.
     let ownership = Ownership::Recorded;
     let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
     let tree = DirTree::new(Root::open(&path).map_err(ExecuteError::Root)?, ownership);
-    Accounts::of(&tree)
-        .and_then(|accounts| accounts.resolve_user(user))
-        .map_err(ExecuteError::Account)
+    let accounts = Accounts::of(&tree).map_err(ExecuteError::Account)?;
+    let mut account = accounts.resolve_user(user).map_err(ExecuteError::Account)?;
+    for group in groups {
+        let gid = accounts.resolve_group(group);
+        account.groups.push(gid.map_err(ExecuteError::Account)?);
+    }
+    account.groups.sort_unstable();
+    account.groups.dedup();
+    Ok(account)
 }
 
 fn reowned(
     store: &Store,
     layers: &[UnpackedLayer],
     diff_ids: &[DiffId],
-    kept: Ids,
+    owners: Owners,
     notice: &dyn Fn(String),
 ) -> Result<Option<Reowned>, ExecuteError> {
     let Some(chain) = ChainId::of(diff_ids) else {
@@ -265,7 +323,7 @@ fn reowned(
     let wanted = Wanted {
         layers,
         chain,
-        kept,
+        owners,
     };
     Ok(reown::prepare(store, &wanted, notice)?)
 }

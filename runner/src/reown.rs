@@ -7,7 +7,7 @@
 //! content (overlayfs documentation, "Data-only lower layers"). That mount lies above the image's layers.
 //!
 //! ```text
-//! trees/reowned/CHAIN-UID-GID/unsynced  the boot in which it was made, until a sync of the store has brought it to the disk
+//! trees/reowned/CHAIN-KEY/unsynced      the boot in which it was made, until a sync of the store has brought it to the disk
 //!                             meta/     what it looks like
 //!                             data/N    hard links to the content
 //!                             tree/     instead of both before Linux 6.16: copies
@@ -30,7 +30,7 @@ use rootfs::{LayerIndex, RootError, View};
 use sandbox::{Overlay, SetupFailure};
 use thiserror::Error;
 
-use crate::userns::Ids;
+use crate::userns::Owners;
 use build::{Builder, Form};
 
 /// Why an image could not get the owners that a container needs.
@@ -72,6 +72,11 @@ pub(crate) enum ReownError {
         /// Why not.
         source: io::Error,
     },
+    /// Two ids would be one.
+    #[error(
+        "map the image's files: id {0} owns some of them and is not in the map, which would show them as another's"
+    )]
+    Mistaken(u32),
     /// The kernel took an empty one before.
     #[error("show files under their new owner")]
     Mount(#[source] SetupFailure),
@@ -102,11 +107,12 @@ impl Reowned {
 }
 
 /// Whether any file of the layers has an owner that the container must see under another one. Looked up, never scanned.
-fn is_needed(layers: &[LayerIndex], kept: Ids) -> bool {
+fn is_needed(layers: &[LayerIndex], owners: &Owners) -> bool {
     layers.iter().any(|layer| {
-        let owners = &layer.owners;
-        owners.uids.last().is_some_and(|uid| *uid >= kept.uid)
-            || owners.gids.last().is_some_and(|gid| *gid >= kept.gid)
+        let (uids, gids) = (&layer.owners.uids, &layer.owners.gids);
+        let moved = |id: u32, to: u32| to != id.saturating_add(1);
+        uids.iter().any(|id| moved(*id, owners.uid(*id)))
+            || gids.iter().any(|id| moved(*id, owners.gid(*id)))
     })
 }
 
@@ -117,8 +123,8 @@ pub(crate) struct Wanted<'w> {
     pub(crate) layers: &'w [UnpackedLayer],
     /// Their identity.
     pub(crate) chain: ChainId,
-    /// The ids that are the invoking user and group.
-    pub(crate) kept: Ids,
+    /// What the owners are to be.
+    pub(crate) owners: Owners,
 }
 
 /// Gives the re-owned files of an image, made at the first start with these ids; `None` where no file needs it, which is
@@ -128,8 +134,7 @@ pub(crate) fn prepare(
     wanted: &Wanted<'_>,
     notice: &dyn Fn(String),
 ) -> Result<Option<Reowned>, ReownError> {
-    let Ids { uid, gid } = wanted.kept;
-    let name = format!("{}-{uid}-{gid}", wanted.chain.digest().hex());
+    let name = format!("{}-{}", wanted.chain.digest().hex(), key(&wanted.owners));
     store.hold_entry(Area::Trees, &format!("reowned/{name}"))?;
     let parent = store.subdir(Area::Trees).join("reowned");
     let home = parent.join(&name);
@@ -144,6 +149,17 @@ pub(crate) fn prepare(
         publish(&fresh, &home)?;
     }
     open(&home)
+}
+
+/// Tells one kind of owners from all others.
+fn key(owners: &Owners) -> String {
+    match owners {
+        Owners::Kept(kept) => format!("{}-{}", kept.uid, kept.gid),
+        Owners::Map(map) => {
+            let text = format!("{}\n{}", map.uids, map.gids);
+            image::Digest::of(text.as_bytes()).hex().to_owned()
+        }
+    }
 }
 
 fn open(home: &Path) -> Result<Option<Reowned>, ReownError> {
@@ -201,7 +217,12 @@ fn make(
         .iter()
         .map(|layer| layer_index(store, &layer.diff_id))
         .collect::<Result<_, _>>()?;
-    if is_needed(&indexes, wanted.kept) {
+    for LayerIndex { owners, .. } in &indexes {
+        if let Some(id) = wanted.owners.mistaken(&owners.uids, &owners.gids) {
+            return Err(ReownError::Mistaken(id));
+        }
+    }
+    if is_needed(&indexes, &wanted.owners) {
         let form = if kernel_redirects(work)? {
             Form::Redirects
         } else {
@@ -216,8 +237,8 @@ fn make(
         let copied = Builder::new(&fresh, form, wanted, &view)?.build()?;
         if copied > 0 {
             notice(format!(
-                "copied {copied} bytes of files that keep-id {} gives another owner: Linux before 6.16 cannot show them without",
-                wanted.kept
+                "copied {copied} bytes of files that {} gives another owner: Linux before 6.16 cannot show them without",
+                wanted.owners
             ));
         }
     }
@@ -238,6 +259,7 @@ fn kernel_redirects(work: &WorkArea) -> Result<bool, ReownError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::userns::Ids;
     use image::{DiffId, Digest};
     use rootfs::TreePath;
     use rootfs::entry::{Entry, Kind};
@@ -259,7 +281,7 @@ mod tests {
 
     #[test]
     fn only_owners_from_the_kept_ids_on_need_anything() {
-        let kept = Ids { uid: 500, gid: 600 };
+        let kept = Owners::Kept(Ids { uid: 500, gid: 600 });
         let cases = [
             ((0, 0), false),
             ((499, 599), false),
@@ -269,11 +291,12 @@ mod tests {
         ];
         for ((uid, gid), expected) in cases {
             assert_eq!(
-                is_needed(&[layer(0, 0), layer(uid, gid)], kept),
+                is_needed(&[layer(0, 0), layer(uid, gid)], &kept),
                 expected,
                 "{uid}:{gid}"
             );
         }
-        assert!(is_needed(&[layer(0, 0)], Ids::ROOT), "host re-owns all");
+        let host = Owners::Kept(Ids::ROOT);
+        assert!(is_needed(&[layer(0, 0)], &host), "host re-owns all");
     }
 }

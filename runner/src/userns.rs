@@ -4,6 +4,7 @@
 //! In a session, id 0 is the invoking user and ids 1..=N are the subordinate ones; the image's id k is on disk as k + 1.
 //! The maps are Podman's (`podman run --userns`), so that volumes written by either tool fit the other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,6 +24,13 @@ pub enum UsernsMode {
         uid: Option<u32>,
         /// The group id inside.
         gid: Option<u32>,
+        /// How many ids there are inside; as many as there can be without.
+        size: Option<u32>,
+    },
+    /// As [`UsernsMode::Nomap`], with ids that no other container of this mode has.
+    Auto {
+        /// How many; as many as the image uses, and at least 1024, without.
+        size: Option<u32>,
     },
     /// The invoking user is not in the container.
     Nomap,
@@ -32,7 +40,9 @@ pub enum UsernsMode {
 
 /// A text that is no mode.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("understand --userns={0:?}: it is keep-id, keep-id:uid=UID,gid=GID, nomap or host")]
+#[error(
+    "understand --userns={0:?}: it is keep-id[:uid=UID,gid=GID,size=COUNT], nomap, host or auto[:size=COUNT]"
+)]
 pub struct ParseUsernsError(String);
 
 impl FromStr for UsernsMode {
@@ -40,35 +50,37 @@ impl FromStr for UsernsMode {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || ParseUsernsError(text.chars().take(100).collect());
-        match text.split_once(':') {
-            None => match text {
-                "keep-id" => Ok(Self::KeepId {
-                    uid: None,
-                    gid: None,
-                }),
-                "nomap" => Ok(Self::Nomap),
-                "host" => Ok(Self::Host),
-                _ => Err(wrong()),
-            },
-            Some(("keep-id", options)) => {
-                let (mut uid, mut gid) = (None, None);
-                for option in options.split(',') {
-                    let (key, value) = option.split_once('=').ok_or_else(wrong)?;
-                    let place = match key {
-                        "uid" => &mut uid,
-                        "gid" => &mut gid,
-                        _ => return Err(wrong()),
-                    };
-                    let id = exact_id(value).ok_or_else(wrong)?;
-                    if place.replace(id).is_some() {
-                        return Err(wrong());
-                    }
-                }
-                Ok(Self::KeepId { uid, gid })
-            }
-            Some(_) => Err(wrong()),
+        let (mode, options) = match text.split_once(':') {
+            Some((mode, options)) => (mode, numbers(options).ok_or_else(wrong)?),
+            None => (text, BTreeMap::new()),
+        };
+        let known = |names: &[&str]| options.keys().all(|name| names.contains(name));
+        let option = |name| options.get(name).copied();
+        let size = option("size");
+        match mode {
+            "keep-id" if known(&["uid", "gid", "size"]) && size != Some(0) => Ok(Self::KeepId {
+                uid: option("uid"),
+                gid: option("gid"),
+                size,
+            }),
+            "auto" if known(&["size"]) && size != Some(0) => Ok(Self::Auto { size }),
+            "nomap" if text == mode => Ok(Self::Nomap),
+            "host" if text == mode => Ok(Self::Host),
+            _ => Err(wrong()),
         }
     }
+}
+
+/// `NAME=NUMBER[,NAME=NUMBER]`, each name once.
+fn numbers(text: &str) -> Option<BTreeMap<&str, u32>> {
+    let mut numbers = BTreeMap::new();
+    for option in text.split(',') {
+        let (name, value) = option.split_once('=')?;
+        if numbers.insert(name, exact_id(value)?).is_some() {
+            return None;
+        }
+    }
+    Some(numbers)
 }
 
 /// Digits only: no sign, no blank, no other base. The last number is "no id" for chown(2).
@@ -84,11 +96,13 @@ impl fmt::Display for UsernsMode {
             Self::Default => f.write_str("default"),
             Self::Nomap => f.write_str("nomap"),
             Self::Host => f.write_str("host"),
-            Self::KeepId { uid, gid } => {
-                let id = |name: &str, id: Option<u32>| id.map(|id| format!("{name}={id}"));
-                let options: Vec<_> = [id("uid", *uid), id("gid", *gid)]
-                    .into_iter()
-                    .flatten()
+            Self::Auto { size: None } => f.write_str("auto"),
+            Self::Auto { size: Some(size) } => write!(f, "auto:size={size}"),
+            Self::KeepId { uid, gid, size } => {
+                let named = [("uid", uid), ("gid", gid), ("size", size)];
+                let named = named.into_iter();
+                let options: Vec<_> = named
+                    .filter_map(|(name, id)| id.map(|id| format!("{name}={id}")))
                     .collect();
                 if options.is_empty() {
                     f.write_str("keep-id")
@@ -121,12 +135,14 @@ impl fmt::Display for Ids {
 }
 
 /// What a mode means for one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mapping {
-    /// These ids inside are the invoking user and group.
-    Caller(Ids),
+    /// These ids inside are the invoking user and group, and with a size there are no more ids than that.
+    Caller(Ids, Option<u32>),
     /// Nobody inside is.
     Shifted,
+    /// What was asked for, id by id, or found to be free.
+    Given(IdMap),
 }
 
 /// A map that the session cannot give.
@@ -157,11 +173,12 @@ impl UsernsMode {
             | Self::KeepId {
                 uid: None,
                 gid: None,
+                size: None,
             } if process.uid == 0 => Mapping::Shifted,
-            Self::Default => Mapping::keep(None, None, process),
-            Self::KeepId { uid, gid } => Mapping::keep(uid, gid, process),
-            Self::Nomap => Mapping::Shifted,
-            Self::Host => Mapping::Caller(Ids::ROOT),
+            Self::Default => Mapping::keep(None, None, None, process),
+            Self::KeepId { uid, gid, size } => Mapping::keep(uid, gid, size, process),
+            Self::Nomap | Self::Auto { .. } => Mapping::Shifted,
+            Self::Host => Mapping::Caller(Ids::ROOT, None),
         }
     }
 }
@@ -169,38 +186,44 @@ impl UsernsMode {
 impl Mapping {
     /// A process of group 0 (`USER 65532` without a group) does not take the caller's group for root's: every file of the
     /// image would have to change its group.
-    fn keep(uid: Option<u32>, gid: Option<u32>, process: Ids) -> Self {
+    fn keep(uid: Option<u32>, gid: Option<u32>, size: Option<u32>, process: Ids) -> Self {
         let uid = uid.unwrap_or(process.uid);
         let gid = gid.unwrap_or(if process.gid == 0 { uid } else { process.gid });
-        Self::Caller(Ids { uid, gid })
+        Self::Caller(Ids { uid, gid }, size)
     }
 
     /// The container's map in a session that stores `image_ids` user and group ids, for a process that runs as `process`.
     ///
     /// # Errors
     /// Where a session of one id would need a second.
-    pub fn container_map(self, image_ids: (u32, u32), process: Ids) -> Result<IdMap, UsernsError> {
-        if image_ids.0 == 0 || image_ids.1 == 0 {
+    pub fn container_map(&self, image_ids: (u32, u32), process: Ids) -> Result<IdMap, UsernsError> {
+        if (image_ids.0 == 0 || image_ids.1 == 0) && !matches!(self, Self::Given(_)) {
             return self.one_id_map(process);
         }
         match self {
+            Self::Given(map) => Ok(map.clone()),
             Self::Shifted => IdMap::shifted(image_ids.0, image_ids.1),
-            Self::Caller(ids) => keep(ids.uid, image_ids.0).and_then(|uids| {
-                Ok(IdMap {
-                    uids,
-                    gids: keep(ids.gid, image_ids.1)?,
+            Self::Caller(ids, size) => {
+                // The caller's own id is one of them.
+                let count = |most: u32| size.map_or(most, |size| most.min(size - 1));
+                keep(ids.uid, count(image_ids.0)).and_then(|uids| {
+                    Ok(IdMap {
+                        uids,
+                        gids: keep(ids.gid, count(image_ids.1))?,
+                    })
                 })
-            }),
+            }
         }
         .map_err(UsernsError::Map)
     }
 
     /// With one id there is no choice: whoever the process is, it is the invoking user, and its group is the user's.
-    fn one_id_map(self, process: Ids) -> Result<IdMap, UsernsError> {
+    fn one_id_map(&self, process: Ids) -> Result<IdMap, UsernsError> {
         match self {
-            Self::Caller(asked) if asked.uid != process.uid => {
-                Err(UsernsError::OneIdOnly { asked, process })
-            }
+            Self::Caller(asked, _) if asked.uid != process.uid => Err(UsernsError::OneIdOnly {
+                asked: *asked,
+                process,
+            }),
             _ => {
                 let one = |id| ExtentMap::single(id, 0, 1).map_err(UsernsError::Map);
                 Ok(IdMap {
@@ -211,11 +234,65 @@ impl Mapping {
         }
     }
 
-    /// The least ids whose files are on disk under another id than this mapping shows them by; `None` where all fit.
-    pub fn reowned_from(self) -> Option<Ids> {
+    /// How the owners of an image's files must be on disk for it; `None` where all are so already.
+    pub(crate) fn owners(&self) -> Option<Owners> {
         match self {
             Self::Shifted => None,
-            Self::Caller(ids) => Some(ids),
+            Self::Caller(ids, _) => Some(Owners::Kept(*ids)),
+            Self::Given(map) => {
+                let extents = |map: &ExtentMap| map.extents().to_vec();
+                let mut all = [extents(&map.uids), extents(&map.gids)]
+                    .concat()
+                    .into_iter();
+                all.any(|extent| extent.outside != extent.inside + 1)
+                    .then(|| Owners::Map(map.clone()))
+            }
+        }
+    }
+}
+
+/// How the owners of an image's files must be on disk, as session ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// For a container that keeps these ids.
+    Kept(Ids),
+    /// For this map.
+    Map(IdMap),
+}
+
+impl Owners {
+    /// Of an image's user id.
+    pub(crate) fn uid(&self, id: u32) -> u32 {
+        match self {
+            Self::Kept(kept) => session_id(id, kept.uid),
+            Self::Map(map) => map.uids.outside(id).unwrap_or(id.saturating_add(1)),
+        }
+    }
+
+    /// Of an image's group id.
+    pub(crate) fn gid(&self, id: u32) -> u32 {
+        match self {
+            Self::Kept(kept) => session_id(id, kept.gid),
+            Self::Map(map) => map.gids.outside(id).unwrap_or(id.saturating_add(1)),
+        }
+    }
+
+    /// An id of the image that the map leaves out, and whose files it would show as another's.
+    pub(crate) fn mistaken(&self, uids: &BTreeSet<u32>, gids: &BTreeSet<u32>) -> Option<u32> {
+        let Self::Map(map) = self else { return None };
+        let wrong = |map: &ExtentMap, ids: &BTreeSet<u32>| {
+            let mut ids = ids.iter().copied();
+            ids.find(|id| map.outside(*id).is_none() && map.inside(id.saturating_add(1)).is_some())
+        };
+        wrong(&map.uids, uids).or_else(|| wrong(&map.gids, gids))
+    }
+}
+
+impl fmt::Display for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept(kept) => write!(f, "keep-id {kept}"),
+            Self::Map(_) => f.write_str("the id map"),
         }
     }
 }
@@ -289,6 +366,9 @@ mod tests {
             "keep-id",
             "keep-id:uid=5,gid=6",
             "keep-id:gid=6",
+            "keep-id:uid=1,size=5",
+            "auto",
+            "auto:size=5",
             "nomap",
             "host",
         ] {
@@ -311,9 +391,11 @@ mod tests {
             "keep-id:uid=4294967295",
             "keep-id:uid=4294967296",
             "keep-id:uid=1,uid=2",
-            "keep-id:size=5",
+            "keep-id:size=0",
             "nomap:uid=1",
-            "auto",
+            "nomap:",
+            "auto:uid=1",
+            "auto:",
         ] {
             assert!(text.parse::<UsernsMode>().is_err(), "{text:?} was accepted");
         }
@@ -373,6 +455,39 @@ mod tests {
     }
 
     #[test]
+    fn a_size_leaves_the_last_ids_out() {
+        assert_eq!(
+            map("keep-id:size=10", 5).to_string(),
+            "0 1 5\n5 0 1\n6 6 4\n"
+        );
+        assert_eq!(
+            map("keep-id:uid=9,size=10", 0).to_string(),
+            "0 1 9\n9 0 1\n"
+        );
+        assert_eq!(map("keep-id:size=1", 0).to_string(), "0 0 1\n");
+        assert_eq!(map("keep-id:size=99999", 7).len(), u64::from(RANGE) + 1);
+    }
+
+    #[test]
+    fn files_of_ids_that_a_map_leaves_out_are_nobodys_or_refused() {
+        let map = |inside, outside, count| {
+            let map = || ExtentMap::single(inside, outside, count).unwrap();
+            Owners::Map(IdMap {
+                uids: map(),
+                gids: map(),
+            })
+        };
+        let set = |ids: &[u32]| ids.iter().copied().collect::<BTreeSet<u32>>();
+        let owners = map(0, 11, 10);
+        assert_eq!((owners.uid(0), owners.gid(9)), (11, 20));
+        assert_eq!(owners.uid(30), 31, "nobody's");
+        assert_eq!(owners.mistaken(&set(&[0, 9, 30]), &set(&[9])), None);
+        assert_eq!(owners.mistaken(&set(&[0]), &set(&[10])), Some(10));
+        let plain = IdMap::shifted(20, 20).unwrap();
+        assert_eq!(Mapping::Given(plain).owners(), None);
+    }
+
+    #[test]
     fn files_are_found_under_the_id_that_the_map_shows() {
         for kept in [0, 1, 500, 65_532] {
             let map = keep(kept, RANGE).unwrap();
@@ -400,18 +515,24 @@ mod tests {
             Mapping::Shifted
         );
         let asked: UsernsMode = "keep-id:uid=0,gid=0".parse().unwrap();
-        assert_eq!(asked.mapping(root), Mapping::Caller(root));
+        assert_eq!(asked.mapping(root), Mapping::Caller(root, None));
         let other = Ids { uid: 9, gid: 8 };
         let part: UsernsMode = "keep-id:uid=3".parse().unwrap();
-        assert_eq!(part.mapping(other), Mapping::Caller(Ids { uid: 3, gid: 8 }));
+        assert_eq!(
+            part.mapping(other),
+            Mapping::Caller(Ids { uid: 3, gid: 8 }, None)
+        );
         let no_group = Ids {
             uid: 65_532,
             gid: 0,
         };
-        let both = Mapping::Caller(Ids {
-            uid: 65_532,
-            gid: 65_532,
-        });
+        let both = Mapping::Caller(
+            Ids {
+                uid: 65_532,
+                gid: 65_532,
+            },
+            None,
+        );
         assert_eq!(
             UsernsMode::Default.mapping(no_group),
             both,

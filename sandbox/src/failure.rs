@@ -16,6 +16,14 @@ pub struct SetupFailure {
 }
 
 impl SetupFailure {
+    /// An id that a namespace has no place for.
+    pub fn unmapped(id: u32) -> Self {
+        Self::new(
+            format!("find the id {id} in the container's map"),
+            Errno::EINVAL,
+        )
+    }
+
     pub(crate) fn new(operation: impl Into<String>, errno: impl Into<Errno>) -> Self {
         Self {
             operation: operation.into(),

@@ -5,12 +5,15 @@
 
 mod capabilities;
 mod cgroup;
+mod claim;
 mod degree;
+pub mod drill;
 mod executable;
 mod failure;
 mod foreign;
 mod forge;
 mod idmap;
+mod init;
 mod memory;
 mod mountinfo;
 mod network;
@@ -38,6 +41,7 @@ pub use cgroup::{
     Bound, CgroupError, CgroupLimits, Controller, Cpus, LimitError, StepCgroup, StepCgroups,
     WantedLimits, Write,
 };
+pub use claim::IdClaim;
 pub use degree::{Caller, WriterChoice};
 pub use executable::OwnExecutable;
 pub use failure::SetupFailure;
@@ -45,7 +49,9 @@ pub use foreign::{Emulator, EmulatorError, Emulators};
 pub use forge::StepForge;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
 pub use memory::{MemoryFile, memory_file, memory_files};
-pub use network::{DNS_FORWARD, HOST_GATEWAY, NetworkError, SharedNetwork};
+pub use network::{
+    DNS_FORWARD, Forward, HOST_GATEWAY, NetworkError, SharedNetwork, Transport, confuses_loopback,
+};
 pub use nix::errno::Errno;
 pub use overlay::{MAX_LOWERS, Overlay, Upper};
 pub use plan::{SetupOp, SetupPlan};
@@ -69,6 +75,10 @@ pub fn divert(entries: &[Entry]) -> Option<ExitCode> {
         session::ARGV0 => Some(session::main(entries)),
         step::ARGV0 => Some(step::main()),
         forge::ARGV0 => Some(forge::main()),
+        // In an image it lies under a name of its own.
+        name if name.ends_with(drill::PROGRAM) => {
+            Some(drill::main(&std::env::args().skip(1).collect::<Vec<_>>()))
+        }
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ use crate::own_network::Joiner;
 use crate::plan::{Attribute, SetupOp};
 use crate::spec::{Handle, UserSpec};
 use crate::target::{self, TargetRoot};
-use crate::{capabilities, seccomp, supervisor, sys};
+use crate::{capabilities, init, seccomp, supervisor, sys};
 
 /// The state of a set-up inside the new namespaces.
 pub(crate) struct Performer {
@@ -115,7 +115,12 @@ impl Performer {
             }
             SetupOp::Capabilities { set, ambient } => capabilities::confine(*set, *ambient),
             SetupOp::NoNewPrivileges => nix::sys::prctl::set_no_new_privs().during(here),
-            SetupOp::Execute { argv, env } => execute(argv, env),
+            SetupOp::Execute { argv, env, init } => {
+                if *init {
+                    init::below().during(|| "start an init".into())?;
+                }
+                execute(argv, env)
+            }
         }
     }
 

@@ -133,6 +133,8 @@ pub enum SetupOp {
         argv: Vec<String>,
         /// Its environment.
         env: Vec<(String, String)>,
+        /// Whether it becomes the child of this process, which then only passes signals on and reaps.
+        init: bool,
     },
 }
 
@@ -396,6 +398,7 @@ fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<Setup
     ops.push(SetupOp::Execute {
         argv: process.argv.clone(),
         env: process.env.clone(),
+        init: process.init,
     });
     ops
 }
@@ -457,10 +460,11 @@ impl fmt::Display for SetupOp {
             Self::Supervise(_) => f.write_str("have users and owners imitated"),
             Self::Capabilities { set, .. } => write!(f, "set capabilities to {set}"),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
-            Self::Execute { argv, .. } => write!(
+            Self::Execute { argv, init, .. } => write!(
                 f,
-                "execute {}",
-                argv.first().map_or("nothing", String::as_str)
+                "execute {}{}",
+                argv.first().map_or("nothing", String::as_str),
+                if *init { " below an init" } else { "" }
             ),
         }
     }

@@ -130,6 +130,8 @@ pub struct ProcessSpec {
     pub stdio: [Handle; 3],
     /// Whether standard input is a terminal that becomes the controlling one.
     pub terminal: bool,
+    /// Whether the program is the child of a first process that passes signals on and reaps orphans, instead of being it.
+    pub init: bool,
 }
 
 /// Numeric ids inside the sandbox.

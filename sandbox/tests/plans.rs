@@ -32,6 +32,7 @@ fn build_step() -> SandboxSpec {
             user: UserSpec::default(),
             stdio: [Handle(1), Handle(2), Handle(3)],
             terminal: false,
+            init: false,
         },
         supervisor: None,
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use builder::{Output, RemoteSource};
 use clap::ValueEnum;
 
+use super::limits::LimitArgs;
 use super::output::{OutputArg, plain};
 use super::registry::RegistryArgs;
 use crate::failure::Failure;
@@ -19,7 +20,6 @@ mod elsewhere;
 mod files;
 mod furnish;
 mod image_args;
-mod limits;
 mod outputs;
 mod settings;
 mod steps;
@@ -32,13 +32,11 @@ use elsewhere::ElsewhereArgs;
 use furnish::FurnishArgs;
 pub(crate) use furnish::{CaArg, FurnishSettings};
 use image_args::ImageArgs;
-use limits::LimitArgs;
-pub(crate) use limits::LimitSettings;
 pub(crate) use settings::{
     BuildSettings, ContainerfileSource, ContextSource, ImageSettings, Isolation, Results, Sources,
 };
 use steps::StepArgs;
-pub(crate) use steps::{SecretSource, StepSettings};
+pub(crate) use steps::StepSettings;
 use times::TimeArgs;
 
 const EXAMPLES: &str = "\

@@ -12,6 +12,7 @@ mod csv;
 pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
+pub(crate) mod limits;
 pub(crate) mod lint;
 pub(crate) mod login;
 pub(crate) mod look;
@@ -21,9 +22,11 @@ pub(crate) mod outline;
 pub(crate) mod output;
 pub(crate) mod registry;
 pub(crate) mod run;
+pub(crate) mod secret;
 mod size;
 pub(crate) mod store;
 pub(crate) mod transfer;
+mod ulimit;
 
 use std::path::PathBuf;
 

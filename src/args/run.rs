@@ -1,17 +1,29 @@
 //! `rbuild run`: raw arguments to settings. The invariant: whatever depends on the image (its user, entry point, directory) stays
-//! open here, whatever does not is valid.
+//! open here, whatever does not is valid; files that are named are still to be read.
 
-use runner::{Mounts, Program, RunRequest, UsernsMode};
+mod files;
+mod isolation;
+mod process;
+
+use std::path::PathBuf;
+
+use runner::{Publish, RunRequest};
 
 use super::build::NetworkArg;
-use super::capabilities;
+use super::limits::{LimitArgs, LimitSettings};
 use crate::failure::{Failure, Kind};
 use crate::surroundings::Surroundings;
+use files::FileArgs;
+pub(crate) use files::SecretFile;
+use isolation::IsolationArgs;
+use process::ProcessArgs;
+pub(crate) use process::variable;
 
 const EXAMPLES: &str = "\
 Examples:
   rbuild run hello                                     the image's user is you outside
   rbuild run -v ./data:/data hello --verbose           a directory, and arguments for the program
+  rbuild run -p 8080:80 --read-only web                a port, and files that nothing can change
   rbuild run --userns nomap --entrypoint /bin/sh app   a user that is nobody outside
 
 Exit code: the program's own, 128 + n after signal n, or 125 (not started), 126 (not executable), 127 (not found).";
@@ -34,70 +46,32 @@ pub(crate) struct RunArgs {
     isolation: IsolationArgs,
     #[command(flatten)]
     files: FileArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Instead of the program, run attempts to get out of the container, and say how each went inside and outside of it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        conflicts_with = "entrypoint"
+    )]
+    drill: Option<DrillFormat>,
     /// Say more about what is done; twice for everything
     // Takes the place of the global option of the same id, whose `-v` means a volume here, as in docker and podman.
     #[arg(long, action = clap::ArgAction::Count, help_heading = "Global options")]
     verbose: u8,
 }
 
-/// What runs.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Process")]
-struct ProcessArgs {
-    /// Run this program instead of the image's; empty: none, the first argument is the program
-    #[arg(long, value_name = "PROGRAM")]
-    entrypoint: Option<String>,
-    /// Set a variable; NAME alone takes it from the environment; repeatable
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
-    env: Vec<String>,
-    /// Start in this directory
-    #[arg(short, long, value_name = "DIR")]
-    workdir: Option<String>,
-    /// Of an index, run the image for this platform [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<image::Platform>,
-    /// Run as this user
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    user: Option<String>,
-}
-
-/// What it may do.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Isolation")]
-struct IsolationArgs {
-    /// How ids are mapped: keep-id[:uid=N,gid=N], nomap or host [default: keep-id for the image's user, nomap for root]
-    #[arg(long, value_name = "MODE")]
-    userns: Option<String>,
-    /// The network [default: pasta where it is installed, else none]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "default",
-        hide_default_value = true
-    )]
-    network: NetworkArg,
-    /// Give the program a capability; repeatable
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_add: Vec<String>,
-    /// Take a capability, or ALL; repeatable
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_drop: Vec<String>,
-}
-
-/// What it sees.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Files")]
-struct FileArgs {
-    /// Show a file or directory of this machine inside; repeatable
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    volumes: Vec<String>,
-    /// Put an empty directory in memory there; repeatable
-    #[arg(long, value_name = "TARGET[:size=BYTES,mode=OCTAL]")]
-    tmpfs: Vec<String>,
-    /// Make the image's files read-only
-    #[arg(long)]
-    read_only: bool,
+/// How the outcome of a drill is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DrillFormat {
+    /// A table.
+    Text,
+    /// A list of objects.
+    Json,
 }
 
 /// A container, validated. What the network is, and where relative volumes are, depends on the machine.
@@ -107,6 +81,16 @@ pub(crate) struct RunSettings {
     pub request: RunRequest,
     /// `--network`, still to be chosen in the request.
     pub network: NetworkArg,
+    /// `--publish`.
+    pub publish: Vec<Publish>,
+    /// `--env-file`, still to be read; `--env` comes over it.
+    pub env_files: Vec<PathBuf>,
+    /// `--secret`, still to be read.
+    pub secrets: Vec<SecretFile>,
+    /// Limits that need a cgroup.
+    pub limits: LimitSettings,
+    /// `--drill`.
+    pub drill: Option<DrillFormat>,
 }
 
 impl RunArgs {
@@ -116,70 +100,35 @@ impl RunArgs {
     /// The first argument that makes no sense, by name.
     pub(crate) fn settings(self, here: &Surroundings) -> Result<RunSettings, Failure> {
         let mut words = self.words.into_iter();
-        let request = RunRequest {
-            image: words.next().unwrap_or_default(),
-            platform: self.process.platform.clone(),
+        let image = words.next().unwrap_or_default();
+        if self.drill.is_some() && words.len() > 0 {
+            return Err(Failure::usage(
+                "--drill runs its own program: there are no arguments for it",
+            ));
+        }
+        let (mounts, secrets) = self.files.settings(here)?;
+        let (platform, env_files) = (
+            self.process.platform.clone(),
+            self.process.env_files.clone(),
+        );
+        let stop = self.process.stop()?;
+        let mut request = RunRequest {
+            image,
+            platform,
+            stop,
             program: self.process.settings(words.collect(), here)?,
-            mounts: self.files.settings()?,
-            userns: match &self.isolation.userns {
-                Some(text) => text.parse().map_err(misused)?,
-                None => UsernsMode::Default,
-            },
-            cap_add: capabilities("--cap-add", self.isolation.cap_add)?,
-            cap_drop: capabilities("--cap-drop", self.isolation.cap_drop)?,
+            mounts,
             ..RunRequest::default()
         };
+        let (network, publish) = self.isolation.settings(&mut request)?;
         Ok(RunSettings {
             request,
-            network: self.isolation.network,
-        })
-    }
-}
-
-impl ProcessArgs {
-    fn settings(self, args: Vec<String>, here: &Surroundings) -> Result<Program, Failure> {
-        let mut env = Vec::new();
-        for text in &self.env {
-            match text.split_once('=') {
-                Some((name, value)) if !name.is_empty() => {
-                    env.push((name.to_owned(), value.to_owned()))
-                }
-                None if !text.is_empty() => {
-                    env.extend(here.variable(text)?.map(|value| (text.clone(), value)))
-                }
-                _ => {
-                    return Err(Failure::usage(format!(
-                        "-e {text}: expected NAME=VALUE or NAME"
-                    )));
-                }
-            }
-        }
-        if let Some(workdir) = self.workdir.as_ref().filter(|path| !path.starts_with('/')) {
-            return Err(Failure::usage(format!(
-                "-w {workdir}: the directory must be absolute"
-            )));
-        }
-        Ok(Program {
-            args,
-            entrypoint: self.entrypoint,
-            env,
-            workdir: self.workdir,
-            user: self.user,
-        })
-    }
-}
-
-impl FileArgs {
-    fn settings(self) -> Result<Mounts, Failure> {
-        let volumes = self
-            .volumes
-            .iter()
-            .map(|text| text.parse().map_err(misused));
-        let tmpfs = self.tmpfs.iter().map(|text| text.parse().map_err(misused));
-        Ok(Mounts {
-            volumes: volumes.collect::<Result<_, _>>()?,
-            tmpfs: tmpfs.collect::<Result<_, _>>()?,
-            read_only: self.read_only,
+            network,
+            publish,
+            env_files,
+            secrets,
+            drill: self.drill,
+            limits: self.limits.settings()?,
         })
     }
 }
@@ -190,6 +139,8 @@ fn misused(error: impl Into<anyhow::Error>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use runner::UsernsMode;
+
     use super::*;
     use crate::args::{Command, tests::parse};
 
@@ -257,7 +208,8 @@ mod tests {
             got.request.userns,
             UsernsMode::KeepId {
                 uid: Some(5),
-                gid: None
+                gid: None,
+                size: None,
             }
         );
         assert_eq!(got.request.cap_add, ["chown"]);
@@ -275,6 +227,49 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_podman_reach_their_settings() {
+        let got = settings(
+            "run --rm --init --hostname box --group-add 7 --group-add app --ulimit nofile=9:10 --shm-size 1m --stop-timeout 3 \
+             --stop-signal QUIT --env-file a --env-file b --pids-limit 5 -p 127.0.0.1:80:8080/udp --uidmap 0:1:10 hello",
+        );
+        let request = &got.request;
+        assert!(request.program.init);
+        assert_eq!(request.hostname.as_deref(), Some("box"));
+        assert_eq!(request.program.groups, ["7", "app"]);
+        assert_eq!(request.limits.resources[0].to_string(), "nofile=9:10");
+        assert_eq!(request.limits.shm_size, Some(1 << 20));
+        assert_eq!(request.stop.timeout, Some(3));
+        assert_eq!(request.stop.signal, "SIGQUIT".parse().ok());
+        assert!(request.maps.is_some());
+        assert_eq!(got.env_files, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(got.publish, ["127.0.0.1:80:8080/udp".parse().unwrap()]);
+        assert!(!got.limits.run.is_default());
+        assert!(settings("run hello").limits.run.is_default());
+        assert_eq!(got.drill, None);
+        assert_eq!(settings("run --drill hello").drill, Some(DrillFormat::Text));
+        assert_eq!(
+            settings("run --drill=json hello").drill,
+            Some(DrillFormat::Json)
+        );
+        assert!(parse("run --uidmap 0:0:1 --userns host hello").is_err());
+    }
+
+    #[test]
+    fn secrets_have_a_place_and_an_owner() {
+        let got =
+            settings("run --secret id=a,src=f --secret id=b,env=V,target=/x,mode=440,uid=5 hello");
+        let [first, second] = &got.secrets[..] else {
+            panic!("{got:?}")
+        };
+        assert_eq!(
+            (first.target.as_str(), first.mode),
+            ("/run/secrets/a", 0o400)
+        );
+        assert_eq!((second.target.as_str(), second.mode), ("/x", 0o440));
+        assert_eq!(second.owner, (Some(5), None));
+    }
+
+    #[test]
     fn v_is_a_volume_and_verbose_is_still_heard() {
         let got = parse("run --verbose -v /s:/t hello").unwrap();
         assert_eq!(got.global.verbose, 1);
@@ -285,9 +280,20 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_by_name() {
         for (line, word) in [
-            ("run --userns auto hello", "auto"),
+            ("run --userns container:x hello", "container:x"),
+            ("run --hostname a_b! hello", "a_b!"),
+            ("run --ulimit x=1 hello", "x=1"),
+            ("run --stop-signal FOO hello", "FOO"),
+            ("run --group-add keep-groups hello", "keep-groups"),
+            ("run -p 0 hello", "--publish 0"),
+            ("run --uidmap 1 hello", "\"1\""),
+            ("run --drill hello arg", "--drill"),
+            ("run --mount type=bind,dst=/x hello", "no source"),
+            ("run --secret src=x hello", "--secret src=x"),
+            ("run --secret id=a,mode=9 hello", "mode=9"),
+            ("run --memory big hello", "--memory big"),
             ("run -v name:/t hello", "name"),
-            ("run -v /s:/t:U hello", "U"),
+            ("run -v /s:/t:exec hello", "exec"),
             ("run --tmpfs tmp hello", "tmp"),
             ("run --cap-add FLY hello", "FLY"),
             ("run --cap-drop FLY hello", "FLY"),

@@ -221,12 +221,8 @@ impl Build<'_> {
     }
 
     fn not_limited(&self, error: sandbox::CgroupError) -> Failure {
-        let missing = match &error {
-            sandbox::CgroupError::NoController { missing, .. } => missing.as_slice(),
-            _ => &[],
-        };
-        let flags = self.settings.limits.flags(missing);
-        host::not_limited(&flags, error, self.here, self.place)
+        let limits = &self.settings.limits;
+        host::not_limited("RUN steps", limits, error, self.here, self.place)
     }
 
     fn request(

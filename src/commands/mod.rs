@@ -8,6 +8,7 @@ mod containerfile;
 mod debug;
 mod diff;
 mod doctor;
+mod drill;
 mod images;
 mod inspect;
 mod inspect_remote;
@@ -50,6 +51,7 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
     (runner::ENTRY, runner::session_entry),
     unshare::ENTRY,
     doctor::ENTRY,
+    (sandbox::drill::ENTRY, sandbox::drill::session_entry),
 ];
 
 /// The whole program.
@@ -108,7 +110,13 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Outline(args) => outline::outline(&args)?,
         Command::Lint(args) => lint::lint(&args, &place, here)?,
         Command::Lsp(args) => return lsp::lsp(&args, here),
-        Command::Run(args) => return run::run(args.settings(here)?, &place()?, here),
+        Command::Run(args) => {
+            let settings = args.settings(here)?;
+            return match settings.drill {
+                Some(format) => drill::drill(format, &place()?, here),
+                None => run::run(settings, &place()?, here),
+            };
+        }
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,

@@ -1,14 +1,17 @@
 //! `rbuild run`.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 
-use runner::{Network, RunError, RunRequest, Stdin};
+use runner::{CgroupPlace, Network, Publish, RunError, RunRequest, Secret, Stdin};
+use sandbox::{Forward, SessionPlan, StepCgroups, Transport};
 
-use sandbox::SessionPlan;
-
+use super::secrets;
 use crate::args::UsernsMode;
-use crate::args::run::RunSettings;
+use crate::args::build::NetworkArg;
+use crate::args::limits::LimitSettings;
+use crate::args::run::{RunSettings, SecretFile, variable};
 use crate::failure::{Failure, Kind};
 use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
@@ -29,7 +32,10 @@ pub(super) fn run(
 }
 
 fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
-    let request = request(settings, place, here)?;
+    let limits = settings.limits.clone();
+    let mut request = request(settings, place, here)?;
+    // Before there is a session, which would be in this process's cgroup too; it is held until the container has ended.
+    let _cgroups = limited(&limits, &mut request, place, here)?;
     let starting = runner::start(&request, place).map_err(|error| explain(error, place, here))?;
     let plan = plan(place, here)?;
     ranges::check(place, &plan)?;
@@ -72,15 +78,119 @@ fn request(
     request.stdin = Stdin::Caller {
         terminal: here.stdin_is_terminal,
     };
-    request.network = match host::network(settings.network, here, place)? {
+    let asked = match settings.network {
+        // Ports that lead nowhere are not what was asked for.
+        NetworkArg::Default if !settings.publish.is_empty() => NetworkArg::Pasta,
+        asked => asked,
+    };
+    request.network = match host::network(asked, here, place)? {
         NetworkChoice::None(missing) => {
             missing.iter().for_each(|text| show::note(text));
             Network::None
         }
         NetworkChoice::Host => Network::Host,
-        NetworkChoice::Pasta(program) => Network::Pasta { program },
+        NetworkChoice::Pasta(program) => Network::Pasta {
+            program,
+            forwards: forwards(&settings.publish)?,
+        },
     };
+    let given = std::mem::take(&mut request.program.env);
+    for file in &settings.env_files {
+        request.program.env.extend(env_file(file, here)?);
+    }
+    request.program.env.extend(given);
+    request.mounts.secrets = secrets(&settings.secrets, here)?;
     Ok(request)
+}
+
+/// One forward for each port. A port that is not named is found now, and told.
+fn forwards(publish: &[Publish]) -> Result<Vec<Forward>, Failure> {
+    let mut all = Vec::new();
+    for one in publish {
+        let forwards = one.forwards(free_port)?;
+        if one.is_open() {
+            for forward in &forwards {
+                show::note(&format!(
+                    "port {} of the container is port {} of this machine",
+                    forward.inside, forward.outside
+                ));
+            }
+        }
+        all.extend(forwards);
+    }
+    Ok(all)
+}
+
+/// A port that nobody listens at. Somebody else may take it before pasta does, which then says so.
+fn free_port(transport: Transport, address: Option<IpAddr>) -> Result<u16, Failure> {
+    let at = SocketAddr::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
+    let bound = match transport {
+        Transport::Tcp => TcpListener::bind(at).and_then(|socket| socket.local_addr()),
+        Transport::Udp => UdpSocket::bind(at).and_then(|socket| socket.local_addr()),
+    };
+    bound.map(|at| at.port()).map_err(|error| {
+        let context = format!("find a free port at {}", at.ip());
+        Failure::new(Kind::Host, anyhow::Error::new(error).context(context))
+    })
+}
+
+/// The lines of docker's environment files: a variable each, as for `-e`, empty lines and those of `#` left out.
+fn env_file(path: &Path, here: &Surroundings) -> Result<Vec<(String, String)>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let context = format!("--env-file: read {}", path.display());
+        Failure::new(Kind::Usage, anyhow::Error::new(error).context(context))
+    })?;
+    let lines = text.lines().map(str::trim_start);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let variables = lines.map(|line| variable(line, here));
+    let variables: Result<Vec<_>, _> = variables.collect();
+    Ok(variables?.into_iter().flatten().collect())
+}
+
+fn secrets(files: &[SecretFile], here: &Surroundings) -> Result<Vec<Secret>, Failure> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    secrets::leave_no_core_file()?;
+    let read = |file: &SecretFile| {
+        let missing =
+            || Failure::usage(format!("--secret id={}: the variable is not set", file.id));
+        let content = secrets::value(&file.id, &file.source, here)?.ok_or_else(missing)?;
+        let most = builder::Secret::MAX_SIZE;
+        if content.len() > most {
+            let (id, most) = (&file.id, most >> 10);
+            return Err(Failure::usage(format!(
+                "--secret id={id}: it is larger than {most} KiB"
+            )));
+        }
+        Ok(Secret {
+            target: file.target.clone(),
+            content,
+            mode: file.mode,
+            owner: file.owner,
+        })
+    };
+    files.iter().map(read).collect()
+}
+
+/// Makes the place of the container's cgroup, where it needs one. This process must have one thread.
+fn limited(
+    limits: &LimitSettings,
+    request: &mut RunRequest,
+    place: &Path,
+    here: &Surroundings,
+) -> Result<Option<StepCgroups>, Failure> {
+    if limits.run.is_default() {
+        return Ok(None);
+    }
+    let (wanted, parent) = (&limits.run.limits, limits.run.parent.as_deref());
+    let made = StepCgroups::prepare(wanted, parent)
+        .map_err(|error| host::not_limited("the container", limits, error, here, place))?;
+    request.limits.cgroup = Some(CgroupPlace {
+        place: made.path(),
+        limits: wanted.clone(),
+    });
+    Ok(Some(made))
 }
 
 fn explain(error: RunError, place: &Path, here: &Surroundings) -> Failure {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use builder::Secret;
 
-use crate::args::build::SecretSource;
+use crate::args::secret::SecretSource;
 use crate::failure::{Failure, Kind};
 use crate::surroundings::Surroundings;
 
@@ -23,11 +23,7 @@ pub(super) fn read(
     }
     leave_no_core_file()?;
     for (id, source) in sources {
-        let value = match source {
-            SecretSource::File(path) => Some(content(id, path)?),
-            SecretSource::Variable(name) => here.variable(name)?.map(String::into_bytes),
-        };
-        let Some(value) = value else {
+        let Some(value) = value(id, source, here)? else {
             continue;
         };
         let secret = Secret::new(value).ok_or_else(|| {
@@ -37,6 +33,18 @@ pub(super) fn read(
         secrets.insert(id.clone(), secret);
     }
     Ok(secrets)
+}
+
+/// Reads one, of at most [`Secret::MAX_SIZE`] bytes and one more.
+pub(super) fn value(
+    id: &str,
+    source: &SecretSource,
+    here: &Surroundings,
+) -> Result<Option<Vec<u8>>, Failure> {
+    Ok(match source {
+        SecretSource::File(path) => Some(content(id, path)?),
+        SecretSource::Variable(name) => here.variable(name)?.map(String::into_bytes),
+    })
 }
 
 fn content(id: &str, path: &Path) -> Result<Vec<u8>, Failure> {
@@ -53,7 +61,7 @@ fn content(id: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The limit is inherited by the session and by the steps, which may raise it again (`--ulimit core=`).
-fn leave_no_core_file() -> Result<(), Failure> {
+pub(super) fn leave_no_core_file() -> Result<(), Failure> {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Core);
     limit.current = Some(0);
     rustix::process::setrlimit(rustix::process::Resource::Core, limit).map_err(|errno| {

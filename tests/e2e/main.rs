@@ -57,6 +57,8 @@ mod cli_shellcheck;
 mod cli_signals;
 mod cli_store;
 mod closure_programs;
+mod container_drill;
+mod container_flags;
 mod fault_host;
 mod fault_input;
 mod fault_limits;

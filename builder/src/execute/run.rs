@@ -292,6 +292,7 @@ impl Workshop<'_> {
                 },
                 stdio: [Handle(1), Handle(2), Handle(3)],
                 terminal: false,
+                init: false,
             },
             supervisor: None,
         })
@@ -425,7 +426,7 @@ fn start_network(
         true => vec![MAP_HOST.to_owned(), sandbox::HOST_GATEWAY.to_owned()],
         false => Vec::new(),
     };
-    SharedNetwork::start(program, &place.join("namespace"), &extra).map_err(|error| {
+    SharedNetwork::start(program, &place.join("namespace"), &[], &extra).map_err(|error| {
         let too_old = error.to_string().contains(MAP_HOST);
         StepFailure::of_build(&error).hint(match too_old {
             true => "host-gateway needs a pasta that has this option, of autumn 2024 or later; `--network host` needs none",

@@ -27,7 +27,6 @@ pub(crate) struct Asked {
     env: Vec<(String, String)>,
     unset: Vec<String>,
     furnishing: Furnishing,
-    complete: bool,
     pub(crate) complete: bool,
     rules: rbuild_builder::ClosureRules,
     images: BTreeMap<String, ImageConfig>,

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use super::{ReownError, Wanted, at};
-use crate::userns::{Ids, session_id};
+use crate::userns::Owners;
 
 /// How content gets its new owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const ACL_PREFIX: &[u8] = b"system.posix_acl_";
 
 pub(super) struct Builder<'b> {
     form: Form,
-    kept: Ids,
+    owners: Owners,
     view: &'b View,
     /// The layers' directories, topmost first.
     layers: Vec<Root>,
@@ -66,7 +66,7 @@ impl<'b> Builder<'b> {
             .map(|layer| Root::open(&layer.directory));
         Ok(Self {
             form,
-            kept: wanted.kept,
+            owners: wanted.owners.clone(),
             view,
             layers: layers.collect::<Result<_, _>>()?,
             made,
@@ -101,7 +101,9 @@ impl<'b> Builder<'b> {
     }
 
     fn is_affected(&self, path: &TreePath, meta: &Meta) -> Result<bool, ReownError> {
-        if meta.uid >= self.kept.uid || meta.gid >= self.kept.gid {
+        let moved = |id: u32, to: u32| to != id.saturating_add(1);
+        let owners = &self.owners;
+        if moved(meta.uid, owners.uid(meta.uid)) || moved(meta.gid, owners.gid(meta.gid)) {
             return Ok(true);
         }
         // A link's attributes are never looked at; only files and directories carry ACLs.
@@ -112,15 +114,10 @@ impl<'b> Builder<'b> {
         let mut acls = xattrs
             .iter()
             .filter(|(name, _)| name.starts_with(ACL_PREFIX));
+        let shifted = |id: u32| id.saturating_add(1);
         Ok(acls.any(|(_, value)| {
-            remapped(value, self.kept)
-                != remapped(
-                    value,
-                    Ids {
-                        uid: u32::MAX,
-                        gid: u32::MAX,
-                    },
-                )
+            remapped(value, &|id| owners.uid(id), &|id| owners.gid(id))
+                != remapped(value, &shifted, &shifted)
         }))
     }
 
@@ -252,10 +249,7 @@ impl<'b> Builder<'b> {
     }
 
     fn ids(&self, meta: &Meta) -> (Option<Uid>, Option<Gid>) {
-        let (uid, gid) = (
-            session_id(meta.uid, self.kept.uid),
-            session_id(meta.gid, self.kept.gid),
-        );
+        let (uid, gid) = (self.owners.uid(meta.uid), self.owners.gid(meta.gid));
         (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
     }
 
@@ -286,7 +280,7 @@ impl<'b> Builder<'b> {
     ) -> Result<(), ReownError> {
         for (name, value) in xattrs {
             let value = if name.starts_with(ACL_PREFIX) {
-                remapped(value, self.kept)
+                remapped(value, &|id| self.owners.uid(id), &|id| self.owners.gid(id))
             } else if name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") {
                 value.clone()
             } else {
@@ -340,7 +334,7 @@ fn copy(parent: &OwnedFd, name: &[u8], to: &OwnedFd) -> Result<u64, Errno> {
 
 /// The ACL with every id as the session stores it (linux/posix_acl_xattr.h: a u32 version, then entries of u16 tag, u16
 /// permissions, u32 id, all little endian).
-fn remapped(acl: &[u8], kept: Ids) -> Vec<u8> {
+fn remapped(acl: &[u8], uids: &dyn Fn(u32) -> u32, gids: &dyn Fn(u32) -> u32) -> Vec<u8> {
     const HEADER: usize = 4;
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;
@@ -350,12 +344,12 @@ fn remapped(acl: &[u8], kept: Ids) -> Vec<u8> {
     };
     for entry in entries.as_chunks_mut::<8>().0 {
         let [tag_low, tag_high, _, _, id @ ..] = entry;
-        let kept = match u16::from_le_bytes([*tag_low, *tag_high]) {
-            USER => kept.uid,
-            GROUP => kept.gid,
+        let ids = match u16::from_le_bytes([*tag_low, *tag_high]) {
+            USER => uids,
+            GROUP => gids,
             _ => continue,
         };
-        *id = session_id(u32::from_le_bytes(*id), kept).to_le_bytes();
+        *id = ids(u32::from_le_bytes(*id)).to_le_bytes();
     }
     acl
 }
@@ -363,6 +357,7 @@ fn remapped(acl: &[u8], kept: Ids) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::userns::Ids;
 
     #[test]
     fn acls_name_session_ids() {
@@ -377,12 +372,12 @@ mod tests {
             ]
             .concat()
         };
-        assert_eq!(remapped(&acl(5, 5), Ids { uid: 5, gid: 9 }), acl(0, 6));
-        assert_eq!(remapped(&acl(7, 2), Ids { uid: 5, gid: 1 }), acl(7, 2));
-        assert_eq!(
-            remapped(b"xy", Ids::ROOT),
-            b"xy",
-            "what is no ACL stays as it is"
-        );
+        let kept = |acl: &[u8], uid: u32, gid: u32| {
+            let owners = Owners::Kept(Ids { uid, gid });
+            remapped(acl, &|id| owners.uid(id), &|id| owners.gid(id))
+        };
+        assert_eq!(kept(&acl(5, 5), 5, 9), acl(0, 6));
+        assert_eq!(kept(&acl(7, 2), 5, 1), acl(7, 2));
+        assert_eq!(kept(b"xy", 0, 0), b"xy", "what is no ACL stays as it is");
     }
 }

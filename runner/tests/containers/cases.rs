@@ -79,6 +79,7 @@ fn with_volume(image: &str, act: &[&str], source: PathBuf) -> RunRequest {
         source,
         target: "/volume".into(),
         read_only: false,
+        ..Volume::default()
     }];
     RunRequest {
         mounts: Mounts {
@@ -239,7 +240,10 @@ fn pasta_connects_an_own_network(fixture: &Fixture) {
             "---- pasta_connects_an_own_network stdout ----\nSKIP tun: /dev/net/tun cannot be opened"
         );
     }
-    let network = Network::Pasta { program };
+    let network = Network::Pasta {
+        program,
+        forwards: Vec::new(),
+    };
     let ran = driven(
         fixture,
         RunRequest {
@@ -670,6 +674,7 @@ fn volumes_can_be_read_only_and_single_files(fixture: &Fixture) {
         source,
         target: target.into(),
         read_only: true,
+        ..Volume::default()
     };
     let run = |act: &[&str]| {
         let volumes = vec![

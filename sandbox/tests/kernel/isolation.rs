@@ -1,13 +1,11 @@
 //! The isolation drill: what a program in a step can reach of the host, and of the kernel. Every probe must fail inside as
 //! its row says, and must have another result where the row's protections are off, or on the host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use sandbox::drill::{self, Cage, Control, PROBES, Probe, Protection, Results, arguments, results};
 use sandbox::{CapabilitySet, Confinement, SessionPlan, UserSpec};
 
-use crate::drill;
-use crate::drill::canary::{Cage, Canary};
-use crate::drill::probes::{self, Control, PROBES, Probe, Protection};
 use crate::host;
 use crate::stage::{DRILL, Job, Volume, container, nonroot, run_step};
 use crate::trial::{Skip, Verdict, trials};
@@ -28,8 +26,9 @@ trials![
     killing_everything_in_a_step_leaves_the_host_alone,
 ];
 
-/// Results by the probes' names.
-type Results = BTreeMap<String, String>;
+fn cage() -> Cage {
+    Cage::new(&std::env::temp_dir()).expect("the host has what the drill looks for")
+}
 
 fn run_inside(
     probes: &[&Probe],
@@ -37,8 +36,12 @@ fn run_inside(
     user: UserSpec,
     plan: &SessionPlan,
 ) -> Results {
-    let mut cage = Cage::new();
-    let program = [vec![DRILL.to_owned()], arguments(&cage.canary, probes)].concat();
+    let mut cage = cage();
+    let program = [
+        vec![DRILL.to_owned()],
+        arguments(&cage.canary, probes.iter().copied()),
+    ]
+    .concat();
     let job = Job {
         confinement,
         user,
@@ -51,29 +54,8 @@ fn run_inside(
 }
 
 fn run_on_the_host(probes: &[&Probe]) -> Results {
-    let cage = Cage::new();
-    let arguments = arguments(&cage.canary, probes);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let output = drill::command(&arguments)
-        .output()
-        .expect("the test program can be executed");
-    results(&String::from_utf8_lossy(&output.stdout))
-}
-
-fn arguments(canary: &Canary, probes: &[&Probe]) -> Vec<String> {
-    let canary = serde_json::to_string(canary).expect("a canary is JSON");
-    let names = probes.iter().map(|probe| probe.name.to_owned());
-    ["probe".to_owned(), canary]
-        .into_iter()
-        .chain(names)
-        .collect()
-}
-
-fn results(printed: &str) -> Results {
-    let lines = printed.lines().filter_map(|line| line.split_once(' '));
-    lines
-        .map(|(name, result)| (name.to_owned(), result.to_owned()))
-        .collect()
+    let cage = cage();
+    drill::on_the_host(&cage.canary, probes.iter().copied()).expect("the drill can be executed")
 }
 
 /// The rows whose result is not what `wanted` says of them.
@@ -98,7 +80,7 @@ fn deviations(
 }
 
 fn is_inside(probe: &Probe, result: &str) -> bool {
-    probe.inside.split(' ').any(|expected| expected == result)
+    probe.is_inside(result)
 }
 
 fn probes_with(control: impl Fn(Control) -> bool) -> Vec<&'static Probe> {
@@ -238,7 +220,7 @@ fn nested_user_namespaces_are_refused_by_the_count_and_by_the_filter_each_alone(
 }
 
 fn killing_everything_in_a_step_leaves_the_host_alone() -> Verdict {
-    let mut cage = Cage::new();
+    let mut cage = cage();
     Job::drill(&["kill-all"]).run_one(&host::single()).printed();
     assert!(cage.is_unharmed());
     Ok(())
@@ -246,7 +228,7 @@ fn killing_everything_in_a_step_leaves_the_host_alone() -> Verdict {
 
 fn a_key_of_the_host_is_not_found_even_without_the_filter() -> Verdict {
     // Possession outlives a user namespace: only a session keyring of its own keeps a step from the caller's.
-    let probes = [probes::named("host-key")];
+    let probes = [drill::named("host-key").expect("its name")];
     let found = run_inside(
         &probes,
         without(&[Protection::Filter]),
@@ -260,10 +242,10 @@ fn a_key_of_the_host_is_not_found_even_without_the_filter() -> Verdict {
 fn d41_what_a_step_mounts_is_seen_nowhere_else() -> Verdict {
     let volume = tempfile::tempdir().expect("the temporary directory is writable");
     let target = "/tmp".to_owned();
-    let cage = Cage::new();
+    let cage = cage();
     let program = [
         vec![DRILL.to_owned()],
-        arguments(&cage.canary, &[probes::named("mount-tmpfs")]),
+        arguments(&cage.canary, drill::named("mount-tmpfs")),
     ]
     .concat();
     let confinement = without(&[Protection::Filter, Protection::Capabilities]);

@@ -4,7 +4,6 @@ use std::fs::OpenOptions;
 
 use sandbox::SessionPlan;
 
-use crate::drill::canary::Cage;
 use crate::drill::facts::Facts;
 use crate::host;
 use crate::stage::{DRILL, Job, Network, StepReport, container, nonroot};
@@ -67,7 +66,7 @@ fn two_steps_share_one_network() -> Verdict {
 
 /// The results of connecting from a step to a listener on each of the host's addresses.
 fn connections(network: &Network, plan: &SessionPlan) -> Vec<String> {
-    let cage = Cage::new();
+    let cage = sandbox::drill::Cage::new(&std::env::temp_dir()).expect("a listener");
     let canary = serde_json::to_string(&cage.canary).expect("a canary is JSON");
     let names = ["host-loopback", "host-gateway", "host-abstract-socket"];
     let program = [words(&[DRILL, "probe", &canary]), words(&names)].concat();

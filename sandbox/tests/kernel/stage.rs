@@ -275,7 +275,7 @@ impl<'a> Stage<'a> {
                 program
             }
         };
-        let started = SharedNetwork::start(program, &self.store.join("netns"), &[]);
+        let started = SharedNetwork::start(program, &self.store.join("netns"), &[], &[]);
         started.map(Some).map_err(|error| chain(&error))
     }
 
@@ -409,6 +409,7 @@ impl<'a> Stage<'a> {
                 user: self.job.user.clone(),
                 stdio: [Handle(1), Handle(2), Handle(3)],
                 terminal: false,
+                init: false,
             },
             supervisor: None,
         }

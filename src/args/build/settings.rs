@@ -9,7 +9,8 @@ use builder::{
 use image::{Platform, Reference};
 
 use super::times::TimeSettings;
-use super::{FurnishSettings, LimitSettings, NetworkArg, StepSettings};
+use super::{FurnishSettings, NetworkArg, StepSettings};
+use crate::args::limits::LimitSettings;
 use crate::args::registry::RegistrySettings;
 use crate::show::Progress;
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use builder::{Agent, Dns, HOST_GATEWAY, RunSettings, Volume};
-use sandbox::{Resource, ResourceLimit};
 
+use super::super::secret::{SecretSource, secret};
 use super::super::size::size;
+use super::super::ulimit::ulimit;
 use super::super::{capabilities, csv};
 use super::agents::agents;
 use super::userns::userns;
@@ -92,20 +92,16 @@ pub(crate) struct StepSettings {
     pub unset_labels: Vec<String>,
 }
 
-/// Where a secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SecretSource {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Variable(String),
-}
-
 impl StepArgs {
     pub(super) fn settings(self, here: &Surroundings) -> Result<StepSettings, Failure> {
         let mut secrets = BTreeMap::new();
         for text in &self.secrets {
-            let (id, source) = secret(text, here)?;
+            let (id, source) = secret(
+                text,
+                csv::pairs(text)
+                    .map_err(|why| Failure::usage(format!("--secret {text}: {why}")))?,
+                here,
+            )?;
             if secrets.insert(id.clone(), source).is_some() {
                 return Err(Failure::usage(format!("--secret id={id} is given twice")));
             }
@@ -140,41 +136,6 @@ impl StepArgs {
             unset_labels: self.unset_labels,
         })
     }
-}
-
-/// As in BuildKit: without a source, the variable of that name, else the file of that name.
-fn secret(text: &str, here: &Surroundings) -> Result<(String, SecretSource), Failure> {
-    let wrong = |why: String| Failure::usage(format!("--secret {text}: {why}"));
-    let (mut id, mut source, mut env, mut kind) = (None, None, None, None);
-    for (key, value) in csv::pairs(text).map_err(&wrong)? {
-        let place = match key.as_str() {
-            "id" => &mut id,
-            "src" | "source" => &mut source,
-            "env" => &mut env,
-            "type" => &mut kind,
-            _ => return Err(wrong(format!("{key} is none of id, src, env and type"))),
-        };
-        if place.replace(value).is_some() {
-            return Err(wrong(format!("{key} is given twice")));
-        }
-    }
-    let id = id.filter(|id| !id.is_empty());
-    let id = id.ok_or_else(|| wrong("expected id=NAME".to_owned()))?;
-    let source = match (kind.as_deref(), source, env) {
-        (None | Some("file"), Some(file), None) => SecretSource::File(file.into()),
-        (None | Some("env"), None, Some(name)) | (Some("env"), Some(name), None) => {
-            SecretSource::Variable(name)
-        }
-        (Some("env"), None, None) => SecretSource::Variable(id.clone()),
-        (Some("file"), None, None) => SecretSource::File(id.clone().into()),
-        (None, None, None) if here.variable(&id)?.is_some() => SecretSource::Variable(id.clone()),
-        (None, None, None) => SecretSource::File(id.clone().into()),
-        (Some(kind), _, _) if !["file", "env"].contains(&kind) => {
-            return Err(wrong(format!("type={kind} is none of file and env")));
-        }
-        _ => return Err(wrong("a secret is either a file or a variable".to_owned())),
-    };
-    Ok((id, source))
 }
 
 /// `NAME:ADDRESS`, `NAME=ADDRESS`, with several names between semicolons as in Podman.
@@ -232,33 +193,6 @@ fn dns(servers: Vec<String>, searches: Vec<String>, options: Vec<String>) -> Res
         servers,
         searches,
         options,
-    })
-}
-
-/// `NAME=SOFT[:HARD]`; -1 and `unlimited` are no limit.
-fn ulimit(text: &str) -> Result<ResourceLimit, Failure> {
-    let wrong = |why: String| Failure::usage(format!("--ulimit {text}: {why}"));
-    let expected = || wrong("expected NAME=SOFT[:HARD]".to_owned());
-    let (name, values) = text.split_once('=').ok_or_else(expected)?;
-    let resource: Resource = name
-        .parse()
-        .map_err(|error: sandbox::UnknownResource| wrong(format!("cannot {error}")))?;
-    let value = |text: &str| match text {
-        "-1" | "unlimited" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| expected()),
-    };
-    let (soft, hard) = match values.split_once(':') {
-        Some((soft, hard)) => (value(soft)?, value(hard)?),
-        None => (value(values)?, value(values)?),
-    };
-    let unlimited = u64::MAX;
-    if soft.unwrap_or(unlimited) > hard.unwrap_or(unlimited) {
-        return Err(wrong("the soft limit is above the hard one".to_owned()));
-    }
-    Ok(ResourceLimit {
-        resource,
-        soft,
-        hard,
     })
 }
 

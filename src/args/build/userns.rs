@@ -22,7 +22,12 @@ pub(super) fn userns(text: &str, here: &Surroundings) -> Result<Option<KeepId>, 
         .parse()
         .map_err(|error| Failure::new(Kind::Usage, anyhow::Error::new(error)))?;
     let refused = |why: &str| Failure::usage(format!("--userns {text}: {why}"));
-    let UsernsMode::KeepId { uid, gid } = mode else {
+    let UsernsMode::KeepId {
+        uid,
+        gid,
+        size: None,
+    } = mode
+    else {
         return Err(refused("root of an image is never you in RUN")
             .hint("--userns keep-id:uid=UID,gid=GID makes another user you"));
     };

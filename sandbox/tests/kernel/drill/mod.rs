@@ -1,27 +1,22 @@
 //! The program inside the steps. The invariant: it is one static file that needs nothing of the image, and what it is to do
 //! is its first argument, a name in [`VERBS`].
 
-mod acts;
-pub(crate) mod canary;
 pub(crate) mod facts;
-pub(crate) mod probes;
-mod raw;
 
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use sandbox::Errno;
 
 use crate::host;
 use crate::stage::{self, DRILL, Job, send};
-use canary::Canary;
 
 /// The interpreter of a script that wants to be run by whatever program executes it (CVE-2019-5736).
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
@@ -30,7 +25,7 @@ const OWN_EXECUTABLE: &str = "/proc/self/exe";
 type Verb = fn(&[String]);
 
 /// What the drill can do, and with which arguments.
-const VERBS: [(&str, Verb); 16] = [
+const VERBS: [(&str, Verb); 13] = [
     ("facts", |_| {
         send(std::io::stdout(), &facts::Facts::collect())
     }),
@@ -49,10 +44,7 @@ const VERBS: [(&str, Verb); 16] = [
     ("listen", |arguments| listen(&arguments[0])),
     ("daemon", |arguments| daemon(&arguments[0])),
     ("abort", |_| std::process::abort()),
-    ("canary", |arguments| canary::sing(&arguments[0])),
     ("kill-all", |_| kill_all()),
-    ("probe", |arguments| probe(&arguments[0], &arguments[1..])),
-    ("attempt", |arguments| attempt(&arguments[0], &arguments[1])),
 ];
 
 /// The drill, when the process was started as such.
@@ -63,6 +55,9 @@ pub(crate) fn divert() -> Option<ExitCode> {
     }
     if Path::new(arguments.first()?).file_name() != Path::new(DRILL).file_name() {
         return None;
+    }
+    if arguments.get(1).is_some_and(|verb| verb == "probe") {
+        return Some(sandbox::drill::main(&arguments[1..]));
     }
     let (verb, rest) = arguments[1..]
         .split_first()
@@ -186,34 +181,6 @@ fn daemon(marker: &str) {
 fn kill_all() {
     assert_eq!(std::process::id(), 1, "never outside of a step");
     // ESRCH: there was nobody else.
-    let attempt = acts::signal(-1, libc::SIGKILL);
+    let attempt = sandbox::drill::signal(-1, libc::SIGKILL);
     assert!(matches!(attempt, Ok(()) | Err(Errno::ESRCH)), "{attempt:?}");
-}
-
-/// Makes each attempt in a process of its own and prints one line about it: name and result.
-#[expect(clippy::print_stdout, reason = "that is what the drill is for")]
-fn probe(canary: &str, names: &[String]) {
-    for name in names {
-        let status = command(&["attempt", canary, name])
-            .status()
-            .expect("/proc is mounted");
-        println!("{name} {}", result(status));
-    }
-}
-
-/// The error number is the exit code, which has room for all of Linux's.
-fn attempt(canary: &str, name: &str) {
-    let canary: Canary = serde_json::from_str(canary).expect("the tests send a canary");
-    if let Err(errno) = (probes::named(name).act)(&canary) {
-        std::process::exit(errno as i32);
-    }
-}
-
-fn result(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => "ok".to_owned(),
-        (Some(code), _) => format!("{:?}", Errno::from_raw(code)),
-        (None, Some(libc::SIGSYS)) => "SIGSYS".to_owned(),
-        (None, signal) => format!("signal {signal:?}"),
-    }
 }

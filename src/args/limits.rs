@@ -1,15 +1,17 @@
-//! Flags of `build` that limit what each RUN may use up. The invariant: a limit that no kernel would take is refused here, with
+//! Flags that limit what each RUN, or a container, may use up. The invariant: a limit that no kernel would take is refused here, with
 //! its flag; whether this machine can enforce it is found out when something is to run.
 
 use builder::RunLimits;
 use sandbox::{Bound, CgroupLimits, Controller, Cpus, WantedLimits};
 
-use crate::args::size::size;
+use super::size::size;
 use crate::failure::Failure;
 
-/// What each RUN may use up.
+/// What each RUN, or a container, may use up.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Limits of each RUN (they need a delegated cgroup v2)")]
+#[command(
+    next_help_heading = "Limits of each RUN or of the container (they need a delegated cgroup v2)"
+)]
 pub(super) struct LimitArgs {
     /// The most memory
     #[arg(short, long, value_name = "SIZE")]
@@ -43,13 +45,13 @@ pub(super) struct LimitArgs {
     /// The most processes and threads; -1: any number
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<String>,
-    /// The cgroup below which steps have theirs, by its absolute name as in /proc/self/cgroup [default: rbuild's own]
+    /// The cgroup below which their own is made, by its absolute name as in /proc/self/cgroup [default: rbuild's own]
     #[arg(long, value_name = "CGROUP")]
     cgroup_parent: Option<String>,
 }
 
 /// Limits, with the flags that asked for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LimitSettings {
     /// The limits.
     pub run: RunLimits,
@@ -58,6 +60,15 @@ pub(crate) struct LimitSettings {
 }
 
 impl LimitSettings {
+    /// Limits that were asked for with these flags.
+    #[cfg(test)]
+    pub(crate) fn of_flags(flags: &[&'static str]) -> Self {
+        Self {
+            run: RunLimits::default(),
+            flags: flags.iter().map(|flag| (*flag, None)).collect(),
+        }
+    }
+
     /// The flags that need one of these controllers; all flags without any.
     pub(crate) fn flags(&self, controllers: &[Controller]) -> String {
         let wanted = self.flags.iter().filter(|(_, needed)| {
@@ -146,8 +157,8 @@ fn is_absolute(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BuildSettings;
     use super::*;
+    use crate::args::build::BuildSettings;
     use crate::args::{Command, tests::parse};
     use crate::surroundings::Surroundings;
 

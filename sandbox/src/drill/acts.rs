@@ -11,11 +11,11 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode};
-use sandbox::Errno;
+use nix::errno::Errno;
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode};
 
 use super::canary::Canary;
-use super::raw::{self, Argument};
+use crate::sys::{Argument, raw_call};
 
 type Attempt = Result<(), Errno>;
 
@@ -31,7 +31,7 @@ fn rustixs(error: rustix::io::Errno) -> Errno {
 }
 
 pub(crate) fn call<const N: usize>(number: i64, arguments: [Argument<'_>; N]) -> Attempt {
-    raw::call(number, arguments).map(drop)
+    raw_call(number, arguments).map(drop)
 }
 
 /// An error that the kernel gives only to those who may.
@@ -155,7 +155,7 @@ pub(crate) fn unshare(flags: i32) -> Attempt {
 
 /// A child that ends at once would need care in a process with Rust's runtime; a stack of 0 makes it fork(2).
 pub(crate) fn clone(flags: i32) -> Attempt {
-    let child = raw::call(
+    let child = raw_call(
         libc::SYS_clone,
         [
             (flags | libc::SIGCHLD).into(),
@@ -248,7 +248,7 @@ pub(crate) fn make_device(canary: &Canary, kind: FileType) -> Attempt {
 }
 
 pub(crate) fn chown_new_file(id: u32) -> Attempt {
-    let file = tempfile::tempfile_in("/tmp").map_err(|error| kernels(&error))?;
+    let file = rustix::fs::memfd_create("drill", MemfdFlags::CLOEXEC).map_err(rustixs)?;
     std::os::unix::fs::fchown(&file, Some(id), Some(id)).map_err(|error| kernels(&error))
 }
 
@@ -357,7 +357,7 @@ pub(crate) fn make_segment(key: i32) -> Attempt {
 }
 
 pub(crate) fn remove_segment(key: i32) -> Attempt {
-    let id = raw::call(libc::SYS_shmget, [key.into(), 0.into(), 0.into()])?;
+    let id = raw_call(libc::SYS_shmget, [key.into(), 0.into(), 0.into()])?;
     let id = i32::try_from(id).expect("ids of segments are ints");
     call(
         libc::SYS_shmctl,
@@ -376,7 +376,7 @@ pub(crate) fn find_key(name: &str) -> Attempt {
 fn search_key(name: &str) -> Result<i64, Errno> {
     const SEARCH: i32 = 10;
     let name = c_string(name);
-    raw::call(
+    raw_call(
         libc::SYS_keyctl,
         [
             SEARCH.into(),
@@ -413,4 +413,77 @@ pub(crate) fn remove_key(name: &str) -> Attempt {
 
 fn c_string(text: &str) -> CString {
     CString::new(text).expect("there is no NUL in it")
+}
+
+/// A device of the host that the OCI runtime specification does not list, nor anybody makes.
+pub(crate) fn find_other_device() -> Attempt {
+    const USUAL: [&str; 16] = [
+        "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "fd",
+        "stdin", "stdout", "stderr", "console", "core",
+    ];
+    let entries = fs::read_dir("/dev").map_err(|error| kernels(&error))?;
+    let mut names = entries.flatten().map(|entry| entry.file_name());
+    match names.any(|name| !USUAL.iter().any(|usual| name.to_str() == Some(usual))) {
+        true => Ok(()),
+        false => Err(Errno::ENOENT),
+    }
+}
+
+/// A line of /proc/self/status, as a number of base 16.
+fn status(key: &str) -> Result<u64, Errno> {
+    let text = fs::read_to_string("/proc/self/status").map_err(|error| kernels(&error))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key));
+    let value = value.and_then(|value| u64::from_str_radix(value.trim(), 16).ok());
+    value.ok_or(Errno::ENODATA)
+}
+
+/// Whether there is no filter of system calls.
+pub(crate) fn be_unfiltered() -> Attempt {
+    match status("Seccomp:")? {
+        2 => Err(Errno::EACCES),
+        _ => Ok(()),
+    }
+}
+
+/// A capability that podman's containers do not have, among those that can be gained.
+pub(crate) fn gain_rare_capability() -> Attempt {
+    const PODMANS: u64 = 0x8004_05fb;
+    match status("CapBnd:")? & !PODMANS {
+        0 => Err(Errno::ENODATA),
+        _ => Ok(()),
+    }
+}
+
+/// Capabilities that whatever is executed gets (CVE-2022-24769).
+pub(crate) fn hand_capabilities_on() -> Attempt {
+    match status("CapInh:")? {
+        0 => Err(Errno::ENODATA),
+        _ => Ok(()),
+    }
+}
+
+/// Whether every id of the machine has a meaning here.
+pub(crate) fn be_on_the_host() -> Attempt {
+    let map = fs::read_to_string("/proc/self/uid_map").map_err(|error| kernels(&error))?;
+    let counts = map
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    match counts.sum::<u64>() {
+        4_294_967_295 => Ok(()),
+        _ => Err(Errno::ENODATA),
+    }
+}
+
+/// A descriptor beside the standard streams, and the one that lists them.
+pub(crate) fn find_descriptor() -> Attempt {
+    let entries = fs::read_dir("/proc/self/fd").map_err(|error| kernels(&error))?;
+    let names = entries.flatten().filter(|entry| {
+        let own = fs::read_link(entry.path());
+        own.is_ok_and(|target| !target.starts_with("/proc"))
+    });
+    let numbers = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    match numbers.filter(|number| *number > 2).count() {
+        0 => Err(Errno::ENOENT),
+        _ => Ok(()),
+    }
 }

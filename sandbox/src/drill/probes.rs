@@ -4,14 +4,14 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use sandbox::Errno;
+use nix::errno::Errno;
 
 use super::acts;
 use super::canary::Canary;
 
 /// A protection that a spec can switch off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Protection {
+pub enum Protection {
     /// The system call filter.
     Filter,
     /// The bound on capabilities.
@@ -22,7 +22,7 @@ pub(crate) enum Protection {
 
 /// Where a probe has another result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Control {
+pub enum Control {
     /// In a build step without these protections, and only without all of them.
     Without(&'static [Protection]),
     /// On the host, for everybody: there it succeeds.
@@ -34,17 +34,18 @@ pub(crate) enum Control {
 }
 
 /// An attempt to get out, or at something.
-pub(crate) struct Probe {
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
     /// Its row in the drill.
-    pub(crate) id: &'static str,
+    pub id: &'static str,
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it comes to inside: names of errors or signals.
-    pub(crate) inside: &'static str,
+    pub inside: &'static str,
     /// Where it comes to something else.
-    pub(crate) control: Control,
+    pub control: Control,
     /// The attempt.
-    pub(crate) act: fn(&Canary) -> Result<(), Errno>,
+    pub act: fn(&Canary) -> Result<(), Errno>,
 }
 
 use Control::{Host, Nowhere, Root, Without};
@@ -61,8 +62,15 @@ macro_rules! probes {
     };
 }
 
+impl Probe {
+    /// Whether a result is what it must come to inside.
+    pub fn is_inside(&self, result: &str) -> bool {
+        self.inside.split(' ').any(|expected| expected == result)
+    }
+}
+
 /// All of them.
-pub(crate) const PROBES: &[Probe] = probes! {
+pub const PROBES: &[Probe] = probes! {
     D01 "host-file" "ENOENT" Host, |c| acts::read(&c.file);
     D01 "host-file-by-dots" "ENOENT" Host, |c| acts::read(&acts::up_and_to(Path::new("."), &c.file));
     D01 "host-file-by-pid-1" "ENOENT EACCES" Nowhere, |c| acts::read(&acts::up_and_to(Path::new("/proc/1/root"), &c.file));
@@ -96,8 +104,13 @@ pub(crate) const PROBES: &[Probe] = probes! {
     D07 "write-any-sysctl" "EROFS EACCES" MASKS, |_| acts::open_any_for_writing("/proc/sys");
     D07 "raise-namespace-limit" "EROFS" Without(&[Masks, Capabilities]), |_| acts::write(Path::new("/proc/sys/user/max_user_namespaces"), "9");
     D08 "write-any-sysfs" "EROFS EACCES" Nowhere, |_| acts::open_any_for_writing("/sys");
+    D09 "other-device" "ENOENT" Host, |_| acts::find_other_device();
     D10 "mknod-block" "EPERM" Root, |c| acts::make_device(c, rustix::fs::FileType::BlockDevice);
     D10 "mknod-char" "EPERM" Root, |c| acts::make_device(c, rustix::fs::FileType::CharacterDevice);
+    D12 "no-filter" "EACCES" FILTER, |_| acts::be_unfiltered();
+    D12 "rare-capability" "ENODATA" CAPABILITIES, |_| acts::gain_rare_capability();
+    D12 "inheritable-capability" "ENODATA" Nowhere, |_| acts::hand_capabilities_on();
+    D13 "every-id-mapped" "ENODATA" Host, |_| acts::be_on_the_host();
     D14 "setuid-unmapped" "EINVAL" Root, |_| acts::call(libc::SYS_setuid, [70_000.into()]);
     D14 "setgid-unmapped" "EINVAL" Root, |_| acts::call(libc::SYS_setgid, [70_000.into()]);
     D14 "chown-unmapped" "EINVAL" Root, |_| acts::chown_new_file(70_000);
@@ -121,12 +134,13 @@ pub(crate) const PROBES: &[Probe] = probes! {
     D21 "reboot" "ENOSYS" FILTER, |_| acts::call(libc::SYS_reboot, [0.into(), 0.into(), 0.into()]);
     D21 "settimeofday" "ENOSYS" FILTER, |_| acts::call(libc::SYS_settimeofday, [0.into(), 0.into()]);
     D21 "personality" "EPERM" FILTER, |_| acts::call(libc::SYS_personality, [libc::ADDR_NO_RANDOMIZE.into()]);
-    D22 "int-0x80" "SIGSYS" FILTER, |_| super::raw::int_0x80(20).map(drop);
+    D22 "int-0x80" "SIGSYS" FILTER, |_| crate::sys::int_0x80(20).map(drop);
     D22 "x32" "ENOSYS" Nowhere, |_| acts::call(0x4000_0000 | libc::SYS_getpid, []);
     D23 "controlling-terminal" "ENXIO" Nowhere, |_| acts::open_for_writing(Path::new("/dev/tty"));
+    D25 "open-descriptor" "ENOENT" Nowhere, |_| acts::find_descriptor();
     D26 "host-abstract-socket" "ECONNREFUSED" Host, |c| acts::connect_abstract(&c.name);
     D27 "host-loopback" "ECONNREFUSED" Host, |c| acts::connect_tcp(Ipv4Addr::LOCALHOST, c.port);
-    D27 "host-gateway" "ENETUNREACH" Nowhere, |c| acts::connect_tcp(acts::gateway()?, c.port);
+    D27 "host-gateway" "ENETUNREACH ECONNREFUSED ETIMEDOUT EHOSTUNREACH" Nowhere, |c| acts::connect_tcp(acts::gateway()?, c.port);
     D28 "raw-socket" "EPERM" CAPABILITIES, |_| acts::socket(libc::AF_INET, libc::SOCK_RAW, 1);
     D28 "packet-socket" "EPERM" CAPABILITIES, |_| acts::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
     D30 "af-vsock" "EPERM" FILTER, |_| acts::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0);
@@ -140,14 +154,12 @@ pub(crate) const PROBES: &[Probe] = probes! {
     D32 "host-message-queue" "ENOENT" Host, |c| acts::open_queue(&c.name);
     D33 "set-host-name" "ENOSYS" POWER, |_| acts::call(libc::SYS_sethostname, [c"evil".into(), 4.into()]);
     D34 "set-clock" "ENOSYS" FILTER, |_| acts::call(libc::SYS_clock_settime, [0.into(), 0.into()]);
+    D36 "own-program" "ETXTBSY EROFS EACCES" Nowhere, |_| acts::open_for_writing(Path::new("/proc/self/exe"));
     D42 "kernel-log" "ENOSYS" FILTER, |_| acts::call(libc::SYS_syslog, [10.into(), 0.into(), 0.into()]);
     D42 "dev-kmsg" "ENOENT" Root, |_| acts::exists(Path::new("/dev/kmsg"));
 };
 
 /// The probe of that name.
-pub(crate) fn named(name: &str) -> &'static Probe {
-    PROBES
-        .iter()
-        .find(|probe| probe.name == name)
-        .expect("probes are asked for by their names")
+pub fn named(name: &str) -> Option<&'static Probe> {
+    PROBES.iter().find(|probe| probe.name == name)
 }
