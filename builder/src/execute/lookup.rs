@@ -189,9 +189,7 @@ impl Workshop<'_> {
     pub(super) fn with_times_of_job(&self, mut record: Record) -> Option<Record> {
         let packed = matches!(record.layer, Some(StepLayer::Blob { .. }));
         if packed && record.packed != self.job.times {
-            if record.tree.is_none() {
-                return None;
-            }
+            record.tree.as_ref()?;
             record.layer = None;
         }
         Some(record)

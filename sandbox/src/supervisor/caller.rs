@@ -98,7 +98,7 @@ impl Caller {
             libc::AT_FDCWD => format!("{}/cwd", self.pid),
             number => format!("{}/fd/{number}", self.pid),
         };
-        Ok(rustix::fs::openat(CWD, link, HANDLE, Mode::empty()).map_err(kernel)?)
+        rustix::fs::openat(CWD, link, HANDLE, Mode::empty()).map_err(kernel)
     }
 
     /// What it means by a path that begins at a descriptor; the last link is followed or not.

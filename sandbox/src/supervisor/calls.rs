@@ -9,6 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::caller::{Caller, kernel};
 use super::credentials::{Change, Credentials, Ids, Kind, Table};
 use super::owners::{FileOwner, LinkOwners, OwnerNotes, Owners};
+use super::request::{Named, Request, int, word};
 use crate::sys;
 
 /// What the kernel does with a call.
@@ -29,43 +30,10 @@ impl From<Result<Self, Errno>> for Answer {
     }
 }
 
-/// A file as a call names it.
-struct Named {
-    directory: i32,
-    /// Where the path is in the caller's memory.
-    path: u64,
-    flags: i32,
-}
-
-impl Named {
-    fn follow(&self) -> bool {
-        self.flags & libc::AT_SYMLINK_NOFOLLOW == 0
-    }
-
-    fn open(&self, caller: &Caller) -> Result<OwnedFd, Errno> {
-        if self.flags & libc::AT_EMPTY_PATH != 0
-            && (self.path == 0 || caller.text(self.path)?.is_empty())
-        {
-            return caller.descriptor(self.directory);
-        }
-        caller.open(self.directory, &caller.text(self.path)?, self.follow())
-    }
-}
-
 /// What the supervisor of a step knows.
 pub(super) struct State {
     listener: OwnedFd,
     owners: Owners,
-}
-
-/// The low half of an argument, as a number that may be negative.
-fn int(argument: u64) -> i32 {
-    (argument & 0xffff_ffff) as u32 as i32
-}
-
-/// The low half of an argument, as an id or a mode.
-fn word(argument: u64) -> u32 {
-    (argument & 0xffff_ffff) as u32
 }
 
 impl State {
@@ -83,141 +51,25 @@ impl State {
         call: &libc::seccomp_notif,
         table: &mut Table,
     ) -> Answer {
-        let args = &call.data.args;
-        let number = i64::from(call.data.nr);
+        let (id, args, number) = (call.id, &call.data.args, i64::from(call.data.nr));
         if let Some(answer) = identity(caller, number, args, table) {
             return answer;
         }
-        let named = |directory, path, flags| Named {
-            directory,
-            path,
-            flags,
-        };
-        let here = libc::AT_FDCWD;
-        let kept = libc::AT_EMPTY_PATH;
-        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
-        match number {
-            libc::SYS_newfstatat => self.stat(
-                caller,
-                call.id,
-                &named(int(args[0]), args[1], int(args[3])),
-                args[2],
-            ),
-            libc::SYS_fstat => self.stat(caller, call.id, &named(int(args[0]), 0, kept), args[1]),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_stat => self.stat(caller, call.id, &named(here, args[0], 0), args[1]),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_lstat => self.stat(caller, call.id, &named(here, args[0], nofollow), args[1]),
-            libc::SYS_statx => self.statx(caller, call.id, args),
-            libc::SYS_fchownat => self.chown(
-                caller,
-                call.id,
-                table,
-                &named(int(args[0]), args[1], int(args[4])),
-                [args[2], args[3]],
-            ),
-            libc::SYS_fchown => self.chown(
-                caller,
-                call.id,
-                table,
-                &named(int(args[0]), 0, kept),
-                [args[1], args[2]],
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_chown => self.chown(
-                caller,
-                call.id,
-                table,
-                &named(here, args[0], 0),
-                [args[1], args[2]],
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_lchown => self.chown(
-                caller,
-                call.id,
-                table,
-                &named(here, args[0], nofollow),
-                [args[1], args[2]],
-            ),
-            libc::SYS_mkdirat => self.mkdir(
-                caller,
-                call.id,
-                table,
-                &named(int(args[0]), args[1], 0),
-                word(args[2]),
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_mkdir => self.mkdir(
-                caller,
-                call.id,
-                table,
-                &named(here, args[0], 0),
-                word(args[1]),
-            ),
-            libc::SYS_symlinkat => self.symlink(
-                caller,
-                call.id,
-                table,
-                &named(int(args[1]), args[2], 0),
-                args[0],
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_symlink => {
-                self.symlink(caller, call.id, table, &named(here, args[1], 0), args[0])
+        match Request::of(number, args) {
+            Some(Request::Status { named, into }) => self.stat(caller, id, &named, into),
+            Some(Request::Extended { named, mask, into }) => {
+                self.statx(caller, id, &named, mask, into)
             }
-            libc::SYS_mknodat => self.mknod(
-                caller,
-                call.id,
-                table,
-                &named(int(args[0]), args[1], 0),
-                word(args[2]),
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_mknod => self.mknod(
-                caller,
-                call.id,
-                table,
-                &named(here, args[0], 0),
-                word(args[1]),
-            ),
-            libc::SYS_openat => self.create(
-                caller,
-                call.id,
-                table,
-                &named(int(args[0]), args[1], int(args[2])),
-                word(args[3]),
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_open => self.create(
-                caller,
-                call.id,
-                table,
-                &named(here, args[0], int(args[1])),
-                word(args[2]),
-            ),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_creat => {
-                let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
-                self.create(
-                    caller,
-                    call.id,
-                    table,
-                    &named(here, args[0], flags),
-                    word(args[1]),
-                )
+            Some(Request::Chown { named, owner }) => self.chown(caller, id, table, &named, owner),
+            Some(Request::Mkdir { named, mode }) => self.mkdir(caller, id, table, &named, mode),
+            Some(Request::Symlink { named, target }) => {
+                self.symlink(caller, id, table, &named, target)
             }
-            libc::SYS_renameat | libc::SYS_renameat2 | libc::SYS_linkat => {
-                self.pin(caller, call.id, &named(int(args[0]), args[1], nofollow))
-            }
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_rename | libc::SYS_link => {
-                self.pin(caller, call.id, &named(here, args[0], nofollow))
-            }
-            libc::SYS_execve => self.execute(caller, table, &named(here, args[0], 0)),
-            libc::SYS_execveat => {
-                self.execute(caller, table, &named(int(args[0]), args[1], int(args[4])))
-            }
-            _ => Answer::Continue,
+            Some(Request::Mknod { named, mode }) => self.mknod(caller, id, table, &named, mode),
+            Some(Request::Create { named, mode }) => self.create(caller, id, table, &named, mode),
+            Some(Request::Move { named }) => self.pin(caller, id, &named),
+            Some(Request::Execute { named }) => self.execute(caller, table, &named),
+            None => Answer::Continue,
         }
     }
 
@@ -271,20 +123,15 @@ impl State {
         status.map(|()| Answer::Value(0)).into()
     }
 
-    fn statx(&mut self, caller: &Caller, id: u64, args: &[u64; 6]) -> Answer {
-        let named = Named {
-            directory: int(args[0]),
-            path: args[1],
-            flags: int(args[2]),
-        };
+    fn statx(&mut self, caller: &Caller, id: u64, named: &Named, mask: u32, into: u64) -> Answer {
         let Ok(file) = named.open(caller) else {
             return Answer::Continue;
         };
-        let Some(owner) = self.owner(caller, &named, &file) else {
+        let Some(owner) = self.owner(caller, named, &file) else {
             return Answer::Continue;
         };
         let sync = named.flags & libc::AT_STATX_SYNC_TYPE;
-        let status = sys::raw_statx(&file, sync, word(args[3])).and_then(|mut status| {
+        let status = sys::raw_statx(&file, sync, mask).and_then(|mut status| {
             put(
                 &mut status,
                 std::mem::offset_of!(libc::statx, stx_uid),
@@ -296,7 +143,7 @@ impl State {
                 owner.gid,
             );
             self.still_waits(id)?;
-            caller.write(args[4], &status)
+            caller.write(into, &status)
         });
         status.map(|()| Answer::Value(0)).into()
     }
@@ -307,13 +154,13 @@ impl State {
         id: u64,
         table: &Table,
         named: &Named,
-        owner: [u64; 2],
+        owner: [u32; 2],
     ) -> Answer {
         let changed = named.open(caller).and_then(|file| {
             let old = self.owner(caller, named, &file).unwrap_or(FileOwner::ROOT);
             let by = credentials(caller, table)?;
             self.still_waits(id)?;
-            self.owners.change(&file, old, owner.map(word), by)
+            self.owners.change(&file, old, owner, by)
         });
         changed.map(|()| Answer::Value(0)).into()
     }

@@ -10,6 +10,7 @@ mod calls;
 mod credentials;
 mod filter;
 mod owners;
+mod request;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
