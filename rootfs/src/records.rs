@@ -96,7 +96,9 @@ impl Catalogue {
         let own = Packages::of(image, files.iter().map(|(path, _)| path))?;
         let mut found: BTreeMap<usize, Vec<Found>> = BTreeMap::new();
         for (path, meta) in files {
-            if meta.kind != NodeKind::File || meta.size == 0 || own.owner(path).is_some() {
+            // A record is lines: a name with a line end could write some of its own.
+            let line = path.as_bytes().contains(&b'\n');
+            if meta.kind != NodeKind::File || meta.size == 0 || line || own.owner(path).is_some() {
                 continue;
             }
             let digest = self.digest(image, path)?;

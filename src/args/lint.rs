@@ -33,7 +33,7 @@ pub(crate) struct LintArgs {
     /// Look into the base images that are in the store, and say which are not
     #[arg(long, conflicts_with_all = ["list", "explain", "image"])]
     pub with_images: bool,
-    /// Where a base image is that FROM calls NAME: oci-layout:DIR[:TAG], whose layers are taken into the store, or docker-image://REFERENCE
+    /// Where a base image is that FROM calls NAME: `oci-layout:DIR[:TAG]`, whose layers are taken into the store, or docker-image://REFERENCE
     #[arg(long, value_name = "NAME=SOURCE", requires = "with_images")]
     pub build_context: Vec<String>,
     /// Examine a built image instead: a name, an id, or the beginning of an id; oci-layout:DIR for one that is not in the store

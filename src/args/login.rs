@@ -17,7 +17,7 @@ Examples:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = LOGIN)]
 pub(crate) struct LoginArgs {
-    /// HOST[:PORT]
+    /// `HOST[:PORT]`
     #[arg(value_name = "REGISTRY", default_value = image::reference::DEFAULT_REGISTRY)]
     host: String,
     /// The user
@@ -50,7 +50,7 @@ Examples:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = LOGOUT)]
 pub(crate) struct LogoutArgs {
-    /// HOST[:PORT]
+    /// `HOST[:PORT]`
     #[arg(value_name = "REGISTRY", default_value = image::reference::DEFAULT_REGISTRY)]
     host: String,
     /// Forget the passwords of all registries
