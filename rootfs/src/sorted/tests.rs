@@ -1,3 +1,5 @@
+//! What a map that is partly on the disk must do like one in memory.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -13,6 +13,8 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
+use super::processes::Processes;
+
 /// PATH_MAX of linux/limits.h, with the terminating zero.
 const LONGEST_PATH: usize = 4096;
 /// No page is smaller.
@@ -20,14 +22,17 @@ const PAGE: usize = 4096;
 
 pub(super) struct Caller {
     pid: Pid,
+    /// How the mounted /proc calls it.
+    proc_pid: String,
 }
 
 impl Caller {
     /// The thread `pid`, as the session counts.
-    pub(super) fn new(pid: u32) -> Self {
-        Self {
+    pub(super) fn new(pid: u32, processes: &Processes) -> Result<Self, Errno> {
+        Ok(Self {
             pid: Pid::from_raw(pid.cast_signed()),
-        }
+            proc_pid: processes.name_of(pid)?,
+        })
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -85,7 +90,7 @@ impl Caller {
 
     /// Its file mode creation mask, proc_pid_status(5).
     pub(super) fn umask(&self) -> Result<u32, Errno> {
-        let status = std::fs::read_to_string(format!("{}/status", self.pid))
+        let status = std::fs::read_to_string(format!("{}/status", self.proc_pid))
             .map_err(|error| errno(&error))?;
         let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
         let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
@@ -95,8 +100,8 @@ impl Caller {
     /// What its descriptor refers to.
     pub(super) fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
         let link = match number {
-            libc::AT_FDCWD => format!("{}/cwd", self.pid),
-            number => format!("{}/fd/{number}", self.pid),
+            libc::AT_FDCWD => format!("{}/cwd", self.proc_pid),
+            number => format!("{}/fd/{number}", self.proc_pid),
         };
         rustix::fs::openat(CWD, link, HANDLE, Mode::empty()).map_err(kernel)
     }
@@ -119,8 +124,13 @@ impl Caller {
                 false => Err(Errno::EPERM),
             };
         }
-        let root = rustix::fs::openat(CWD, format!("{}/root", self.pid), HANDLE, Mode::empty())
-            .map_err(kernel)?;
+        let root = rustix::fs::openat(
+            CWD,
+            format!("{}/root", self.proc_pid),
+            HANDLE,
+            Mode::empty(),
+        )
+        .map_err(kernel)?;
         rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(kernel)
     }
 

@@ -10,6 +10,7 @@ mod calls;
 mod credentials;
 mod filter;
 mod owners;
+mod processes;
 mod request;
 
 use std::io;
@@ -21,7 +22,6 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use thiserror::Error;
 
 use crate::spec::UserSpec;
@@ -30,6 +30,7 @@ use caller::{Caller, errno, kernel};
 use calls::{Answer, State};
 use credentials::{Credentials, Table};
 pub use owners::{FileOwner, LinkOwners, OwnerNotes};
+use processes::Processes;
 
 /// Why a step has no supervisor.
 #[derive(Debug, Error)]
@@ -56,7 +57,7 @@ impl Supervisor {
     /// See [`SupervisorError`].
     pub fn start(user: &UserSpec, notes: impl OwnerNotes) -> Result<Self, SupervisorError> {
         let (ours, theirs) = UnixStream::pair().map_err(SupervisorError::Start)?;
-        let processes = own_processes().map_err(SupervisorError::Processes)?;
+        let processes = Processes::of_session().map_err(SupervisorError::Processes)?;
         let credentials = Credentials::of(user);
         let serve = move || {
             let listener = match wire::receive::<()>(&ours) {
@@ -104,41 +105,16 @@ pub(crate) fn submit(door: &OwnedFd) -> Result<(), Errno> {
     wire::send(&door, &(), &[listener.as_fd()]).map_err(|error| errno(&error))
 }
 
-/// The session's processes as the session counts them, which is how the kernel names callers; /proc may count otherwise.
-fn own_processes() -> Result<OwnedFd, Errno> {
-    let mounted = || {
-        let context = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_create(&context)?;
-        rustix::mount::fsmount(
-            &context,
-            FsMountFlags::FSMOUNT_CLOEXEC,
-            MountAttrFlags::empty(),
-        )
-    };
-    mounted()
-        .or_else(|refused| {
-            // A container that masks its /proc gets no other one, mount_namespaces(7); it will do if it counts as we do.
-            let own = rustix::fs::readlink("/proc/self", Vec::new())?;
-            match own.to_bytes() == std::process::id().to_string().as_bytes() {
-                true => {
-                    rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                }
-                false => Err(refused),
-            }
-        })
-        .map_err(kernel)
-}
-
 fn serve(
     listener: &OwnedFd,
-    processes: &OwnedFd,
+    processes: &Processes,
     first: Credentials,
     notes: Box<dyn OwnerNotes>,
 ) -> Result<LinkOwners, Errno> {
     // The thread's own root and working directory.
     unshare(CloneFlags::CLONE_FS)?;
     rustix::process::umask(Mode::empty());
-    rustix::process::fchdir(processes).map_err(kernel)?;
+    processes.enter()?;
     // Before Linux 6.6 an answer takes longer.
     let _ = sys::answer_on_the_callers_processor(listener);
     let mut table = Table::new(first);
@@ -158,8 +134,10 @@ fn serve(
             )?);
         }
         let Some(state) = &mut state else { break };
-        let caller = Caller::new(call.pid);
-        let answer = state.answer(&caller, &call, &mut table);
+        let answer = match Caller::new(call.pid, processes) {
+            Ok(caller) => state.answer(&caller, &call, &mut table),
+            Err(errno) => Answer::Fail(errno),
+        };
         reply(listener, call.id, answer);
     }
     Ok(state.map(State::into_links).unwrap_or_default())
@@ -178,16 +156,13 @@ fn has_call(listener: &OwnedFd) -> Result<bool, Errno> {
 }
 
 /// Enters the mount namespace of a step's first process.
-fn enter_mounts(pid: u32, processes: &OwnedFd) -> Result<(), Errno> {
-    let mounts = rustix::fs::openat(
-        CWD,
-        format!("{pid}/ns/mnt"),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    setns(mounts.map_err(kernel)?, CloneFlags::CLONE_NEWNS)?;
+fn enter_mounts(pid: u32, processes: &Processes) -> Result<(), Errno> {
+    let path = format!("{}/ns/mnt", processes.name_of(pid)?);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mounts = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(kernel)?;
+    setns(mounts, CloneFlags::CLONE_NEWNS)?;
     // Entering made the step's root the working directory.
-    rustix::process::fchdir(processes).map_err(kernel)
+    processes.enter()
 }
 
 fn reply(listener: &OwnedFd, id: u64, answer: Answer) {
