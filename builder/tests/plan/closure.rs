@@ -42,9 +42,9 @@ fn auto_completes_what_comes_from_stages_into_the_image_and_nothing_else() {
     let planned = asked.plan();
     let completed = |stage: &str| -> Vec<Option<bool>> {
         let steps = planned.stage(stage).steps.iter();
-        let closures = steps.map(|planned| match &planned.step.kind {
-            rbuild_builder::StepKind::Copy(copy) => copy.closure.as_ref(),
-            other => panic!("{other:?}"),
+        let closures = steps.filter_map(|planned| match &planned.step.kind {
+            rbuild_builder::StepKind::Copy(copy) => Some(copy.closure.as_ref()),
+            _ => None,
         });
         closures
             .map(|closure| closure.map(|closure| closure.asked))
