@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use containerfile::{Diagnostic, Span};
 use image::{Area, DiffId, ImageConfig};
-use rootfs::closure::{Closure, Resolver, Settings};
+use rootfs::closure::{Closure, Finding, Resolver, Settings};
 use rootfs::{NodeKind, Tree, TreePath};
 
 use crate::error::BuildError;
@@ -137,7 +137,10 @@ fn found(tree: &dyn Tree, config: &ImageConfig, program: &str) -> Result<TreePat
 pub(crate) fn sentence(closure: &Closure) -> String {
     let program = format!("/{}", closure.program);
     let program = program.replacen("//", "/", 1);
-    let Some(first) = closure.findings.iter().find(|finding| finding.fatal) else {
+    let mut fatal = closure.findings.iter().filter(|finding| finding.fatal);
+    // The kernel looks at a program's machine before it looks for its interpreter.
+    let format = |finding: &&Finding| finding.message.starts_with("Exec format error");
+    let Some(first) = fatal.clone().find(format).or_else(|| fatal.next()) else {
         return format!("{program} would not start");
     };
     let message = &first.message;

@@ -189,7 +189,7 @@ fn rewrite_warn_and_off_do_what_they_say() {
     );
     let built = site.build(file, &["--user-policy", "off"]);
     assert_eq!(built.field("User"), r#""nobody""#);
-    assert!(!built.stderr.contains("warning"), "{}", built.stderr);
+    assert!(!built.stderr.contains("warning:"), "{}", built.stderr);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_program_without_its_loader_and_its_owner_are_found_in_the_image() {
     let program = fs::read("/bin/true").expect("a dynamic program");
     place.write_program("true", program);
     let file = "FROM scratch\nCOPY --chown=7:7 true /app\nUSER 7:7\nEXPOSE 80\nVOLUME /data\nENTRYPOINT [\"/app\"]\n";
-    place.build(file, &["-t", "app"]);
+    place.build(file, &["-t", "app", "--closure", "off"]);
     let all = found(&place, 1, &["--image", "app"]);
     any(&all, "error RB203", "/app needs /lib");
     any(&all, "RB602", "USER 7:7 can change /app");
@@ -36,7 +36,7 @@ fn a_program_without_its_loader_and_its_owner_are_found_in_the_image() {
     any(&all, "RB212", "no /tmp");
     assert!(!all.0.contains(&"RB101".to_owned()), "{}", all.1);
     // The same from a layout, into which it was written.
-    place.build(file, &["-o", "type=oci,dest=../layout"]);
+    place.build(file, &["-o", "type=oci,dest=../layout", "--closure", "off"]);
     let again = found(&place, 1, &["--image", "oci-layout:../layout"]);
     assert_eq!(again.0, all.0);
     let (sarif, _) = place.expect(1, &["lint", "--image", "app", "--format", "sarif"]);
@@ -60,7 +60,7 @@ fn a_script_and_its_certificates_are_looked_for() {
         .write("tmp/x", "");
     place.build(
         "FROM scratch\nCOPY run /run.sh\nCOPY --chmod=400 ca.pem /ca.pem\nCOPY --chmod=1777 tmp /tmp\nENV SSL_CERT_FILE=/ca.pem\nUSER 7:7\nENTRYPOINT [\"/run.sh\"]\nHEALTHCHECK CMD [\"/probe\"]\n",
-        &["-t", "script", "--format", "docker"],
+        &["-t", "script", "--format", "docker", "--closure", "off"],
     );
     let all = found(&place, 1, &["--image", "script"]);
     any(&all, "error RB208", "/bin/sh is missing");

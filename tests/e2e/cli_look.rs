@@ -136,10 +136,10 @@ fn diff_is_exit_code_0_for_the_same_and_1_with_every_difference_named() {
         .write("kept", "kept")
         .write("old", "old");
     let one = "FROM scratch\nCOPY lib.so.1 /lib/libx.so.1\nCOPY kept old /d/\nENV A=1 B=2\nUSER 65532:65532\n";
-    place.build(one, &["-t", "one"]);
+    place.build(one, &["-t", "one", "--closure", "off"]);
     place.write("lib.so.1", "two").write("new", "new");
     let two = "FROM scratch\nCOPY lib.so.1 /lib/libx.so.1\nCOPY --chmod=0600 --chown=7:8 kept /d/\nCOPY new /d/\nENV A=1 B=3\nENTRYPOINT [\"/x\"]\nUSER 65532:7\n";
-    place.build(two, &["-t", "two"]);
+    place.build(two, &["-t", "two", "--closure", "off"]);
     let (said, _) = place.expect(0, &["diff", "one", "one"]);
     assert_eq!(said, "");
     let (said, _) = place.expect(
@@ -193,10 +193,34 @@ fn diff_does_not_depend_on_how_layers_are_cut_and_sees_times() {
     let place = Place::new();
     place.write("a", "a").write("b", "b");
     let two = "FROM scratch\nCOPY a /d/\nCOPY b /d/\nUSER 65532:65532\n";
-    place.build(two, &["-t", "two", "--timestamp", "1000000000"]);
-    place.build(two, &["-t", "one", "--squash", "--timestamp", "1000000000"]);
+    place.build(
+        two,
+        &["-t", "two", "--timestamp", "1000000000", "--closure", "off"],
+    );
+    place.build(
+        two,
+        &[
+            "-t",
+            "one",
+            "--squash",
+            "--timestamp",
+            "1000000000",
+            "--closure",
+            "off",
+        ],
+    );
     place.expect(0, &["diff", "one", "two"]);
-    place.build(two, &["-t", "later", "--timestamp", "1000000001"]);
+    place.build(
+        two,
+        &[
+            "-t",
+            "later",
+            "--timestamp",
+            "1000000001",
+            "--closure",
+            "off",
+        ],
+    );
     let (said, _) = place.expect(1, &["diff", "one", "later"]);
     assert!(said.contains("~ /d/a: time\n"), "{said}");
     assert!(said.contains("~ created: "), "{said}");

@@ -39,6 +39,7 @@ impl StageEvaluator<'_, '_> {
         let instructions = stages.instructions(self.index).iter();
         let asked = !stages.extensions(self.index).is_empty()
             || instructions.clone().any(|one| !one.extensions.is_empty())
+            || self.context.completed.contains(&self.index)
             || self.is_furnished();
         match self.context.options.furnishing.records {
             RecordsPolicy::Off => return,

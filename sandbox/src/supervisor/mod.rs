@@ -9,6 +9,7 @@ mod caller;
 mod calls;
 mod credentials;
 mod filter;
+mod identity;
 mod owners;
 mod processes;
 mod request;
