@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use image::{Area, ChainId, DiffId, Store};
-use rootfs::trees::{remove_tree, remove_unused_writable};
+use rootfs::trees::{TAGS, remove_tree, remove_unused_writable};
 use sandbox::{Ground, Session, SessionContext, SessionPlan};
 use serde::{Deserialize, Serialize};
 
@@ -213,12 +213,15 @@ fn superseded(store: &Store) -> Result<Vec<String>, String> {
     let mut used = BTreeSet::new();
     for record in Cache::new(store).all() {
         // One record is of one kind of session; which one, it does not say.
-        used.extend(record.tree.iter().flat_map(|name| {
-            ["mapped", "squashed"].map(|tag| OsString::from(format!("{tag}-{name}")))
-        }));
+        used.extend(
+            record
+                .tree
+                .iter()
+                .flat_map(|name| TAGS.map(|tag| OsString::from(format!("{tag}-{name}")))),
+        );
     }
     for chain in named_chains(store)? {
-        for tag in ["mapped", "squashed"] {
+        for tag in TAGS {
             let home = trees
                 .join("layers")
                 .join(format!("{tag}-{}", chain.digest().hex()));

@@ -266,6 +266,9 @@ fn unique() -> String {
     )
 }
 
+/// What the names of trees begin with, for each way of storing owners.
+pub const TAGS: [&str; 3] = ["mapped", "noted", "squashed"];
+
 /// The trees of one store, as one kind of session stores owners.
 #[derive(Debug)]
 pub struct Trees {

@@ -64,7 +64,9 @@ pub use spec::{
     SandboxSpec, UserSpec,
 };
 pub use step::{IdleStep, Outcome, Step, StepControl, StepError};
-pub use supervisor::{FileOwner, LinkOwners, OwnerNotes, Supervisor, SupervisorError};
+pub use supervisor::{
+    FileOwner, IMITATED_IDS, LinkOwners, OwnerNotes, Supervisor, SupervisorError,
+};
 pub use tree::{detached_handle, detached_tree, subtree};
 
 /// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the

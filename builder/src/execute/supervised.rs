@@ -7,7 +7,7 @@ use std::path::Path;
 use rootfs::noted::{self, NotesOf};
 use rootfs::{Ownership, Root};
 use rustix::fs::Statx;
-use sandbox::{FileOwner, LinkOwners, OwnerNotes, Supervisor, UserSpec};
+use sandbox::{FileOwner, IMITATED_IDS, LinkOwners, OwnerNotes, Supervisor, UserSpec};
 
 use super::SessionTools;
 use super::mounted::WorkingRoot;
@@ -52,6 +52,14 @@ pub(super) fn supervisor(
 ) -> Result<Option<Supervisor>, StepFailure> {
     if session.trees.ownership() != Ownership::Noted {
         return Ok(None);
+    }
+    if user.uid >= IMITATED_IDS || user.gid >= IMITATED_IDS {
+        let last = IMITATED_IDS - 1;
+        return Err(StepFailure::saying(format!(
+            "become user {}:{}: there are the ids 0 to {last}",
+            user.uid, user.gid
+        ))
+        .hint("images that run everywhere use no other ids"));
     }
     let started = Supervisor::start(user, OnInodes);
     started

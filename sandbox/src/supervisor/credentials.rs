@@ -91,7 +91,8 @@ impl Ids {
 
     /// setfsuid(2), setfsgid(2): there is no error.
     fn set_filesystem(self, id: u32, privileged: bool) -> Self {
-        if id != KEEP && (privileged || self.has(id) || id == self.filesystem) {
+        let known = id != KEEP && known(id).is_ok();
+        if known && (privileged || self.has(id) || id == self.filesystem) {
             return Self {
                 filesystem: id,
                 ..self
@@ -103,6 +104,20 @@ impl Ids {
 
 /// -1: stays as it is.
 pub(super) const KEEP: u32 = u32::MAX;
+
+/// How many ids there are, as with a subordinate range of the usual size: the same ids are refused here and there.
+pub const IMITATED_IDS: u32 = 65_536;
+
+/// An id that a user namespace has, or one that stays as it is.
+///
+/// # Errors
+/// `EINVAL`, as the kernel says for an id without a mapping.
+pub(super) fn known(id: u32) -> Result<(), Errno> {
+    match id < IMITATED_IDS || id == KEEP {
+        true => Ok(()),
+        false => Err(Errno::EINVAL),
+    }
+}
 
 /// Which kind of ids a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +133,18 @@ pub(super) enum Change {
     Two(u32, u32),
     Three([u32; 3]),
     FileSystem(u32),
+}
+
+impl Change {
+    fn ids(self) -> [u32; 3] {
+        match self {
+            Self::One(id) => [id, KEEP, KEEP],
+            Self::Two(real, effective) => [real, effective, KEEP],
+            Self::Three(ids) => ids,
+            // It has no errors, and an unknown id changes nothing.
+            Self::FileSystem(_) => [KEEP; 3],
+        }
+    }
 }
 
 /// All ids of a process.
@@ -162,6 +189,7 @@ impl Credentials {
     /// The credentials after a call.
     pub(super) fn changed(&self, kind: Kind, change: Change) -> Result<Self, Errno> {
         let (ids, privileged) = (self.ids(kind), self.is_privileged());
+        change.ids().into_iter().try_for_each(known)?;
         let ids = match change {
             // (uid_t) -1 is no id.
             Change::One(KEEP) => return Err(Errno::EINVAL),
@@ -188,6 +216,7 @@ impl Credentials {
         if !self.is_privileged() {
             return Err(Errno::EPERM);
         }
+        groups.iter().copied().try_for_each(known)?;
         Ok(Self {
             supplementary: groups,
             ..self.clone()
@@ -329,6 +358,18 @@ mod tests {
             .expect("it kept them");
         assert_eq!(group.groups, Ids::all(5));
         assert!(!group.executing(None, None).is_privileged());
+    }
+
+    #[test]
+    fn ids_that_no_range_has_are_refused() {
+        let root = user(0);
+        assert_eq!(
+            root.changed(Kind::User, Change::One(65_536)),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(root.with_groups(vec![1, 1 << 31]), Err(Errno::EINVAL));
+        let same = root.changed(Kind::User, Change::FileSystem(1 << 31));
+        assert_eq!(same, Ok(root));
     }
 
     #[test]

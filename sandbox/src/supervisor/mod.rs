@@ -29,6 +29,7 @@ use crate::spec::UserSpec;
 use crate::{sys, wire};
 use caller::{Caller, errno, kernel};
 use calls::{Answer, State};
+pub use credentials::IMITATED_IDS;
 use credentials::{Credentials, Table};
 pub use owners::{FileOwner, LinkOwners, OwnerNotes};
 use processes::Processes;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use rustix::fs::{AtFlags, FileType, Gid, Statx, StatxFlags, Uid};
 
 use super::caller::{errno, kernel, path_of};
-use super::credentials::{Credentials, KEEP};
+use super::credentials::{Credentials, KEEP, known};
 
 /// An owner and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +143,7 @@ impl Owners {
         [uid, gid]: [u32; 2],
         by: &Credentials,
     ) -> Result<(), Errno> {
+        known(uid).and_then(|()| known(gid))?;
         let or = |new: u32, old: u32| if new == KEEP { old } else { new };
         let new = FileOwner {
             uid: or(uid, old.uid),
