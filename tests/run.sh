@@ -27,7 +27,7 @@ stage=$(mktemp -d /tmp/rbuild-tests.XXXXXX)
 trap 'as_root rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 mkdir "$stage/bases" "$stage/logs"
-for base in busybox busybox-arm64 debian debian-gcc; do
+for base in busybox busybox-arm64 debian debian-gcc debian-programs; do
     layout=$(tests/lib/base-image.sh "$base")
     # root's cache can be read by everybody; an ordinary user's is copied out of the home directory.
     case $layout in

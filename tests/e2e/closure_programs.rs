@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::support::Place;
+use crate::support::{Degree, Place};
 
 /// A place with the base image `NAME` as the context `base`.
 struct Site {
@@ -13,6 +13,8 @@ struct Site {
 
 macro_rules! site {
     ($base:expr) => {{
+        // What a program needs does not depend on the user, and these tests take their time.
+        requires!(degree Degree::SubIds);
         let layout = requires!(base $base);
         requires!(execution);
         Site {
@@ -291,6 +293,8 @@ fn rules_can_be_named_and_left_out_and_users_have_their_own() {
             &site.context,
             "-t",
             "t",
+            "--package-records",
+            "off",
             ".",
         ];
         site.place.expect(code, &[&own[..], more].concat()).1
