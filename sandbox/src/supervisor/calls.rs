@@ -85,8 +85,18 @@ impl State {
     /// The owner of an open file where it is another than what the kernel says.
     fn owner(&mut self, caller: &Caller, named: &Named, file: &OwnedFd) -> Option<FileOwner> {
         let owner = self.owners.of(file);
-        if owner.is_some() || named.follow() || named.path == 0 {
-            return owner;
+        owner.or_else(|| self.owner_of_link(caller, named, file))
+    }
+
+    /// The owner that a link's directory says.
+    fn owner_of_link(
+        &mut self,
+        caller: &Caller,
+        named: &Named,
+        file: &OwnedFd,
+    ) -> Option<FileOwner> {
+        if named.follow() || named.path == 0 {
+            return None;
         }
         self.owners.of_link(file, || {
             let path = caller.text(named.path)?;
@@ -99,54 +109,50 @@ impl State {
         self.owners.into_links()
     }
 
-    /// stat(2) and its kin. What cannot be opened the kernel explains better.
     fn stat(&mut self, caller: &Caller, id: u64, named: &Named, into: u64) -> Answer {
-        let Ok(file) = named.open(caller) else {
-            return Answer::Continue;
-        };
-        let Some(owner) = self.owner(caller, named, &file) else {
-            return Answer::Continue;
-        };
-        let status = sys::raw_status(&file).and_then(|mut status| {
-            put(
-                &mut status,
-                std::mem::offset_of!(libc::stat, st_uid),
-                owner.uid,
-            );
-            put(
-                &mut status,
-                std::mem::offset_of!(libc::stat, st_gid),
-                owner.gid,
-            );
-            self.still_waits(id)?;
-            caller.write(into, &status)
-        });
-        status.map(|()| Answer::Value(0)).into()
+        let places = [
+            std::mem::offset_of!(libc::stat, st_uid),
+            std::mem::offset_of!(libc::stat, st_gid),
+        ];
+        self.show(caller, id, named, into, places, |file| {
+            sys::raw_status(file)
+        })
     }
 
     fn statx(&mut self, caller: &Caller, id: u64, named: &Named, mask: u32, into: u64) -> Answer {
+        let places = [
+            std::mem::offset_of!(libc::statx, stx_uid),
+            std::mem::offset_of!(libc::statx, stx_gid),
+        ];
+        let sync = named.flags & libc::AT_STATX_SYNC_TYPE;
+        self.show(caller, id, named, into, places, |file| {
+            sys::raw_statx(file, sync, mask)
+        })
+    }
+
+    /// stat(2) and its kin: a status with the noted owner at these places. What cannot be opened the kernel explains better.
+    fn show<const N: usize>(
+        &mut self,
+        caller: &Caller,
+        id: u64,
+        named: &Named,
+        into: u64,
+        [uid, gid]: [usize; 2],
+        status: impl FnOnce(&OwnedFd) -> Result<[u8; N], Errno>,
+    ) -> Answer {
         let Ok(file) = named.open(caller) else {
             return Answer::Continue;
         };
         let Some(owner) = self.owner(caller, named, &file) else {
             return Answer::Continue;
         };
-        let sync = named.flags & libc::AT_STATX_SYNC_TYPE;
-        let status = sys::raw_statx(&file, sync, mask).and_then(|mut status| {
-            put(
-                &mut status,
-                std::mem::offset_of!(libc::statx, stx_uid),
-                owner.uid,
-            );
-            put(
-                &mut status,
-                std::mem::offset_of!(libc::statx, stx_gid),
-                owner.gid,
-            );
+        let shown = status(&file).and_then(|mut status| {
+            put(&mut status, uid, owner.uid);
+            put(&mut status, gid, owner.gid);
             self.still_waits(id)?;
             caller.write(into, &status)
         });
-        status.map(|()| Answer::Value(0)).into()
+        shown.map(|()| Answer::Value(0)).into()
     }
 
     fn chown(
@@ -174,7 +180,7 @@ impl State {
         if self.owners.of(&file).is_some() {
             return Answer::Continue;
         }
-        let Some(owner) = self.owner(caller, named, &file) else {
+        let Some(owner) = self.owner_of_link(caller, named, &file) else {
             return Answer::Continue;
         };
         let pinned = self
@@ -305,26 +311,21 @@ impl State {
             return Answer::Continue;
         };
         let bits = rustix::fs::fstat(&file).map_or(0, |status| status.st_mode);
-        let set = |bit: u32| bits & bit != 0;
         let regular = bits & libc::S_IFMT == libc::S_IFREG;
-        let set = |bit: u32| regular && set(bit);
-        let owner = self.owners.of(&file).unwrap_or(FileOwner::ROOT);
-        let user = set(libc::S_ISUID).then_some(owner.uid);
+        let set = |bit: u32| regular && bits & bit != 0;
+        let owner = || self.owners.of(&file).unwrap_or(FileOwner::ROOT);
+        let user = set(libc::S_ISUID).then(|| owner().uid);
         // Without the group's right to execute it means something else, chmod(2).
-        let group = (set(libc::S_ISGID) && set(libc::S_IXGRP)).then_some(owner.gid);
-        let become_owner = credentials(caller, table)
-            .map(|by| (by.clone(), by.executing(user, group)))
-            .and_then(|(old, new)| {
-                if old == new {
-                    Ok(())
-                } else {
-                    assume(caller, table, new)
-                }
-            });
-        match become_owner {
-            Ok(()) => Answer::Continue,
-            Err(errno) => Answer::Fail(errno),
-        }
+        let group = (set(libc::S_ISGID) && set(libc::S_IXGRP)).then(|| owner().gid);
+        let new = credentials(caller, table).map(|by| {
+            let new = by.executing(user, group);
+            (new != *by).then_some(new)
+        });
+        let done = new.and_then(|new| match new {
+            Some(new) => assume(caller, table, new),
+            None => Ok(()),
+        });
+        done.map(|()| Answer::Continue).into()
     }
 }
 
