@@ -11,7 +11,7 @@ use rootfs::copy::{
     CopyError, CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Seen, Verdict, plan,
     plan_completed,
 };
-use rootfs::{DirTree, LayerWriter, Note, Ownership, Root, Time, Tree};
+use rootfs::{DirTree, Note, Ownership, Root, Time, Tree};
 
 use super::completing::Found;
 use super::fetched::{FetchedTree, fetched};
@@ -274,9 +274,7 @@ impl Workshop<'_> {
     }
 
     fn write_layer(&self, plan: &CopyPlan<'_>) -> Result<(StepLayer, bool), StepFailure> {
-        let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
-        let mut writer =
-            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
+        let mut writer = self.layer_writer()?;
         plan.write_layer(&mut writer)
             .map_err(|error| fail(&error))?;
         finish(self.store, writer)

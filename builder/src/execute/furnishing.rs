@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use rootfs::tree::Follow;
-use rootfs::{Entry, Kind, LayerWriter, Meta, NodeKind, Root, Tree, TreeError, TreePath};
+use rootfs::{Entry, Kind, Meta, NodeKind, Root, Tree, TreeError, TreePath};
 use rustix::fs::Mode;
 
 use super::gathered::{Detail, Gathered};
@@ -217,9 +217,7 @@ impl Workshop<'_> {
         addition: &Addition,
         time: i64,
     ) -> Result<(StepLayer, bool), StepFailure> {
-        let blob = self.store.unhashed_blob().map_err(|error| fail(&error))?;
-        let mut writer =
-            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
+        let mut writer = self.layer_writer()?;
         for (path, piece) in &addition.pieces {
             let kind = match &piece.content {
                 None => Kind::Dir,

@@ -40,6 +40,16 @@ pub(crate) fn finish(
 }
 
 impl Workshop<'_> {
+    /// A new layer with the times of the job, to be given to [`finish`].
+    pub(super) fn layer_writer(&self) -> Result<LayerWriter<UnhashedBlob<'_>>, StepFailure> {
+        let blob = self
+            .store
+            .unhashed_blob()
+            .map_err(|error| StepFailure::of_build(&error))?;
+        let writer = LayerWriter::new(blob, self.job.times.of_layers());
+        Ok(writer.with_scratch(&self.store.scratch()))
+    }
+
     /// The layers of a stage that was recorded, lowest first.
     pub(crate) fn layers_of(&self, state: &StageState) -> Vec<DiffId> {
         let base = state
@@ -158,12 +168,7 @@ impl Workshop<'_> {
         let tree = result.fresh_tree.clone().or_else(published);
         let tree = tree.ok_or_else(|| StepFailure::saying("pack a step that left no tree"))?;
         let root = Root::open(&tree).map_err(|error| StepFailure::of_build(&error))?;
-        let blob = self
-            .store
-            .unhashed_blob()
-            .map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer =
-            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
+        let mut writer = self.layer_writer()?;
         let notes = changeset::write(&root, session.trees.ownership(), &mut writer)
             .map_err(|error| StepFailure::of_build(&error))?;
         for note in notes {

@@ -3,7 +3,7 @@
 
 use rootfs::accounts::Accounts;
 use rootfs::tree::Follow;
-use rootfs::{Entry, Kind, LayerWriter, Tree, TreePath};
+use rootfs::{Entry, Kind, Tree, TreePath};
 
 use super::gathered::Gathered;
 use super::layers::{finish, view_of};
@@ -76,12 +76,7 @@ impl Workshop<'_> {
                 env: Vec::new(),
             });
         }
-        let blob = self
-            .store
-            .unhashed_blob()
-            .map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer =
-            LayerWriter::new(blob, self.job.times.of_layers()).with_scratch(&self.store.scratch());
+        let mut writer = self.layer_writer()?;
         for Missing { path, uid, gid } in missing {
             let entry = Entry {
                 uid,
