@@ -37,6 +37,8 @@ for base in busybox busybox-arm64 debian debian-gcc debian-programs; do
 done
 mkdir "$stage/bases/emulators"
 install -m 0755 "$(unpacked_program qemu-user-static usr/bin/qemu-aarch64-static "$(bases_cache)")" "$stage/bases/emulators"
+PLACES=$(tests/lib/places.sh "$stage")
+export PLACES
 registry=$(unpacked_program docker-registry usr/bin/docker-registry "$stage")
 
 say "compiling the tests"

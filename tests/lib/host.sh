@@ -76,8 +76,8 @@ ensure_test_users() {
 
 # as_user USER [VAR=VALUE...] COMMAND...: with a clean environment, in USER's home directory, no supplementary groups but
 # USER's own, and a usable /dev/net/tun. Directories in VISIBLE (separated by colons) can be reached even when a parent
-# directory is closed, as with a checkout below /root.
-as_user() { as_root env VISIBLE="${VISIBLE:-}" CI="${CI:-}" unshare --mount "$HOST_LIB/enter-user.sh" "$@"; }
+# directory is closed, as with a checkout below /root. Temporary files lie in the filesystem of PLACES (see places.sh) if set.
+as_user() { as_root env VISIBLE="${VISIBLE:-}" PLACES="${PLACES:-}" CI="${CI:-}" unshare --mount "$HOST_LIB/enter-user.sh" "$@"; }
 
 # host_triple: the target that .cargo/config.toml builds for.
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
