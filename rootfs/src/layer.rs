@@ -13,7 +13,7 @@ mod writer;
 
 pub(crate) use header::is_header;
 pub(crate) use read_ahead::ReadAhead;
-pub(crate) use stored_index::{decode_stored, encode_stored};
+pub(crate) use stored_index::{GrowingIndex, decode_stored, encode_stored};
 pub(crate) use writer::Descriptor;
 
 pub use error::{Limits, ReadError, WriteError};

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::store::UNSYNCED;
-use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
+use image::{Area, BlobError, ChainId, DiffId, Scratch, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
@@ -132,6 +132,19 @@ pub fn view_of(store: &Store, diff_ids: &[DiffId]) -> Result<View, TreesError> {
     Ok(view)
 }
 
+/// The view of a layer that is not in the store, by its index alone.
+pub(crate) fn view_of_index(path: &Path, scratch: &Scratch) -> Result<View, TreesError> {
+    let file = File::open(path).map_err(at("open", path))?;
+    let index = IndexReader::open(file).map_err(|source| TreesError::Io {
+        call: "read",
+        path: path.to_owned(),
+        source: io::Error::other(source),
+    })?;
+    let mut view = View::in_scratch(scratch);
+    push(&mut view, index)?;
+    Ok(view)
+}
+
 /// Puts a layer on top of a view.
 fn push(view: &mut View, mut index: IndexReader<'_>) -> Result<(), TreesError> {
     let diff_id = index.diff_id();
@@ -169,11 +182,12 @@ impl LayerContents for Blobs {
         Ok(Box::new(file.take(len)))
     }
 
-    fn reject(&self, layer: usize) {
+    fn reject(&self, layer: usize) -> &'static str {
         if let Some(path) = self.0.get(layer) {
             // Who needs it next fetches or makes it again. What cannot be removed is noticed again.
             let _ = fs::remove_file(path);
         }
+        "its layer in the store is damaged; it will be fetched or made again"
     }
 }
 
