@@ -13,6 +13,7 @@ mod codec;
 pub mod copy;
 pub mod digests;
 pub mod entry;
+mod first_names;
 pub mod layer;
 pub mod listing;
 mod metadata;
@@ -39,6 +40,7 @@ mod walk;
 pub mod xattr;
 
 pub use entry::{Entry, Kind, Time};
+pub use first_names::FirstNames;
 pub use image::Scratch;
 pub use layer::{LayerIndex, LayerReader, LayerTimes, LayerWriter};
 pub use metadata::own;
