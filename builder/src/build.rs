@@ -12,6 +12,7 @@ use sandbox::StepCgroups;
 use crate::cache::Cache;
 use crate::cancel::Cancel;
 use crate::commit::{self, Draft, Settings};
+use crate::context::ContextFiles;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{DISTURBED_ENV, Workshop, needs_session, needs_trees, run_all, view_of};
@@ -23,7 +24,7 @@ use crate::host::Host;
 use crate::job::{Executed, Job, JobCgroups, JobImage, JobNetwork, StepFailure};
 use crate::memos::Memos;
 use crate::mounts::{RunMount, RunMountSource};
-use crate::named::NamedDirectories;
+use crate::named::NamedFiles;
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
 use crate::planning::{Planned, plan};
@@ -110,7 +111,7 @@ fn build_in_order(
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Built, BuildError> {
     let planned = plan(request, host, events)?;
-    let named = NamedDirectories::open(&host.reach(), &request.named_contexts, &planned, events)
+    let named = NamedFiles::open(&host.reach(), &request.named_contexts, &planned, events)
         .map_err(BuildError::Context)?;
     let Planned {
         targets,
@@ -161,7 +162,7 @@ fn index_of(request: &BuildRequest, images: &[&Image]) -> Index {
 fn build_one(
     request: &BuildRequest,
     host: &Host<'_>,
-    (plan, named): (&BuildPlan, &NamedDirectories),
+    (plan, named): (&BuildPlan, &NamedFiles),
     warnings: &mut Vec<Diagnostic>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(BuiltImage, Vec<BuiltStep>), BuildError> {
@@ -251,7 +252,7 @@ pub(crate) fn job_of(
     request: &BuildRequest,
     host: &Host<'_>,
     plan: &BuildPlan,
-    named: &NamedDirectories,
+    named: &NamedFiles,
 ) -> Job {
     let image = |pinned: &crate::graph::PinnedImage| JobImage {
         name: pinned.name.clone(),
@@ -280,10 +281,11 @@ pub(crate) fn job_of(
         target: plan.target,
         images: plan.images.iter().map(image).collect(),
         context: match &request.context {
-            Context::Directory(path) => Some(path.clone()),
+            Context::Directory(path) => Some(ContextFiles::Directory(path.clone())),
+            Context::Packed(packed) => Some(packed.files()),
             Context::Empty => None,
         },
-        named_contexts: named.directories().clone(),
+        named_contexts: named.files().clone(),
         ignore: request.ignore.clone(),
         fresh: fresh_stages(request, plan),
         explain: request.explain_cache,

@@ -1,15 +1,16 @@
-//! Build contexts that are no directories yet. The invariant: what somebody else packed is unpacked into a private directory of
-//! the store that goes with its owner, completely or not at all, and is looked at only through that directory's handle.
+//! Build contexts that are no directories. The invariant: what somebody else packed stays packed and is a tree of its own, wholly
+//! read before anything of it is used; what is made for it is in a private directory of the store that goes with its owner.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::ffi::OsStrExt as _;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use image::DiffId;
-use rootfs::copy::{CopyError, extract};
-use rootfs::trees::{TreesError, WorkArea, open_index};
-use rootfs::{DirTree, Ownership, Root, RootError, SingleError, SingleFile, Tree as _, TreePath};
+use image::{DiffId, Store};
+use rootfs::copy::CopyError;
+use rootfs::trees::{TreesError, WorkArea, open_index, readable_view_of};
+use rootfs::{Content, PackedTar, PackedTree, Tree, TreeError, TreePath, index_tar};
+use serde::{Deserialize, Serialize};
 
 use crate::event::BuildEvent;
 use crate::host::Reach;
@@ -43,15 +44,15 @@ pub enum ContextError {
     /// There is no place for it.
     #[error(transparent)]
     Place(#[from] TreesError),
-    /// Its directory cannot be used.
-    #[error(transparent)]
-    Root(#[from] RootError),
     /// What is in it cannot be looked at.
     #[error(transparent)]
-    Tree(#[from] rootfs::TreeError),
-    /// Its file cannot be used.
-    #[error(transparent)]
-    File(#[from] SingleError),
+    Tree(#[from] TreeError),
+    /// A commit has no such directory.
+    #[error("read the build context: there is no directory {name}")]
+    NoDirectory {
+        /// As the source names it.
+        name: String,
+    },
     /// A named context must be files.
     #[error("read the build context {name}: it is no archive")]
     NoArchive {
@@ -60,19 +61,96 @@ pub enum ContextError {
     },
 }
 
-/// An unpacked context. Its files go with it.
-#[derive(Debug)]
-pub struct PrivateContext {
-    path: PathBuf,
-    commit_time: Option<i64>,
-    _area: WorkArea,
+/// Where the files of a context are, for whoever executes a build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum ContextFiles {
+    /// In a directory of the caller.
+    Directory(PathBuf),
+    /// In what somebody packed.
+    Packed(PackedFiles),
 }
 
-impl PrivateContext {
-    /// The directory.
+/// A packed context by what it can be opened with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PackedFiles {
+    place: PackedPlace,
+    /// Opened once in each process.
+    #[serde(skip)]
+    tree: OnceLock<PackedTree>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum PackedPlace {
+    Archive {
+        tar: PathBuf,
+        index: PathBuf,
+    },
+    /// A layer of the store, and the directory of it that is meant.
+    Commit {
+        layer: DiffId,
+        subdir: String,
+    },
+}
+
+impl PackedFiles {
+    /// Its files.
+    pub(crate) fn tree(&self, store: &Store) -> Result<&PackedTree, ContextError> {
+        if let Some(tree) = self.tree.get() {
+            return Ok(tree);
+        }
+        let tree = self.place.open(store)?;
+        Ok(self.tree.get_or_init(|| tree))
+    }
+}
+
+impl PackedPlace {
+    fn open(&self, store: &Store) -> Result<PackedTree, ContextError> {
+        match self {
+            Self::Archive { tar, index } => {
+                let (tar, index) = (tar.clone(), index.clone());
+                Ok(PackedTree::open(
+                    &PackedTar { tar, index },
+                    &store.scratch(),
+                )?)
+            }
+            Self::Commit { layer, subdir } => {
+                let whole = PackedTree::of(readable_view_of(store, &[*layer])?);
+                let path = TreePath::scoped(subdir).ok();
+                let found = path.map(|path| whole.below(&path)).transpose()?.flatten();
+                found.ok_or_else(|| ContextError::NoDirectory {
+                    name: subdir.clone(),
+                })
+            }
+        }
+    }
+}
+
+/// A context that somebody packed. What was made for it goes with it.
+#[derive(Debug)]
+pub struct PackedContext {
+    files: PackedFiles,
+    tree: PackedTree,
+    commit_time: Option<i64>,
+    _area: Option<WorkArea>,
+}
+
+impl PackedContext {
+    fn new(place: PackedPlace, tree: PackedTree, area: Option<WorkArea>) -> Self {
+        Self {
+            files: PackedFiles {
+                place,
+                tree: tree.clone().into(),
+            },
+            tree,
+            commit_time: None,
+            _area: area,
+        }
+    }
+
+    /// Its files.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn tree(&self) -> &dyn Tree {
+        &self.tree
     }
 
     /// When the commit was made that its files are of, in seconds since 1970.
@@ -80,13 +158,17 @@ impl PrivateContext {
     pub fn commit_time(&self) -> Option<i64> {
         self.commit_time
     }
+
+    pub(crate) fn files(&self) -> ContextFiles {
+        ContextFiles::Packed(self.files.clone())
+    }
 }
 
 /// What a context turned out to be.
 #[derive(Debug)]
 pub enum Opened {
     /// Files.
-    Files(PrivateContext),
+    Files(PackedContext),
     /// A single text: a Containerfile, and no files.
     Text(File),
 }
@@ -102,14 +184,9 @@ pub fn open_remote(
 ) -> Result<Opened, ContextError> {
     match remote::pin(reach, source, events).map_err(ContextError::Fetch)? {
         Pinned::File { digest, .. } => {
-            let path = reach.store.blob_path(&digest);
-            let file = File::open(path).map_err(|error| ContextError::Read {
-                name: source.to_string(),
-                source: error,
-            })?;
-            open(reach, &source.to_string(), file)
+            open(reach, &source.to_string(), &reach.store.blob_path(&digest))
         }
-        Pinned::Tree { tree, subdir, .. } => checkout(reach, &source.to_string(), &tree, &subdir),
+        Pinned::Tree { tree, subdir, .. } => checkout(reach, &source.to_string(), tree, subdir),
     }
 }
 
@@ -117,72 +194,74 @@ pub fn open_remote(
 fn checkout(
     reach: &Reach<'_>,
     name: &str,
-    tree: &DiffId,
-    subdir: &str,
+    layer: DiffId,
+    subdir: String,
 ) -> Result<Opened, ContextError> {
-    let fail = |source| ContextError::Read {
-        name: name.to_owned(),
-        source,
-    };
-    let blob = File::open(reach.store.blob_path(tree.digest())).map_err(fail)?;
-    let Opened::Files(mut private) = open(reach, name, blob)? else {
-        return Err(ContextError::NoArchive {
-            name: name.to_owned(),
-        });
-    };
     // All files of a commit have its time.
-    let mut index = open_index(reach.store, tree)?;
-    let first = index
-        .next()
-        .map_err(|error| fail(io::Error::other(error)))?;
-    private.commit_time = first.map(|record| record.entry.mtime.secs);
-    if !subdir.is_empty() {
-        let tree = DirTree::new(Root::open(&private.path)?, Ownership::Recorded);
-        let found = TreePath::scoped(subdir)
-            .ok()
-            .map(|path| tree.lookup(&path))
-            .transpose()?
-            .flatten();
-        let Some((path, _)) = found.filter(|(_, meta)| meta.is_dir()) else {
-            let message = format!("there is no directory {subdir}");
-            return Err(fail(io::Error::other(message)));
-        };
-        // Canonical: no component of it is a link.
-        let names = path.components().map(std::ffi::OsStr::from_bytes);
-        private.path.extend(names);
-    }
-    Ok(Opened::Files(private))
+    let first = open_index(reach.store, &layer)?.next();
+    let first = first.map_err(|error| read_failed(name, io::Error::other(error)))?;
+    let place = PackedPlace::Commit { layer, subdir };
+    let tree = place.open(reach.store)?;
+    let mut packed = PackedContext::new(place, tree, None);
+    packed.commit_time = first.map(|record| record.entry.mtime.secs);
+    Ok(Opened::Files(packed))
 }
 
 /// Takes a context out of a regular file: what is no archive is given back.
 ///
 /// # Errors
 /// When it is damaged or does not fit.
-pub fn open(reach: &Reach<'_>, name: &str, file: File) -> Result<Opened, ContextError> {
-    let _stops = reach.stop_when_cancelled();
-    let again = file.try_clone().map_err(|source| ContextError::Read {
-        name: name.to_owned(),
-        source,
-    })?;
-    let archive = SingleFile::of_file("context", file)?;
+pub fn open(reach: &Reach<'_>, name: &str, path: &Path) -> Result<Opened, ContextError> {
+    let path = path
+        .canonicalize()
+        .map_err(|error| read_failed(name, error))?;
+    open_in(reach, name, &path, WorkArea::create(reach.store)?)
+}
+
+/// As [`open`], of a stream.
+///
+/// # Errors
+/// When it cannot be read, is damaged or does not fit.
+pub fn open_stream(
+    reach: &Reach<'_>,
+    name: &str,
+    stream: &mut dyn Read,
+) -> Result<Opened, ContextError> {
     let area = WorkArea::create(reach.store)?;
-    let path = area.directory("context")?;
-    let found = extract(
-        &archive,
-        &Root::open(&path)?,
-        &reach.store.scratch(),
-        reach.store.stop(),
-    );
+    let path = area.path().join("stream");
+    let written = File::create_new(&path).and_then(|mut file| io::copy(stream, &mut file));
+    written.map_err(|error| read_failed(name, error))?;
+    open_in(reach, name, &path, area)
+}
+
+fn open_in(
+    reach: &Reach<'_>,
+    name: &str,
+    path: &Path,
+    area: WorkArea,
+) -> Result<Opened, ContextError> {
+    let _stops = reach.stop_when_cancelled();
+    let limits = (&reach.store.scratch(), reach.store.stop());
+    let found = index_tar(path, area.path(), limits);
     match found.map_err(|source| ContextError::Unpack {
         name: name.to_owned(),
         source,
     })? {
-        Some(_) => Ok(Opened::Files(PrivateContext {
-            path,
-            commit_time: None,
-            _area: area,
-        })),
-        None => Ok(Opened::Text(again)),
+        Some((PackedTar { tar, index }, tree)) => {
+            let place = PackedPlace::Archive { tar, index };
+            Ok(Opened::Files(PackedContext::new(place, tree, Some(area))))
+        }
+        None => {
+            let text = File::open(path).map_err(|error| read_failed(name, error))?;
+            Ok(Opened::Text(text))
+        }
+    }
+}
+
+fn read_failed(name: &str, source: io::Error) -> ContextError {
+    ContextError::Read {
+        name: name.to_owned(),
+        source,
     }
 }
 
@@ -190,13 +269,12 @@ pub fn open(reach: &Reach<'_>, name: &str, file: File) -> Result<Opened, Context
 ///
 /// # Errors
 /// When it is there and is no regular file, or cannot be read.
-pub fn file_of(context: &Root, name: &str) -> Result<Option<File>, RootError> {
+pub fn file_of<'t>(context: &'t dyn Tree, name: &str) -> Result<Option<Content<'t>>, TreeError> {
     let Ok(path) = TreePath::clamped(name) else {
         return Ok(None);
     };
-    match context.open_file(&path) {
-        Ok(file) => Ok(Some(file.into())),
-        Err(error) if error.is_absent() => Ok(None),
-        Err(error) => Err(error),
+    match context.lookup(&path)? {
+        Some((path, _)) => Ok(Some(context.open(&path)?.content)),
+        None => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ use crate::graph::{Base, BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
 use crate::memos::Memos;
 use crate::mounts::RunMount;
-use crate::named::NamedDirectories;
+use crate::named::NamedFiles;
 use crate::planning::Planned;
 use crate::request::BuildRequest;
 use crate::step::{CopyFrom, StepKind};
@@ -29,7 +29,7 @@ pub fn forecast(
     planned: &Planned,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(), BuildError> {
-    let named = NamedDirectories::open(&host.reach(), &request.named_contexts, planned, events)
+    let named = NamedFiles::open(&host.reach(), &request.named_contexts, planned, events)
         .map_err(BuildError::Context)?;
     for target in &planned.targets {
         forecast_one(request, host, (&target.plan, &named), events)?;
@@ -40,7 +40,7 @@ pub fn forecast(
 fn forecast_one(
     request: &BuildRequest,
     host: &Host<'_>,
-    (plan, named): (&BuildPlan, &NamedDirectories),
+    (plan, named): (&BuildPlan, &NamedFiles),
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(), BuildError> {
     let summary = |stage: &PlannedStage| StageSummary {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::StepLayer;
 use crate::completion::ClosureRules;
+use crate::context::ContextFiles;
 use crate::explain::Cause;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::settings::RunAccess;
@@ -25,8 +26,8 @@ pub(crate) struct Job {
     pub(crate) target: StageId,
     /// The layers of each image of the plan, lowest first.
     pub(crate) images: Vec<JobImage>,
-    pub(crate) context: Option<PathBuf>,
-    pub(crate) named_contexts: BTreeMap<String, PathBuf>,
+    pub(crate) context: Option<ContextFiles>,
+    pub(crate) named_contexts: BTreeMap<String, ContextFiles>,
     /// Name and text of the ignore file.
     pub(crate) ignore: Option<(String, String)>,
     /// The stages that take nothing from the cache, and why.

@@ -1,12 +1,10 @@
-//! Named contexts that are no directories yet. The invariant: only what a step names is fetched or unpacked.
+//! Named contexts that are no directories yet. The invariant: only what a step names is fetched or read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::context::{ContextError, Opened, PrivateContext, open, open_remote};
+use crate::context::{ContextError, ContextFiles, Opened, PackedContext, open, open_remote};
 use crate::event::BuildEvent;
 use crate::host::Reach;
 use crate::planning::Planned;
@@ -14,13 +12,13 @@ use crate::request::NamedContext;
 
 /// Where the files of the named contexts of one build are.
 #[derive(Debug, Default)]
-pub(crate) struct NamedDirectories {
-    directories: BTreeMap<String, PathBuf>,
-    /// Their files go with them.
-    kept: Vec<PrivateContext>,
+pub(crate) struct NamedFiles {
+    files: BTreeMap<String, ContextFiles>,
+    /// What was made for them goes with them.
+    kept: Vec<PackedContext>,
 }
 
-impl NamedDirectories {
+impl NamedFiles {
     /// Opens what the steps of the plans name.
     pub(crate) fn open(
         reach: &Reach<'_>,
@@ -31,41 +29,30 @@ impl NamedDirectories {
         let mut named = Self::default();
         for (name, context) in contexts {
             if let NamedContext::Directory(path) = context {
-                named.directories.insert(name.clone(), path.clone());
+                let files = ContextFiles::Directory(path.clone());
+                named.files.insert(name.clone(), files);
                 continue;
             }
             let opened = match context {
-                NamedContext::Archive(path) if is_named(planned, name) => {
-                    archive(reach, name, path)?
-                }
+                NamedContext::Archive(path) if is_named(planned, name) => open(reach, name, path)?,
                 NamedContext::Remote(source) if is_named(planned, name) => {
                     open_remote(reach, source, events)?
                 }
                 _ => continue,
             };
-            let Opened::Files(private) = opened else {
+            let Opened::Files(packed) = opened else {
                 return Err(ContextError::NoArchive { name: name.clone() });
             };
-            named
-                .directories
-                .insert(name.clone(), private.path().to_owned());
-            named.kept.push(private);
+            named.files.insert(name.clone(), packed.files());
+            named.kept.push(packed);
         }
         Ok(named)
     }
 
-    /// The directories by the names of their contexts.
-    pub(crate) fn directories(&self) -> &BTreeMap<String, PathBuf> {
-        &self.directories
+    /// The files by the names of their contexts.
+    pub(crate) fn files(&self) -> &BTreeMap<String, ContextFiles> {
+        &self.files
     }
-}
-
-fn archive(reach: &Reach<'_>, name: &str, path: &Path) -> Result<Opened, ContextError> {
-    let file = File::open(path).map_err(|source| ContextError::Read {
-        name: name.to_owned(),
-        source,
-    })?;
-    open(reach, name, file)
 }
 
 /// Whether a step takes files from that context, whatever the kind of the step.

@@ -1,14 +1,13 @@
 //! Whether two builds of one request made the same, and what differs first. The invariant: steps are compared in the order of
 //! the plan, where every stage comes after those that it needs, so the first difference is a cause and not a consequence.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use image::{DiffId, Store};
-use rootfs::layer::{LayerIndex, Record};
-use rootfs::trees::layer_index;
-use rootfs::{Kind, TreePath};
+use rootfs::layer::{Record, RecordsByPath};
+use rootfs::trees::{TreesError, open_index};
+use rootfs::{Kind, ScratchError};
 
 use crate::build::Built;
 use crate::cache::StepLayer;
@@ -42,7 +41,10 @@ pub struct Difference {
 pub enum CompareError {
     /// The index of a layer cannot be had.
     #[error(transparent)]
-    Index(#[from] rootfs::trees::TreesError),
+    Index(#[from] TreesError),
+    /// What does not fit into memory has no place.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A layer cannot be read.
     #[error("read a layer")]
     Read(#[source] io::Error),
@@ -97,21 +99,24 @@ pub fn first_difference(
 /// Names the first entry that differs between two layers that do, and counts the others.
 fn layers(store: &Store, one: Option<DiffId>, two: Option<DiffId>) -> Result<String, CompareError> {
     let (one, two) = (Side::open(store, one)?, Side::open(store, two)?);
-    let paths: std::collections::BTreeSet<_> =
-        one.records.keys().chain(two.records.keys()).collect();
-    let mut found: Vec<String> = Vec::new();
-    for path in paths {
-        let how = match (one.records.get(path), two.records.get(path)) {
+    let (mut first, mut others) = (None, 0_u64);
+    for both in one.records.beside(&two.records) {
+        let both = both?;
+        let how = match &both {
             (Some(a), Some(b)) => entries(&one, a, &two, b)?,
             (Some(_), None) => Some("only the first build made it".to_owned()),
             (None, _) => Some("only the second build made it".to_owned()),
         };
-        found.extend(how.map(|how| format!("{}: {how}", path.0)));
+        let (Some(how), (Some(record), _) | (None, Some(record))) = (how, both) else {
+            continue;
+        };
+        match first {
+            None => first = Some(format!("{}: {how}", record.entry.path)),
+            Some(_) => others += 1,
+        }
     }
-    let more = found.len().saturating_sub(1);
-    let first = found.into_iter().next();
     let first = first.unwrap_or_else(|| "the order of the layer's entries".to_owned());
-    Ok(match more {
+    Ok(match others {
         0 => first,
         1 => format!("{first}; one more path differs"),
         more => format!("{first}; {more} more paths differ"),
@@ -122,22 +127,20 @@ fn layers(store: &Store, one: Option<DiffId>, two: Option<DiffId>) -> Result<Str
 struct Side<'s> {
     store: &'s Store,
     diff_id: Option<DiffId>,
-    /// By path; an opaque marker has the path of its directory.
-    records: BTreeMap<(TreePath, bool), Record>,
+    records: RecordsByPath,
 }
 
 impl<'s> Side<'s> {
     fn open(store: &'s Store, diff_id: Option<DiffId>) -> Result<Self, CompareError> {
-        let index: Option<LayerIndex> = diff_id.map(|id| layer_index(store, &id)).transpose()?;
-        let records = index.into_iter().flat_map(|index| index.records);
-        let by_path = |record: Record| {
-            let opaque = record.entry.kind == Kind::Opaque;
-            ((record.entry.path.clone(), opaque), record)
-        };
+        let mut records = RecordsByPath::in_scratch(&store.scratch());
+        if let Some(diff_id) = diff_id {
+            let added = records.add(open_index(store, &diff_id)?);
+            added.map_err(|source| TreesError::ReadIndex { diff_id, source })?;
+        }
         Ok(Self {
             store,
             diff_id,
-            records: records.map(by_path).collect(),
+            records,
         })
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use containerfile::Source;
 use image::{Format, Platform, Reference};
@@ -13,6 +14,7 @@ pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
 use crate::completion::ClosureRules;
+use crate::context::PackedContext;
 use crate::furnish::Furnishing;
 use crate::remote::RemoteSource;
 use crate::settings::{RunAccess, RunLimits, RunSettings};
@@ -113,10 +115,12 @@ pub enum Comparison {
 }
 
 /// Where COPY takes its files from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Context {
     /// A directory.
     Directory(PathBuf),
+    /// What somebody packed.
+    Packed(Arc<PackedContext>),
     /// Nothing: the Containerfile came from standard input.
     Empty,
 }

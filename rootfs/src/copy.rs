@@ -3,11 +3,10 @@
 //! Invariant: a [`CopyPlan`] is complete before anything is written, and writing it to a layer or into a tree gives the same
 //! files. Destinations are canonical: links of the destination were followed inside it while planning.
 
-mod archive;
+pub(crate) mod archive;
 mod complete;
 mod contents;
 mod destination;
-mod extract;
 mod place;
 mod plan;
 mod planned;
@@ -31,7 +30,6 @@ use crate::sorted::{ScratchError, SortedMap};
 use crate::tree::{Meta, Tree, TreeError};
 
 pub use complete::{Complete, plan_completed};
-pub use extract::extract;
 pub use plan::plan;
 use planned::{Base, Origin, Planned, SourceFile};
 pub(crate) use write::Heeding;

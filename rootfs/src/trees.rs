@@ -25,13 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::store::UNSYNCED;
-use image::{Area, BlobError, ChainId, DiffId, Store, StoreError};
+use image::{Area, BlobError, ChainId, DiffId, Scratch, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
 use crate::layer::{
-    Dialect, IndexError, IndexReader, LayerIndex, LayerReader, Limits, ReadAhead, ReadError,
-    ReadIndex, StoredIndex,
+    Dialect, IndexError, IndexReader, LayerReader, Limits, Owners, ReadAhead, ReadError, ReadIndex,
+    Record, StoredIndex,
 };
 use crate::ownership::Ownership;
 use crate::path::TreePath;
@@ -116,7 +116,7 @@ fn at(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreesError {
 pub struct UnpackedLayer {
     /// The overlay lower directory.
     pub directory: PathBuf,
-    /// Which; [`layer_index`] tells what is in it.
+    /// Which; [`open_index`] tells what is in it.
     pub diff_id: DiffId,
 }
 
@@ -129,6 +129,19 @@ pub fn view_of(store: &Store, diff_ids: &[DiffId]) -> Result<View, TreesError> {
     for diff_id in diff_ids {
         push(&mut view, open_index(store, diff_id)?)?;
     }
+    Ok(view)
+}
+
+/// The view of a layer that is not in the store, by its index alone.
+pub(crate) fn view_of_index(path: &Path, scratch: &Scratch) -> Result<View, TreesError> {
+    let file = File::open(path).map_err(at("open", path))?;
+    let index = IndexReader::open(file).map_err(|source| TreesError::Io {
+        call: "read",
+        path: path.to_owned(),
+        source: io::Error::other(source),
+    })?;
+    let mut view = View::in_scratch(scratch);
+    push(&mut view, index)?;
     Ok(view)
 }
 
@@ -169,34 +182,38 @@ impl LayerContents for Blobs {
         Ok(Box::new(file.take(len)))
     }
 
-    fn reject(&self, layer: usize) {
+    fn reject(&self, layer: usize) -> &'static str {
         if let Some(path) = self.0.get(layer) {
             // Who needs it next fetches or makes it again. What cannot be removed is noticed again.
             let _ = fs::remove_file(path);
+        }
+        "its layer in the store is damaged; it will be fetched or made again"
+    }
+}
+
+/// Gives the records of a layer in the store, one after the other.
+///
+/// # Errors
+/// When the layer is missing or is none.
+pub fn each_record(
+    store: &Store,
+    diff_id: &DiffId,
+    mut visit: impl FnMut(Record),
+) -> Result<(), TreesError> {
+    let mut index = open_index(store, diff_id)?;
+    loop {
+        match index.next() {
+            Ok(Some(record)) => visit(record),
+            Ok(None) => return Ok(()),
+            Err(source) => {
+                let diff_id = *diff_id;
+                return Err(TreesError::ReadIndex { diff_id, source });
+            }
         }
     }
 }
 
 /// The index of a layer in the store: as stored, else made by reading the layer once.
-///
-/// # Errors
-/// When the layer is missing or is none.
-pub fn layer_index(store: &Store, diff_id: &DiffId) -> Result<LayerIndex, TreesError> {
-    let mut index = open_index(store, diff_id)?;
-    let (mut records, size) = (Vec::new(), index.size());
-    let next = |index: &mut IndexReader<'_>| {
-        let diff_id = *diff_id;
-        index
-            .next()
-            .map_err(|source| TreesError::ReadIndex { diff_id, source })
-    };
-    while let Some(record) = next(&mut index)? {
-        records.push(record);
-    }
-    Ok(LayerIndex::new(*diff_id, size, records))
-}
-
-/// The same, to be read record by record.
 ///
 /// # Errors
 /// When the layer is missing or is none.
@@ -229,6 +246,16 @@ pub fn open_index(store: &Store, diff_id: &DiffId) -> Result<IndexReader<'static
     })
 }
 
+/// Every id that a layer of the store names.
+///
+/// # Errors
+/// When the layer is missing or is none.
+pub fn owners_of(store: &Store, diff_id: &DiffId) -> Result<Owners, TreesError> {
+    let mut owners = Owners::default();
+    each_record(store, diff_id, |record| owners.add(&record.entry))?;
+    Ok(owners)
+}
+
 /// The index as it is stored; one of an older version, or a damaged one, is none.
 fn known_index(store: &Store, diff_id: &DiffId) -> Option<IndexReader<'static>> {
     let file = File::open(index_path(store, diff_id)).ok()?;
@@ -240,7 +267,7 @@ fn index_path(store: &Store, diff_id: &DiffId) -> PathBuf {
     store.subdir(Area::Index).join(diff_id.digest().hex())
 }
 
-/// Stores a layer's index beside its blob. It is derived data: damage is noticed and repaired by [`layer_index`].
+/// Stores a layer's index beside its blob. It is derived data: damage is noticed and repaired by [`open_index`].
 ///
 /// # Errors
 /// When it cannot be written.

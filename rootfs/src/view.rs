@@ -27,8 +27,11 @@ pub trait LayerContents: Send + Sync {
     /// A stream of the `len` bytes at `offset` of the uncompressed tar of layer `layer` (0 is the lowest).
     fn open(&self, layer: usize, offset: u64, len: u64) -> io::Result<Box<dyn Read + '_>>;
 
-    /// Told when bytes of that layer are not those of which its index was made: it must not be served again.
-    fn reject(&self, _layer: usize) {}
+    /// Told when bytes of that layer are not those of which its index was made: it must not be served again. Returns what the
+    /// user is to know.
+    fn reject(&self, _layer: usize) -> &'static str {
+        "it is not what it was when it was read first"
+    }
 }
 
 /// An entry that fits nowhere.

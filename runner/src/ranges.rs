@@ -2,9 +2,8 @@
 //! id in common.
 
 use image::{DiffId, Store};
-use rootfs::LayerIndex;
 use rootfs::accounts::Accounts;
-use rootfs::trees::layer_index;
+use rootfs::trees::owners_of;
 use sandbox::{IdClaim, IdMap};
 
 use crate::container::numeric_ids;
@@ -43,18 +42,15 @@ pub(crate) fn claim(
 
 /// One more than the highest id of the image's files and accounts.
 fn needed(store: &Store, diff_ids: &[DiffId], user: &str) -> Result<u32, ExecuteError> {
-    let indexes: Vec<LayerIndex> = diff_ids
-        .iter()
-        .map(|diff_id| layer_index(store, diff_id))
-        .collect::<Result<_, _>>()?;
-    let owners = indexes.iter().flat_map(|index| {
-        let owners = &index.owners;
-        owners.uids.iter().chain(&owners.gids).copied()
-    });
-    let owners = owners.max().unwrap_or(0);
+    let mut highest = 0;
+    for diff_id in diff_ids {
+        let owners = owners_of(store, diff_id)?;
+        let ids = owners.uids.iter().chain(&owners.gids).copied();
+        highest = ids.max().unwrap_or(0).max(highest);
+    }
     let view = rootfs::trees::readable_view_of(store, diff_ids)?;
     let accounts = Accounts::of(&view).map_err(ExecuteError::Account)?;
     let named = numeric_ids(user).map_or(0, |ids| ids.uid.max(ids.gid));
-    let highest = owners.max(accounts.highest()).max(named);
+    let highest = highest.max(accounts.highest()).max(named);
     Ok(highest.saturating_add(1).max(STEP))
 }

@@ -21,12 +21,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use image::{Area, ChainId, Store, StoreError};
+use image::{Area, ChainId, DiffId, Store, StoreError};
+use rootfs::RootError;
+use rootfs::layer::Owners as LayerOwners;
 use rootfs::tree::TreeError;
 use rootfs::trees::{
-    TreesError, UnpackedLayer, WorkArea, is_trusted, layer_index, mark_unsynced, remove_tree,
+    TreesError, UnpackedLayer, WorkArea, is_trusted, mark_unsynced, owners_of, remove_tree, view_of,
 };
-use rootfs::{LayerIndex, RootError, View};
 use sandbox::{Overlay, SetupFailure};
 use thiserror::Error;
 
@@ -107,9 +108,9 @@ impl Reowned {
 }
 
 /// Whether any file of the layers has an owner that the container must see under another one. Looked up, never scanned.
-fn is_needed(layers: &[LayerIndex], owners: &Owners) -> bool {
+fn is_needed(layers: &[LayerOwners], owners: &Owners) -> bool {
     layers.iter().any(|layer| {
-        let (uids, gids) = (&layer.owners.uids, &layer.owners.gids);
+        let (uids, gids) = (&layer.uids, &layer.gids);
         let moved = |id: u32, to: u32| to != id.saturating_add(1);
         uids.iter().any(|id| moved(*id, owners.uid(*id)))
             || gids.iter().any(|id| moved(*id, owners.gid(*id)))
@@ -212,29 +213,22 @@ fn make(
     notice: &dyn Fn(String),
 ) -> Result<PathBuf, ReownError> {
     let fresh = work.directory("reowned")?;
-    let indexes: Vec<LayerIndex> = wanted
-        .layers
-        .iter()
-        .map(|layer| layer_index(store, &layer.diff_id))
-        .collect::<Result<_, _>>()?;
-    for LayerIndex { owners, .. } in &indexes {
-        if let Some(id) = wanted.owners.mistaken(&owners.uids, &owners.gids) {
+    let ids: Vec<DiffId> = wanted.layers.iter().map(|layer| layer.diff_id).collect();
+    let there = ids.iter().map(|diff_id| owners_of(store, diff_id));
+    let there: Vec<LayerOwners> = there.collect::<Result<_, _>>()?;
+    for LayerOwners { uids, gids } in &there {
+        if let Some(id) = wanted.owners.mistaken(uids, gids) {
             return Err(ReownError::Mistaken(id));
         }
     }
-    if is_needed(&indexes, &wanted.owners) {
+    if is_needed(&there, &wanted.owners) {
         let form = if kernel_redirects(work)? {
             Form::Redirects
         } else {
             Form::Copies
         };
-        let mut view = View::in_scratch(&store.scratch());
-        for index in &indexes {
-            let diff_id = index.diff_id;
-            view.push(index)
-                .map_err(|source| TreesError::Stack { diff_id, source })?;
-        }
-        let copied = Builder::new(&fresh, form, wanted, &view)?.build()?;
+        let view = view_of(store, &ids)?;
+        let copied = Builder::new(&fresh, form, wanted, (&view, &store.scratch()))?.build()?;
         if copied > 0 {
             notice(format!(
                 "copied {copied} bytes of files that {} gives another owner: Linux before 6.16 cannot show them without",
@@ -260,23 +254,12 @@ fn kernel_redirects(work: &WorkArea) -> Result<bool, ReownError> {
 mod tests {
     use super::*;
     use crate::userns::Ids;
-    use image::{DiffId, Digest};
-    use rootfs::TreePath;
-    use rootfs::entry::{Entry, Kind};
-    use rootfs::layer::{Record, Stored};
 
-    fn layer(uid: u32, gid: u32) -> LayerIndex {
-        let entry = Entry {
-            uid,
-            gid,
-            ..Entry::new(TreePath::scoped("a").unwrap(), Kind::Dir, 0o755)
-        };
-        let records = vec![Record {
-            entry,
-            stored: Stored::Nothing,
-            sum: 0,
-        }];
-        LayerIndex::new(DiffId::new(Digest::of("x")), 0, records)
+    fn layer(uid: u32, gid: u32) -> LayerOwners {
+        LayerOwners {
+            uids: [uid].into(),
+            gids: [gid].into(),
+        }
     }
 
     #[test]

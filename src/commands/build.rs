@@ -82,10 +82,9 @@ impl Build<'_> {
         let ask = cancel.clone();
         let interrupts = Interrupts::listen(move || ask.cancel())?;
         let secrets = secrets::read(&self.settings.steps.secrets, self.here)?;
-        let mut inputs = self
+        let inputs = self
             .inputs(&store, &cancel, &secrets)
             .map_err(|failure| interrupts.failure().unwrap_or(failure))?;
-        let _until_the_end = inputs.private.take();
         if self.settings.check {
             return self.check(&inputs);
         }

@@ -1,15 +1,14 @@
 //! Finding and reading the Containerfile, the context and the ignore file. The invariant: files are read here and nowhere else
 //! before the build starts; a name that a message shows is the one that the user wrote; of a context that somebody packed,
-//! nothing is read but through its directory's handle.
+//! nothing is read but through its tree.
 
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use builder::context::{ContextError, IGNORE_FILES, Opened, PrivateContext, file_of, open_remote};
+use builder::context::{IGNORE_FILES, Opened, PackedContext, file_of, open_remote, open_stream};
 use builder::{BuildEvent, Context, Reach, RemoteSource};
 use containerfile::Source;
-use rootfs::Root;
 
 use crate::args::build::{ContainerfileSource, ContextSource, Sources};
 use crate::failure::{Failure, Kind};
@@ -23,8 +22,6 @@ pub(super) struct Inputs {
     pub(super) ignore: Option<(String, String)>,
     /// When the commit was made that the context's files were fetched with.
     pub(super) commit_time: Option<i64>,
-    /// The files of a context that was unpacked: they go with it.
-    pub(super) private: Option<PrivateContext>,
 }
 
 /// A Containerfile larger than this is a mistake: `-f` on an archive, or a device.
@@ -39,7 +36,7 @@ enum Files {
     /// The caller's own directory.
     Own(PathBuf),
     /// What somebody packed.
-    Private(PrivateContext, Root),
+    Packed(PackedContext),
     /// A Containerfile came instead.
     Lone(Named),
 }
@@ -67,9 +64,9 @@ pub(super) fn read(
         (ContainerfileSource::InContext, Files::Lone(named)) => named.clone(),
         (ContainerfileSource::InContext, Files::None) => stdin()?,
         (ContainerfileSource::InContext, Files::Own(context)) => find(context)?,
-        (ContainerfileSource::InContext, Files::Private(_, root)) => packed_default(root)?,
-        (ContainerfileSource::File(path), Files::Private(_, root)) => {
-            let read = packed(root, path)?;
+        (ContainerfileSource::InContext, Files::Packed(context)) => packed_default(context)?,
+        (ContainerfileSource::File(path), Files::Packed(context)) => {
+            let read = packed(context, path)?;
             let bytes = read.ok_or_else(|| {
                 Failure::failed(format!("find {} in the build context", path.display()))
             })?;
@@ -93,23 +90,23 @@ pub(super) fn read(
             text_of(path, read_small_file(path)?)?,
         )),
         (None, Files::Own(context)) => ignore_file(context, beside)?,
-        (None, Files::Private(_, root)) => packed_ignore_file(root, beside)?,
+        (None, Files::Packed(context)) => packed_ignore_file(context, beside)?,
         (None, Files::None | Files::Lone(_)) => None,
     };
-    let (context, private) = match files {
-        Files::None | Files::Lone(_) => (Context::Empty, None),
-        Files::Own(path) => (Context::Directory(path), None),
-        Files::Private(private, _) => {
-            (Context::Directory(private.path().to_owned()), Some(private))
+    let mut commit_time = None;
+    let context = match files {
+        Files::None | Files::Lone(_) => Context::Empty,
+        Files::Own(path) => Context::Directory(path),
+        Files::Packed(packed) => {
+            commit_time = packed.commit_time();
+            Context::Packed(packed.into())
         }
     };
-    let commit_time = private.as_ref().and_then(PrivateContext::commit_time);
     Ok(Inputs {
         commit_time,
         containerfile: source_of(&name, bytes)?,
         context,
         ignore,
-        private,
     })
 }
 
@@ -172,23 +169,20 @@ fn open(
         ContextSource::Empty => return Ok(Files::None),
         ContextSource::Path(path) if path.is_file() => {
             let name = path.display().to_string();
-            let file =
-                fs::File::open(path).map_err(|error| failed(&format!("read {name}"), error))?;
-            (name.clone(), builder::context::open(reach, &name, file))
+            (name.clone(), builder::context::open(reach, &name, path))
         }
         ContextSource::Path(path) => {
             check_context(path)?;
             return Ok(Files::Own(path.clone()));
         }
-        ContextSource::Stdin => ("-".to_owned(), packed_stdin(reach)?),
+        ContextSource::Stdin => {
+            let stream = &mut io::stdin().lock();
+            ("-".to_owned(), open_stream(reach, "-", stream))
+        }
         ContextSource::Remote(source) => (source.to_string(), open_remote(reach, source, events)),
     };
     match opened.map_err(|error| Failure::new(Kind::Failed, error))? {
-        Opened::Files(private) => {
-            let root =
-                Root::open(private.path()).map_err(|error| Failure::new(Kind::Failed, error))?;
-            Ok(Files::Private(private, root))
-        }
+        Opened::Files(packed) => Ok(Files::Packed(packed)),
         Opened::Text(_) if matches!(context, ContextSource::Path(_)) => Err(Failure::failed(
             format!("read the build context {name}: it is neither a directory nor an archive"),
         )
@@ -197,34 +191,18 @@ fn open(
     }
 }
 
-/// Standard input into a file of the store that has no name, since an archive is read twice.
-fn packed_stdin(reach: &Reach<'_>) -> Result<Result<Opened, ContextError>, Failure> {
-    let stored = || -> Result<fs::File, anyhow::Error> {
-        let mut blob = reach.store.blob_writer()?;
-        io::copy(&mut io::stdin().lock(), &mut blob)?;
-        Ok(blob.into_unnamed()?.0)
-    };
-    let file = stored().map_err(|error| {
-        Failure::new(
-            Kind::Failed,
-            error.context("read the build context from standard input"),
-        )
-    })?;
-    Ok(builder::context::open(reach, "-", file))
-}
-
 /// A file of a packed context, links followed inside it (S32, S35).
-fn packed(root: &Root, name: &Path) -> Result<Option<Vec<u8>>, Failure> {
+fn packed(context: &PackedContext, name: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let shown = name.to_string_lossy();
-    match file_of(root, &shown).map_err(|error| Failure::new(Kind::Failed, error))? {
+    match file_of(context.tree(), &shown).map_err(|error| Failure::new(Kind::Failed, error))? {
         Some(file) => read_small(&shown, file).map(Some),
         None => Ok(None),
     }
 }
 
-fn packed_default(root: &Root) -> Result<Named, Failure> {
+fn packed_default(context: &PackedContext) -> Result<Named, Failure> {
     for name in CONTAINERFILES {
-        if let Some(bytes) = packed(root, Path::new(name))? {
+        if let Some(bytes) = packed(context, Path::new(name))? {
             return Ok((name.into(), bytes));
         }
     }
@@ -235,14 +213,14 @@ fn packed_default(root: &Root) -> Result<Named, Failure> {
 }
 
 fn packed_ignore_file(
-    root: &Root,
+    context: &PackedContext,
     containerfile: Option<&PathBuf>,
 ) -> Result<Option<(String, String)>, Failure> {
     let beside = containerfile
         .into_iter()
         .flat_map(|path| IGNORE_FILES.map(|suffix| beside(path, suffix)));
     for name in beside.chain(IGNORE_FILES.map(PathBuf::from)) {
-        if let Some(bytes) = packed(root, &name)? {
+        if let Some(bytes) = packed(context, &name)? {
             let shown = name.to_string_lossy().into_owned();
             return Ok(Some((shown, text_of(&name, bytes)?)));
         }

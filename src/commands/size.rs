@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use rootfs::closure::{Packages, Resolver, Users};
-use rootfs::trees::layer_index;
+use rootfs::trees::open_index;
 use rootfs::{Meta, NodeKind, TreePath};
 use serde::Serialize;
 
@@ -117,10 +117,10 @@ fn ledger(opened: &Opened, budget: Option<u64>) -> Result<Ledger, Failure> {
         .iter()
         .zip(of_layers.into_iter().zip(instructions))
     {
-        let index = layer_index(&opened.store, &layer.diff_id);
+        let index = open_index(&opened.store, &layer.diff_id);
         layers.push(LayerRow {
             diff_id: layer.diff_id.to_string(),
-            size: index.map_err(|error| failed(error.into()))?.size,
+            size: index.map_err(|error| failed(error.into()))?.size(),
             visible,
             instruction,
         });

@@ -262,3 +262,36 @@ fn an_oci_layout_by_digest_is_a_context() {
     let context = format!("base=oci-layout://{}@{digest}", layout.display());
     site.build("FROM base\nCOPY a /\n", &["--build-context", &context]);
 }
+
+/// Its files are never on the disk but for what a step mounts, and both ways of making files take them from the tar.
+#[test]
+fn a_packed_context_is_mounted_and_copied_by_steps_that_run() {
+    let site: Site = site!(run);
+    let text = "FROM busybox\nRUN --mount=type=bind,target=/c cat /c/sub/kept && ls /c\nCOPY --from=other sub /o/\nCOPY . /x/\nRUN cat /x/link /o/kept\n";
+    let files = [&FILES[1..], &[("Containerfile", text)]].concat();
+    for mode in ["w", "w:gz"] {
+        let packed = tar(&site.place, "context.bin", mode, &files);
+        let busybox = format!("busybox=oci-layout:{}", site.busybox().display());
+        let build = |cached: usize| {
+            let mut command = site.place.rbuild();
+            command.args(["build", "--progress", "plain", "--user-policy", "off"]);
+            command.args(["--network", "none", "--closure", "off"]);
+            command.args(["--build-context", &busybox, "-"]);
+            command.args(["--build-context", "other=../context.bin"]);
+            let built = site.built(command.write_stdin(packed.clone()));
+            assert_eq!(built.cached(), cached, "{}", built.stderr);
+            built
+        };
+        // The two archives hold the same files.
+        let first = build(if mode == "w" { 0 } else { 4 });
+        if mode == "w" {
+            for line in ["| keptlink", "| sub", "| keptkept"] {
+                assert!(first.said(line), "{line}: {}", first.stderr);
+            }
+            assert!(!first.said("| ignored"), "{}", first.stderr);
+        }
+        assert_eq!(build(4).id, first.id);
+        let work = fs::read_dir(site.place.store().join("trees/work")).map_or(0, Iterator::count);
+        assert_eq!(work, 0, "nothing is left of a context");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::support::Degree;
+
 #[test]
 fn new_changed_and_removed_files_are_in_the_layer_and_nothing_else() {
     let site = site!(ids);
@@ -240,4 +242,36 @@ RUN rm -- '/work/colon:comma,back\slash'
         "{text}"
     );
     assert!(layers[2].contains(&r#"f 0644 0:0 work/.wh.colon:comma,back\slash = """#.to_owned()));
+}
+
+/// The kernel stacks 500 directories, and an image has 127 layers in most registries.
+#[test]
+fn more_steps_than_can_be_stacked_are_no_trouble_where_they_change_nothing() {
+    // It is about a number, not about users, and it takes its time.
+    requires!(degree Degree::SubIds);
+    let site = site!(run);
+    let nothing = "RUN true\n".repeat(510);
+    let file = format!(
+        "FROM busybox\nRUN echo first >/first\n{nothing}RUN cat first && echo last >/last\n"
+    );
+    let built = site.build(&file, &["-t", "many"]);
+    assert!(built.said("| first"), "{}", built.stderr);
+    let wanted = [
+        r#"f 0644 0:0 first = "first\n""#,
+        r#"f 0644 0:0 last = "last\n""#,
+    ];
+    assert_eq!(built.layers(), wanted.map(|line| vec![line.to_owned()]));
+    let history = built.config["history"].as_array().expect("a history");
+    let empty = history.iter().filter(|step| step["empty_layer"] == true);
+    assert!(empty.count() >= 510, "each is told in the history");
+    let run = ["run", "--network", "none", "many", "cat", "/first", "/last"];
+    assert_eq!(site.place.expect(0, &run).0, "first\nlast\n");
+    // Nothing of it is stacked when it goes on from there.
+    let more = format!("{file}RUN cat last\n");
+    let again = site.build(&more, &[]);
+    assert!(
+        again.said("| last") && again.cached() == 512,
+        "{}",
+        again.stderr
+    );
 }

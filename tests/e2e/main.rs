@@ -75,6 +75,7 @@ mod language;
 mod language_add;
 mod language_contexts;
 mod language_copy;
+mod language_fixture_images;
 mod language_fixtures;
 mod language_instructions;
 mod language_lexical;

@@ -2,7 +2,7 @@
 //! is written, and the plan is the same for a layer and for a tree.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use containerfile::mode::Mode;
 use image::Digest;
@@ -21,7 +21,7 @@ use super::lookup::{Done, Place};
 use super::mounted::Lowest;
 use super::{StageState, Workshop, needs_trees};
 use crate::cache::StepLayer;
-use crate::context::{IGNORE_FILES, file_of};
+use crate::context::{ContextFiles, IGNORE_FILES, file_of};
 use crate::event::BuildEvent;
 use crate::explain::Listing;
 use crate::graph::StageId;
@@ -140,7 +140,14 @@ impl Workshop<'_> {
                     None => nothing()?,
                 };
                 match &self.job.context {
-                    Some(directory) => directory_origin(directory, ignore),
+                    Some(files) => {
+                        let (tree, directory) = self.open_context(files)?;
+                        Ok(Origin {
+                            tree,
+                            ignore,
+                            directory,
+                        })
+                    }
                     None => Ok(Origin {
                         tree: Box::new(rootfs::View::new()),
                         ignore,
@@ -149,12 +156,17 @@ impl Workshop<'_> {
                 }
             }
             CopyFrom::NamedContext(name) => {
-                let directory = self.job.named_contexts.get(name).ok_or_else(|| {
+                let files = self.job.named_contexts.get(name).ok_or_else(|| {
                     fail(&std::io::Error::other(format!(
                         "find the build context {name}"
                     )))
                 })?;
-                directory_origin(directory, own_ignore_file(directory)?)
+                let (tree, directory) = self.open_context(files)?;
+                Ok(Origin {
+                    ignore: own_ignore_file(tree.as_ref())?,
+                    tree,
+                    directory,
+                })
             }
             CopyFrom::Image(index) => {
                 let layers = self
@@ -181,6 +193,24 @@ impl Workshop<'_> {
                     ignore: nothing()?,
                     directory: None,
                 })
+            }
+        }
+    }
+
+    /// A context, and its directory where it is one of the host.
+    fn open_context(
+        &self,
+        files: &ContextFiles,
+    ) -> Result<(Box<dyn Tree>, Option<PathBuf>), StepFailure> {
+        match files {
+            ContextFiles::Directory(directory) => {
+                let root = Root::open(directory).map_err(|error| fail(&error))?;
+                let tree = DirTree::new(root, Ownership::Recorded);
+                Ok((Box::new(tree), Some(directory.clone())))
+            }
+            ContextFiles::Packed(packed) => {
+                let tree = packed.tree(self.store).map_err(|error| fail(&error))?;
+                Ok((Box::new(tree.clone()), None))
             }
         }
     }
@@ -422,11 +452,10 @@ impl Workshop<'_> {
     }
 }
 
-/// S35: through the handle, since a link in it may lead anywhere.
-fn own_ignore_file(directory: &Path) -> Result<Patterns, StepFailure> {
-    let root = Root::open(directory).map_err(|error| fail(&error))?;
+/// S35: through the tree, since a link in it may lead anywhere.
+fn own_ignore_file(context: &dyn Tree) -> Result<Patterns, StepFailure> {
     for name in IGNORE_FILES {
-        if let Some(file) = file_of(&root, name).map_err(|error| fail(&error))? {
+        if let Some(file) = file_of(context, name).map_err(|error| fail(&error))? {
             let text = std::io::read_to_string(file).map_err(|error| fail(&error))?;
             return ignore_file(name, &text);
         }
@@ -447,16 +476,6 @@ fn owner_of(from: &CopyFrom) -> Owner {
         CopyFrom::Context | CopyFrom::NamedContext(_) => Owner::Root,
         CopyFrom::Stage(_) | CopyFrom::Image(_) => Owner::Kept,
     }
-}
-
-fn directory_origin(directory: &Path, ignore: Patterns) -> Result<Origin, StepFailure> {
-    let root = Root::open(directory).map_err(|error| fail(&error))?;
-    let tree = Box::new(DirTree::new(root, Ownership::Recorded));
-    Ok(Origin {
-        tree,
-        ignore,
-        directory: Some(directory.to_owned()),
-    })
 }
 
 /// Relative destinations count from the working directory; a trailing `/` stays.

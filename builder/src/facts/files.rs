@@ -64,7 +64,7 @@ pub(super) fn of_layers(
     let mut links = BTreeSet::new();
     let mut replaced = BTreeSet::new();
     for (number, diff_id) in diff_ids.iter().enumerate() {
-        for record in rootfs::trees::layer_index(store, diff_id)?.records {
+        rootfs::trees::each_record(store, diff_id, |record| {
             let entry = record.entry;
             let path = shown(&entry.path);
             if LINKS.contains(&path.as_str()) {
@@ -89,7 +89,7 @@ pub(super) fn of_layers(
                     what,
                 });
             }
-        }
+        })?;
     }
     Ok((found, replaced.into_iter().collect()))
 }

@@ -151,16 +151,13 @@ fn no_broken_file_makes_the_planner_panic() {
 const KINDS: [(&str, &str); 10] = [
     ("config", "config_rows_hold"),
     ("plan", "plan_rows_hold"),
-    ("must", "not yet: there is no `rbuild lint`"),
-    ("must-not", "not yet: there is no `rbuild lint`"),
-    ("none", "not yet: there is no `rbuild lint`"),
-    ("image", "not yet: findings about a built image"),
-    ("closure", "not yet: the closure of a program"),
+    ("must", "containerfile/tests/lint.rs"),
+    ("must-not", "containerfile/tests/lint.rs"),
+    ("none", "containerfile/tests/lint.rs"),
+    ("image", "tests/e2e/language_fixture_images.rs"),
+    ("closure", "tests/e2e/language_fixture_images.rs"),
     ("file", "tests/e2e/language_fixtures.rs"),
-    (
-        "run",
-        "not yet: it needs Debian's git, ssh and gpg themselves",
-    ),
+    ("run", "tests/e2e/language_fixture_images.rs"),
     ("note", "says what to keep in mind"),
 ];
 

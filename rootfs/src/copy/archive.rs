@@ -15,7 +15,7 @@ use crate::tree::Tree;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     NotAnArchive,
     Tar,
     Gzip,
@@ -34,7 +34,7 @@ pub(super) struct Archive {
 }
 
 /// Looks at the first bytes of a file; a compressed file counts only when there is a tar in it.
-pub(super) fn detect(tree: &dyn Tree, path: &TreePath) -> Result<Format, CopyError> {
+pub(crate) fn detect(tree: &dyn Tree, path: &TreePath) -> Result<Format, CopyError> {
     let first = first_block(tree.open(path)?.content, path)?;
     let Some(format) = compression(&first) else {
         return Ok(if is_tar(&first) {
@@ -102,7 +102,7 @@ const XZ_MEMORY_KIB: u32 = 80 << 10;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// The archive's tar stream.
-pub(super) fn decoded<'t>(
+pub(crate) fn decoded<'t>(
     tree: &'t dyn Tree,
     path: &TreePath,
     format: Format,

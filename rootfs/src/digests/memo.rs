@@ -2,26 +2,33 @@
 //!
 //! Invariant: nothing of a file is believed before its digest; of a memo of any length a bounded part is in memory.
 
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, BufReader, Read as _, Write};
 use std::os::unix::fs::FileExt as _;
+use std::sync::{Mutex, PoisonError};
 
 use image::{Digest, Hasher};
 
 use crate::tree::Meta;
 
-const MAGIC: &[u8; 16] = b"rbuild-digests3\n";
+const MAGIC: &[u8; 16] = b"rbuild-digests4\n";
+const KEY: usize = 8 + 16;
 /// Key and digest as they are stored.
-const RECORD: usize = 16 + 32;
+const RECORD: usize = KEY + 32;
 const DIGEST: u64 = 32;
 /// A memo of so many records is kept in memory; of a longer one what is asked for is read.
-const IN_MEMORY: u64 = 64 << 10;
-/// About how many records are read to find one.
-const BUCKET: u64 = 32;
+const IN_MEMORY: u64 = 48 << 10;
+/// How many records are read at once.
+const BLOCK: u64 = 128;
+/// How many such pieces are kept: a walk asks for neighbours, and a directory's files may have been made at different times.
+const KEPT: usize = 8;
 
-/// What identifies a file's content, as half a SHA-256: a context may have hundreds of thousands of files.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(pub(super) [u8; 16]);
+/// What identifies a file's content: its inode number, since files that are asked for together often have been made together, and
+/// half a SHA-256 of all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) [u8; KEY]);
 
 impl Key {
     pub(super) fn of(meta: &Meta) -> Self {
@@ -35,29 +42,20 @@ impl Key {
             meta.ctime.nanos.into(),
         ];
         let digest = Digest::of(words.map(u64::to_le_bytes).as_flattened());
-        let (half, _) = digest.as_bytes().split_at(16);
-        Self(half.try_into().expect("the length is split at"))
-    }
-
-    fn start(&self) -> u64 {
-        u64::from_be_bytes(*self.0.first_chunk().expect("a key is longer"))
+        let mut key = [0; KEY];
+        key[..8].copy_from_slice(&meta.inode.1.to_be_bytes());
+        key[8..].copy_from_slice(&digest.as_bytes()[..16]);
+        Self(key)
     }
 }
 
 /// A stored memo.
-#[derive(Default)]
-pub(super) struct Memo {
-    records: Records,
-    /// Of each bucket of keys that begin alike, the number of its first record; and the number of all.
-    buckets: Vec<u32>,
-}
-
-enum Records {
+pub(super) enum Memo {
     Here(Vec<u8>),
-    There(File),
+    There(Blocks),
 }
 
-impl Default for Records {
+impl Default for Memo {
     fn default() -> Self {
         Self::Here(Vec::new())
     }
@@ -65,11 +63,11 @@ impl Default for Records {
 
 impl Memo {
     /// `None` where it is none.
-    pub(super) fn load(mut file: File) -> Option<Self> {
+    pub(super) fn load(file: File) -> Option<Self> {
         let whole = file.metadata().ok()?.len();
         let length = whole.checked_sub(MAGIC.len() as u64 + DIGEST)?;
         let count = length / RECORD as u64;
-        if length % RECORD as u64 != 0 || u32::try_from(count).is_err() {
+        if length % RECORD as u64 != 0 {
             return None;
         }
         let mut input = BufReader::with_capacity(128 << 10, &file);
@@ -77,15 +75,15 @@ impl Memo {
         let mut magic = [0; MAGIC.len()];
         input.read_exact(&mut magic).ok()?;
         hasher.update(&magic);
-        let mut kept = Vec::new();
-        let mut buckets = Buckets::for_records(count);
-        for _ in 0..count {
+        let (mut kept, mut firsts) = (Vec::new(), Vec::new());
+        for number in 0..count {
             let mut record = [0; RECORD];
             input.read_exact(&mut record).ok()?;
             hasher.update(&record);
-            buckets.add(&key_of(&record));
             if count <= IN_MEMORY {
                 kept.extend_from_slice(&record);
+            } else if number % BLOCK == 0 {
+                firsts.push(key_of(&record));
             }
         }
         let mut digest = [0; DIGEST as usize];
@@ -93,52 +91,99 @@ impl Memo {
         if &magic != MAGIC || *hasher.finish().as_bytes() != digest {
             return None;
         }
-        file.seek(SeekFrom::Start(0)).ok()?;
-        Some(Self {
-            records: if count <= IN_MEMORY {
-                Records::Here(kept)
-            } else {
-                Records::There(file)
-            },
-            buckets: buckets.finish(),
+        Some(match count <= IN_MEMORY {
+            true => Self::Here(kept),
+            false => Self::There(Blocks {
+                file,
+                firsts,
+                count,
+                recent: Mutex::default(),
+            }),
         })
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.buckets.last().copied().unwrap_or(0).into()
+        match self {
+            Self::Here(records) => (records.len() / RECORD) as u64,
+            Self::There(blocks) => blocks.count,
+        }
     }
 
     /// The number of a key's record, and its digest.
     pub(super) fn find(&self, key: &Key) -> io::Result<Option<(u64, [u8; 32])>> {
-        let Some(buckets) = self.buckets.len().checked_sub(1) else {
-            return Ok(None);
-        };
-        let bucket = bucket_of(key, buckets);
-        let (from, until) = (self.buckets[bucket], self.buckets[bucket + 1]);
-        let bytes = self.bytes(from.into(), until.into())?;
-        let records = bytes.as_ref().chunks_exact(RECORD);
-        let found = (u64::from(from)..)
-            .zip(records)
-            .find(|(_, record)| record[..16] == key.0);
-        Ok(found.map(|(number, record)| (number, digest_of(record))))
+        match self {
+            Self::Here(records) => Ok(search(records, key)),
+            Self::There(blocks) => {
+                let behind = blocks.firsts.partition_point(|first| first <= key);
+                let Some(block) = behind.checked_sub(1) else {
+                    return Ok(None);
+                };
+                let found = blocks.read(block, |records| search(records, key))?;
+                Ok(found.map(|(number, digest)| (block as u64 * BLOCK + number, digest)))
+            }
+        }
     }
 
     /// One record by its number.
     pub(super) fn record(&self, number: u64) -> io::Result<(Key, [u8; 32])> {
-        let bytes = self.bytes(number, number + 1)?;
-        Ok((key_of(bytes.as_ref()), digest_of(bytes.as_ref())))
-    }
-
-    fn bytes(&self, from: u64, until: u64) -> io::Result<std::borrow::Cow<'_, [u8]>> {
-        let place = |number: u64| usize::try_from(number).map_or(usize::MAX, |n| n * RECORD);
-        match &self.records {
-            Records::Here(all) => Ok(all[place(from)..place(until)].into()),
-            Records::There(file) => {
-                let mut bytes = vec![0; place(until - from)];
-                file.read_exact_at(&mut bytes, MAGIC.len() as u64 + from * RECORD as u64)?;
-                Ok(bytes.into())
+        let place = |number: u64| usize::try_from(number).map_err(io::Error::other);
+        let of = |records: &[u8], number: usize| {
+            let record = &records[number * RECORD..][..RECORD];
+            (key_of(record), digest_of(record))
+        };
+        match self {
+            Self::Here(records) => Ok(of(records, place(number)?)),
+            Self::There(blocks) => {
+                let within = place(number % BLOCK)?;
+                blocks.read(place(number / BLOCK)?, |records| of(records, within))
             }
         }
+    }
+}
+
+/// A key among sorted records: its number and its digest.
+fn search(records: &[u8], key: &Key) -> Option<(u64, [u8; 32])> {
+    let (mut from, mut until) = (0, records.len() / RECORD);
+    while from < until {
+        let middle = from.midpoint(until);
+        let record = &records[middle * RECORD..][..RECORD];
+        match key_of(record).cmp(key) {
+            Ordering::Less => from = middle + 1,
+            Ordering::Equal => return Some((middle as u64, digest_of(record))),
+            Ordering::Greater => until = middle,
+        }
+    }
+    None
+}
+
+/// Records that are read when they are asked for.
+pub(super) struct Blocks {
+    file: File,
+    /// The first key of each block.
+    firsts: Vec<Key>,
+    count: u64,
+    /// What was read last, the last one first.
+    recent: Mutex<VecDeque<(usize, Vec<u8>)>>,
+}
+
+impl Blocks {
+    fn read<T>(&self, block: usize, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = recent.iter().position(|(known, _)| *known == block) {
+            recent.swap(0, place);
+            return Ok(look(&recent[0].1));
+        }
+        let first = block as u64 * BLOCK;
+        let length = (self.count - first).min(BLOCK) * RECORD as u64;
+        let mut records = match recent.len() < KEPT {
+            true => Vec::new(),
+            false => recent.pop_back().unwrap_or_default().1,
+        };
+        records.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        let start = MAGIC.len() as u64 + first * RECORD as u64;
+        self.file.read_exact_at(&mut records, start)?;
+        recent.push_front((block, records));
+        Ok(look(&recent[0].1))
     }
 }
 
@@ -148,42 +193,6 @@ fn key_of(record: &[u8]) -> Key {
 
 fn digest_of(record: &[u8]) -> [u8; 32] {
     *record.last_chunk().expect("a record ends with its digest")
-}
-
-/// Which of so many buckets, a power of two, a key is in.
-fn bucket_of(key: &Key, buckets: usize) -> usize {
-    let bits = buckets.ilog2();
-    let bucket = key.start().checked_shr(64 - bits).unwrap_or(0);
-    usize::try_from(bucket).unwrap_or(0)
-}
-
-struct Buckets {
-    /// How many records each has.
-    counts: Vec<u32>,
-}
-
-impl Buckets {
-    fn for_records(count: u64) -> Self {
-        let buckets = (count / BUCKET).next_power_of_two();
-        Self {
-            counts: vec![0; usize::try_from(buckets).unwrap_or(1)],
-        }
-    }
-
-    fn add(&mut self, key: &Key) {
-        let bucket = bucket_of(key, self.counts.len());
-        self.counts[bucket] += 1;
-    }
-
-    fn finish(self) -> Vec<u32> {
-        let mut before = 0;
-        let mut starts = vec![0];
-        for count in self.counts {
-            before += count;
-            starts.push(before);
-        }
-        starts
-    }
 }
 
 /// Writes what [`Memo`] reads; keys come in order.

@@ -88,6 +88,25 @@ pub struct Owners {
     pub gids: BTreeSet<OwnerId>,
 }
 
+impl Owners {
+    /// Takes in whom an entry belongs to.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        if matches!(
+            entry.kind,
+            Kind::Whiteout | Kind::Opaque | Kind::Hardlink(_)
+        ) {
+            return;
+        }
+        self.uids.insert(entry.uid);
+        self.gids.insert(entry.gid);
+        if !entry.xattrs.is_empty() {
+            let (users, groups) = xattr::acl_ids(&entry.xattrs);
+            self.uids.extend(users);
+            self.gids.extend(groups);
+        }
+    }
+}
+
 /// Everything about a layer but its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerIndex {
@@ -123,25 +142,7 @@ impl LayerIndex {
     /// Puts an index together; the owners are collected here.
     pub fn new(diff_id: DiffId, size: u64, records: Vec<Record>) -> Self {
         let mut owners = Owners::default();
-        let mut last = None;
-        for Record { entry, .. } in &records {
-            if matches!(
-                entry.kind,
-                Kind::Whiteout | Kind::Opaque | Kind::Hardlink(_)
-            ) {
-                continue;
-            }
-            if last != Some((entry.uid, entry.gid)) {
-                owners.uids.insert(entry.uid);
-                owners.gids.insert(entry.gid);
-                last = Some((entry.uid, entry.gid));
-            }
-            if !entry.xattrs.is_empty() {
-                let (users, groups) = xattr::acl_ids(&entry.xattrs);
-                owners.uids.extend(users);
-                owners.gids.extend(groups);
-            }
-        }
+        records.iter().for_each(|record| owners.add(&record.entry));
         Self {
             diff_id,
             size,

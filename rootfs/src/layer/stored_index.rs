@@ -9,9 +9,10 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use image::{DiffId, Digest, Hasher, Scratch};
 
 use crate::codec::{Decoder, Encoder};
+use crate::entry::Kind;
 use crate::layer::LayerReader;
 use crate::layer::index::{Extent, IndexError, LayerIndex, Record, Stored};
-use crate::sorted::ScratchError;
+use crate::sorted::{ScratchError, Value};
 use crate::spool::Spool;
 
 const MAGIC: &[u8; 16] = b"rbuild-layer-2\n\0";
@@ -337,6 +338,32 @@ fn record(input: &mut Decoder<'_>) -> Option<Record> {
         Stored::Whole { .. } | Stored::Sparse(_) => u32::from_le_bytes(input.array()?),
     };
     Some(Record { entry, stored, sum })
+}
+
+impl Value for Record {
+    fn write(&self, out: &mut Encoder) {
+        encode(out, self);
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Option<Self> {
+        record(input)
+    }
+
+    fn weight(&self) -> usize {
+        let attributes = self.entry.xattrs.iter();
+        let attributes = attributes.map(|(name, value)| name.len() + value.len() + 96);
+        let target = match &self.entry.kind {
+            Kind::Symlink(target) => target.len(),
+            Kind::Hardlink(target) => target.as_bytes().len(),
+            _ => 0,
+        };
+        let pieces = match &self.stored {
+            Stored::Sparse(extents) => size_of_val(&extents[..]),
+            _ => 0,
+        };
+        let path = self.entry.path.as_bytes().len();
+        size_of::<Self>() + path + target + pieces + attributes.sum::<usize>()
+    }
 }
 
 pub(crate) fn encode_stored(out: &mut Encoder, stored: &Stored) {

@@ -37,11 +37,8 @@ impl<'v> Pieces<'v> {
     }
 
     fn rotten(&self) -> io::Error {
-        self.contents.reject(self.layer);
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "its layer in the store is damaged; it will be fetched or made again",
-        )
+        let meaning = self.contents.reject(self.layer);
+        io::Error::new(io::ErrorKind::InvalidData, meaning)
     }
 }
 

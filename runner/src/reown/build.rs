@@ -1,15 +1,14 @@
 //! Makes the re-owned files of one image. The invariant: what is made is, under the final overlay, the image's own tree but
-//! for owners; directories on the way to an affected file keep their mode, owner and time.
+//! for owners; directories on the way to an affected file keep their mode, owner and time. Only the directories on the way are in memory.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rootfs::entry::{Time, Xattrs};
-use rootfs::tree::{Meta, NodeKind, Tree};
-use rootfs::{Root, RootError, TreePath, View};
+use rootfs::tree::{Meta, NodeKind, Tree, TreeError};
+use rootfs::{FirstNames, Names, Root, RootError, Scratch, TreePath, View};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -27,6 +26,15 @@ pub(super) enum Form {
 
 const ACL_PREFIX: &[u8] = b"system.posix_acl_";
 
+/// A directory that is being looked through.
+struct Frame {
+    path: TreePath,
+    meta: Meta,
+    names: Names,
+    /// Whether it was made: only those that lead to an affected file are.
+    made: bool,
+}
+
 pub(super) struct Builder<'b> {
     form: Form,
     owners: Owners,
@@ -35,10 +43,7 @@ pub(super) struct Builder<'b> {
     layers: Vec<Root>,
     made: Root,
     data: Option<Root>,
-    /// Directories that were made; they get their attributes at the end, when nothing touches their time any more.
-    directories: BTreeMap<TreePath, Meta>,
-    /// The first name of a file that has several.
-    names: HashMap<(u64, u64), TreePath>,
+    names: FirstNames,
     linked: u64,
     copied: u64,
 }
@@ -48,7 +53,7 @@ impl<'b> Builder<'b> {
         home: &Path,
         form: Form,
         wanted: &Wanted<'_>,
-        view: &'b View,
+        (view, scratch): (&'b View, &Scratch),
     ) -> Result<Self, ReownError> {
         let open = |name: &str| {
             let path = home.join(name);
@@ -71,8 +76,7 @@ impl<'b> Builder<'b> {
             layers: layers.collect::<Result<_, _>>()?,
             made,
             data,
-            directories: BTreeMap::new(),
-            names: HashMap::new(),
+            names: FirstNames::in_scratch(scratch),
             linked: 0,
             copied: 0,
         })
@@ -81,23 +85,49 @@ impl<'b> Builder<'b> {
     /// Makes everything; returns how many bytes were copied.
     pub(super) fn build(mut self) -> Result<u64, ReownError> {
         let root = TreePath::root();
+        let mut way = Vec::new();
         if let Some(meta) = self.view.node(&root)? {
-            self.directories.insert(root.clone(), meta);
+            way.push(self.frame(root, meta, true)?);
         }
-        let mut waiting = vec![root];
-        while let Some(directory) = waiting.pop() {
-            for (name, meta) in self.view.read_dir(&directory)? {
-                let path = directory.child(&name);
-                if self.is_affected(&path, &meta)? {
-                    self.make(&path, &meta)?;
-                }
-                if meta.is_dir() {
-                    waiting.push(path);
-                }
+        while let Some(frame) = way.last_mut() {
+            let Some(name) = frame.names.next() else {
+                let frame = way.pop().filter(|frame| frame.made);
+                frame.map_or(Ok(()), |frame| self.settle(&frame))?;
+                continue;
+            };
+            let path = frame.path.child(&name);
+            let Some(meta) = self.view.node(&path)? else {
+                continue;
+            };
+            let affected = self.is_affected(&path, &meta)?;
+            if affected {
+                self.make_way(&mut way)?;
+                self.make(&path, &meta)?;
+            }
+            if meta.is_dir() {
+                way.push(self.frame(path, meta, affected)?);
             }
         }
-        self.settle_directories()?;
         Ok(self.copied)
+    }
+
+    fn frame(&self, path: TreePath, meta: Meta, made: bool) -> Result<Frame, ReownError> {
+        let names = self.view.names(&path)?;
+        Ok(Frame {
+            path,
+            meta,
+            names,
+            made,
+        })
+    }
+
+    /// Makes the directories on the way that are not there yet.
+    fn make_way(&self, way: &mut [Frame]) -> Result<(), ReownError> {
+        for frame in way.iter_mut().filter(|frame| !frame.made) {
+            self.made.make_dir(&frame.path, 0o700)?;
+            frame.made = true;
+        }
+        Ok(())
     }
 
     fn is_affected(&self, path: &TreePath, meta: &Meta) -> Result<bool, ReownError> {
@@ -122,11 +152,8 @@ impl<'b> Builder<'b> {
     }
 
     fn make(&mut self, path: &TreePath, meta: &Meta) -> Result<(), ReownError> {
-        if meta.is_dir() {
-            return self.directory(path);
-        }
-        self.directory(&path.parent())?;
         match meta.kind {
+            NodeKind::Dir => Ok(self.made.make_dir(path, 0o700)?),
             NodeKind::File => self.file(path, meta),
             NodeKind::Symlink => {
                 self.made.make_symlink(&self.view.read_link(path)?, path)?;
@@ -143,34 +170,15 @@ impl<'b> Builder<'b> {
                     .map_err(entry("chmod", path))
             }
             // Devices are not unpacked either.
-            NodeKind::Dir | NodeKind::Socket | NodeKind::Char(_) | NodeKind::Block(_) => Ok(()),
+            NodeKind::Socket | NodeKind::Char(_) | NodeKind::Block(_) => Ok(()),
         }
-    }
-
-    /// Makes a directory and those above it.
-    fn directory(&mut self, path: &TreePath) -> Result<(), ReownError> {
-        let mut missing = Vec::new();
-        let mut at = path.clone();
-        while !self.directories.contains_key(&at) && !at.is_root() {
-            missing.push(at.clone());
-            at = at.parent();
-        }
-        for path in missing.into_iter().rev() {
-            let meta = self
-                .view
-                .node(&path)?
-                .ok_or_else(|| ReownError::Lost(path.to_string()))?;
-            self.made.make_dir(&path, 0o700)?;
-            self.directories.insert(path, meta);
-        }
-        Ok(())
     }
 
     fn file(&mut self, path: &TreePath, meta: &Meta) -> Result<(), ReownError> {
         if meta.links > 1
-            && let Some(first) = self.names.get(&meta.inode)
+            && let Some(first) = self.names.get(meta.inode).map_err(TreeError::from)?
         {
-            match self.made.link(first, path) {
+            match self.made.link(&first, path) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.errno() == Some(Errno::MLINK.raw_os_error()) => {}
                 Err(error) => return Err(error.into()),
@@ -185,7 +193,9 @@ impl<'b> Builder<'b> {
             }
         }
         self.own(&file, path, meta)?;
-        self.names.insert(meta.inode, path.clone());
+        if meta.links > 1 {
+            self.names.put(meta.inode, path).map_err(TreeError::from)?;
+        }
         Ok(())
     }
 
@@ -240,12 +250,10 @@ impl<'b> Builder<'b> {
             .map_err(entry("redirect", path))
     }
 
-    fn settle_directories(&mut self) -> Result<(), ReownError> {
-        for (path, meta) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let directory = self.made.canonical_directory(&path)?;
-            self.own(&directory, &path, &meta)?;
-        }
-        Ok(())
+    /// Gives a directory its attributes, now that nothing touches its time any more.
+    fn settle(&self, frame: &Frame) -> Result<(), ReownError> {
+        let directory = self.made.canonical_directory(&frame.path)?;
+        self.own(&directory, &frame.path, &frame.meta)
     }
 
     fn ids(&self, meta: &Meta) -> (Option<Uid>, Option<Gid>) {
