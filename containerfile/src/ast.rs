@@ -12,20 +12,22 @@ mod command;
 pub use self::command::{Command, Device, Heredoc, NetworkMode, Run, RunCommand, SecurityMode};
 pub use crate::extensions::Extension;
 pub use crate::mount::{Mount, MountKey, MountOption};
+pub use crate::rare::Rare;
 pub use crate::source::{Span, Spanned};
+pub use crate::text::Text;
 
 /// A word as written (continuations joined, JSON string escapes decoded), before expansion and quote removal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Word {
     /// The text to expand.
-    pub raw: String,
+    pub raw: Text,
     /// Where it was written.
     pub span: Span,
 }
 
 impl Word {
     /// A word at a place.
-    pub fn new(raw: impl Into<String>, span: Span) -> Self {
+    pub fn new(raw: impl Into<Text>, span: Span) -> Self {
         Self {
             raw: raw.into(),
             span,
@@ -138,7 +140,7 @@ pub struct From {
     /// The stage's name, folded to lower case; the span shows how it was written.
     pub name: Option<Spanned<String>>,
     /// The logical line, as in [`Instruction::text`].
-    pub text: String,
+    pub text: Text,
 }
 
 /// One instruction of a stage.
@@ -149,14 +151,14 @@ pub struct Instruction {
     /// The keyword.
     pub keyword: Span,
     /// The flags as written, in order; their typed values are in `kind`.
-    pub flags: Vec<Flag>,
+    pub flags: Rare<Flag>,
     /// What it does.
     pub kind: InstructionKind,
     /// What comments above it ask of rbuild.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub extensions: Vec<Extension>,
+    #[serde(skip_serializing_if = "Rare::is_empty")]
+    pub extensions: Rare<Extension>,
     /// The logical line: continuations joined, comments inside them dropped, heredoc bodies not included.
-    pub text: String,
+    pub text: Text,
 }
 
 /// `--name` or `--name=value`.
@@ -187,11 +189,11 @@ pub enum InstructionKind {
     Expose(Vec<Word>),
     Healthcheck(Healthcheck),
     Label(Pairs),
-    Maintainer(Spanned<String>),
+    Maintainer(Spanned<Text>),
     Onbuild(Onbuild),
     Run(Box<Run>),
     /// The program and its arguments, at least one.
-    Shell(Vec<Spanned<String>>),
+    Shell(Vec<Spanned<Text>>),
     Stopsignal(Word),
     User(Word),
     Volume(Vec<Word>),
@@ -228,7 +230,7 @@ impl InstructionKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Copy {
     /// `--from`: a stage, its index, an image or a named context; never expanded.
-    pub from: Option<Spanned<String>>,
+    pub from: Option<Box<Spanned<Text>>>,
     /// `--parents`.
     pub parents: bool,
     /// What it shares with `ADD`.
@@ -239,7 +241,7 @@ pub struct Copy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Add {
     /// `--checksum`.
-    pub checksum: Option<Word>,
+    pub checksum: Option<Box<Word>>,
     /// `--keep-git-dir`.
     pub keep_git_dir: Option<bool>,
     /// `--unpack`.
@@ -252,13 +254,13 @@ pub struct Add {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Transfer {
     /// `--chown`.
-    pub chown: Option<Word>,
+    pub chown: Option<Box<Word>>,
     /// `--chmod`.
-    pub chmod: Option<Word>,
+    pub chmod: Option<Box<Word>>,
     /// `--link`.
     pub link: bool,
     /// `--exclude`, in order.
-    pub excludes: Vec<Word>,
+    pub excludes: Rare<Word>,
     /// What to copy, at least one.
     pub sources: Vec<CopySource>,
     /// Where to.

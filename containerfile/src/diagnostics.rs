@@ -51,26 +51,50 @@ pub struct Diagnostic {
 const MAX_TEXT: usize = 1024;
 
 /// More findings say no more about a file.
-const MAX_FINDINGS: usize = 1000;
+pub(crate) const MAX_FINDINGS: usize = 1000;
 
-/// The findings in the order of their places, and no more than somebody may want to read: errors outlive warnings, and the
-/// last one counts what was left out.
-pub(crate) fn bounded(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let left_out = findings.len().saturating_sub(MAX_FINDINGS);
-    if left_out > 0 {
-        findings.sort_by_key(|found| (Reverse(found.severity), found.span.start));
-        findings.truncate(MAX_FINDINGS);
+/// Findings that come one after the other: no more of them are held than somebody may want to read. Errors outlive warnings.
+#[derive(Debug, Default)]
+pub(crate) struct Bounded {
+    kept: Vec<Diagnostic>,
+    left_out: usize,
+}
+
+impl Bounded {
+    /// Takes all that there are.
+    pub(crate) fn take(&mut self, findings: &mut Vec<Diagnostic>) {
+        self.kept.append(findings);
+        if self.kept.len() > 2 * MAX_FINDINGS {
+            self.prune();
+        }
     }
-    findings.sort_by_key(|found| found.span.start);
-    if let Some(last) = findings.last().filter(|_| left_out > 0) {
-        let message = format!("{left_out} more findings are not shown");
-        let note = Diagnostic::error(last.span, message);
-        findings.push(Diagnostic {
-            severity: Severity::Info,
-            ..note
-        });
+
+    fn prune(&mut self) {
+        let found = self.kept.len();
+        if found <= MAX_FINDINGS {
+            return;
+        }
+        self.kept
+            .sort_by_key(|found| (Reverse(found.severity), found.span.start()));
+        self.kept.truncate(MAX_FINDINGS);
+        self.left_out += found - self.kept.len();
     }
-    findings
+
+    /// The findings in the order of their places; the last one counts what was left out.
+    pub(crate) fn in_order(mut self) -> Vec<Diagnostic> {
+        self.prune();
+        let mut findings = self.kept;
+        findings.sort_by_key(|found| found.span.start());
+        if let Some(last) = findings.last().filter(|_| self.left_out > 0) {
+            let message = format!("{} more findings are not shown", self.left_out);
+            let note = Diagnostic::error(last.span, message);
+            findings.push(Diagnostic {
+                severity: Severity::Info,
+                ..note
+            });
+        }
+        findings
+    }
 }
 
 fn cut(mut text: String) -> String {

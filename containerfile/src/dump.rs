@@ -119,7 +119,7 @@ fn arguments(statement: &Statement<'_>, escape: EscapeChar) -> Vec<String> {
 
 fn strings(args: Fragment<'_>) -> Option<Vec<String>> {
     match words::json(args) {
-        Json::Strings(strings) => Some(strings.into_iter().map(|string| string.value).collect()),
+        Json::Strings(strings) => Some(strings.into_iter().map(|one| one.value.into()).collect()),
         Json::No | Json::Malformed | Json::NotStrings => None,
     }
 }

@@ -61,10 +61,10 @@ impl Extension {
     pub fn list(&self, option: &str) -> Vec<Spanned<String>> {
         let mut parts = Vec::new();
         for value in self.values(option) {
-            let mut at = value.span.start;
+            let mut at = value.span.start();
             for part in value.value.split(',') {
                 let span = Span::new(at, at + part.len());
-                at = span.end + 1;
+                at = span.end() + 1;
                 if !part.is_empty() {
                     parts.push(Spanned::new(part.to_owned(), span));
                 }
@@ -178,8 +178,8 @@ fn words(line: &str, start: usize) -> Option<Vec<Spanned<String>>> {
             words.push(Spanned::new(word.to_owned(), span));
         }
         // Every blank is cut off whole, however many bytes it has.
-        at = span.end
-            + line[span.end - start..]
+        at = span.end()
+            + line[span.end() - start..]
                 .chars()
                 .next()
                 .map_or(0, char::len_utf8);
@@ -223,7 +223,7 @@ fn option(
             return wrong(word.span, message);
         }
     };
-    let place = Span::new(word.span.start, word.span.start + name.len());
+    let place = Span::new(word.span.start(), word.span.start() + name.len());
     let Some((_, times)) = known.options.iter().find(|(option, _)| *option == name) else {
         return wrong(
             place,
@@ -235,7 +235,10 @@ fn option(
     }
     Some(ExtensionOption {
         name: Spanned::new(name.to_owned(), place),
-        value: Spanned::new(value.to_owned(), Span::new(place.end + 1, word.span.end)),
+        value: Spanned::new(
+            value.to_owned(),
+            Span::new(place.end() + 1, word.span.end()),
+        ),
     })
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: an opening is found only outside quotes and `${…}`, at the start of a word; its lexing always uses `\`, whatever the
 //! escape directive says (as BuildKit's does).
 
-use crate::ast::{Heredoc, Span};
+use crate::ast::{Heredoc, Span, Text};
 use crate::diagnostics::Diagnostic;
 use crate::lines::{Fragment, Lines};
 
@@ -52,7 +52,7 @@ pub(crate) fn bodies(
             fd: opening.fd,
             quoted: opening.quoted,
             strip_tabs: opening.strip_tabs,
-            raw: lines.source().slice(body).to_owned(),
+            raw: Text::at(lines.source(), body, lines.source().slice(body)),
             span,
             body,
         });
@@ -161,7 +161,7 @@ fn without_quotes(delimiter: &str) -> (String, bool) {
 impl Opening {
     /// Whether the opening shares bytes with another extent of the same text.
     pub(crate) fn overlaps(&self, extent: Span) -> bool {
-        self.start < extent.end && extent.start < self.end
+        self.start < extent.end() && extent.start() < self.end
     }
 }
 

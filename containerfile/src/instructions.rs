@@ -11,7 +11,9 @@ mod run;
 mod simple;
 mod stage;
 
-use crate::ast::{EscapeChar, Heredoc, Instruction, InstructionKind, Span, Spanned, Word};
+use crate::ast::{
+    EscapeChar, Heredoc, Instruction, InstructionKind, Rare, Span, Spanned, Text, Word,
+};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::flags::{Flags, Known};
 use crate::heredoc::Opening;
@@ -84,7 +86,7 @@ impl<'c, 'l> Context<'c, 'l> {
     }
 
     /// The strings of a JSON array; `None` for any other text. What looks like an array and is none is reported.
-    fn json(&mut self, fragment: Fragment<'l>) -> Option<Vec<Spanned<String>>> {
+    fn json(&mut self, fragment: Fragment<'l>) -> Option<Vec<Spanned<Text>>> {
         match words::json(fragment) {
             Json::No => None,
             Json::Strings(strings) => Some(strings),
@@ -154,10 +156,10 @@ pub(crate) fn instruction(mut context: Context<'_, '_>) -> Option<Instruction> {
     Some(Instruction {
         span: context.span,
         keyword: context.statement.keyword.span(),
-        flags: context.statement.flags.clone(),
+        flags: context.statement.flags.iter().cloned().collect(),
         kind,
-        extensions: Vec::new(),
-        text: context.statement.line.text().to_owned(),
+        extensions: Rare::default(),
+        text: context.statement.line.shared(),
     })
 }
 

@@ -26,9 +26,11 @@ pub mod outline;
 mod parse;
 mod path;
 pub mod ports;
+mod rare;
 pub mod source;
 mod statement;
 pub mod suggest;
+mod text;
 pub mod user;
 mod words;
 

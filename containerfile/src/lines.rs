@@ -6,6 +6,7 @@ use crate::ast::EscapeChar;
 use crate::diagnostics::Diagnostic;
 use crate::extensions::{self, Extension};
 use crate::source::{Source, Span};
+use crate::text::Text;
 
 /// The longest physical line that BuildKit's scanner accepts (`bufio.MaxScanTokenSize` less one).
 const MAX_LINE: usize = 64 * 1024 - 1;
@@ -89,7 +90,12 @@ impl<'s> Lines<'s> {
             }
         };
         let start = first.start + (first.text.len() - content.len());
-        let mut joined = LogicalLine::default();
+        let mut joined = LogicalLine {
+            source: self.source.clone(),
+            text: String::new(),
+            pieces: Vec::new(),
+            span: Span::default(),
+        };
         let (kept, mut continues) = without_continuation(content, escape);
         joined.push(kept, start);
         let mut last_end = first.start + first.text.len();
@@ -202,8 +208,9 @@ fn without_continuation(line: &str, escape: EscapeChar) -> (&str, bool) {
 }
 
 /// One instruction's text, with the way back to the source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogicalLine {
+    source: Source,
     text: String,
     /// (offset in `text`, offset in the source) of each physical line's share, ascending in both.
     pieces: Vec<(usize, usize)>,
@@ -238,7 +245,7 @@ impl LogicalLine {
             .saturating_sub(1);
         self.pieces
             .get(piece)
-            .map_or(self.span.start, |&(start, source)| {
+            .map_or(self.span.start(), |&(start, source)| {
                 source + (offset - start)
             })
     }
@@ -255,6 +262,16 @@ pub(crate) struct Fragment<'l> {
 impl<'l> Fragment<'l> {
     pub(crate) fn text(self) -> &'l str {
         &self.line.text[self.start..self.end]
+    }
+
+    /// The text for a tree.
+    pub(crate) fn shared(self) -> Text {
+        self.shared_or(self.span(), self.text())
+    }
+
+    /// A text that probably stands at a place of the same source.
+    pub(crate) fn shared_or(self, span: Span, text: &str) -> Text {
+        Text::at(&self.line.source, span, text)
     }
 
     pub(crate) fn is_empty(self) -> bool {

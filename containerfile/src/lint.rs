@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ast::Check;
-use crate::diagnostics::{self, Diagnostic, Fix, Severity};
+use crate::diagnostics::{Diagnostic, Fix, Severity};
 use crate::ignore::IgnoreFile;
 use crate::parse::parse;
 use crate::source::Source;
@@ -40,7 +40,8 @@ pub(crate) use suppress::NO_REASON;
 pub(crate) use view::AUTOMATIC;
 
 use quadlet::Unit;
-use rule::Findings;
+use rule::{Findings, Sieve};
+use suppress::Excuses;
 use view::View;
 
 /// What a project decides about its findings.
@@ -176,19 +177,23 @@ pub fn lint_containerfile(source: &Source, options: &Options) -> Report {
     let parsed = parse(source);
     let view = View::of(source, &parsed.file, options);
     let broken = parsed.has_errors();
-    let mut found = Findings::new(parsed.diagnostics);
-    for rule in rules() {
-        found.ask(rule, &view);
-    }
     let directive = parsed.file.directives.check.as_ref();
     let check = options
         .check
         .as_ref()
         .or(directive.map(|check| &check.value));
-    let targets = || suppress::targets(&parsed.file);
-    let findings = kept(source, found, check, broken, options, &targets);
+    let sieve = Sieve {
+        severities: options.severities.clone(),
+        check: check.cloned(),
+        excuses: Excuses::read(source, &|| suppress::targets(&parsed.file)),
+    };
+    let mut found = Findings::new(parsed.diagnostics, sieve);
+    for rule in rules() {
+        found.ask(rule, &view);
+    }
+    found.extend(options.shell.iter().flatten().cloned());
     Report {
-        findings,
+        findings: found.in_order(broken, options),
         warnings_fail: check.is_some_and(|check| check.error),
     }
 }
@@ -197,31 +202,20 @@ fn lint_unit(source: &Source, kind: &'static str, options: &Options) -> Report {
     let mut problems = Vec::new();
     let unit = Unit::parse(source, kind, options, &mut problems);
     let broken = !problems.is_empty();
-    let mut found = Findings::new(problems);
+    let sieve = Sieve {
+        severities: options.severities.clone(),
+        check: None,
+        excuses: Excuses::read(source, &|| suppress::targets_of_unit(&unit)),
+    };
+    let mut found = Findings::new(problems, sieve);
     for (rule, check) in rules::OF_UNITS {
         found.ask_about_unit(rule, *check, &unit);
     }
-    let targets = || suppress::targets_of_unit(&unit);
+    found.extend(options.shell.iter().flatten().cloned());
     Report {
-        findings: kept(source, found, None, broken, options, &targets),
+        findings: found.in_order(broken, options),
         warnings_fail: false,
     }
-}
-
-/// What is left when the project and the file's own comments have had their say.
-fn kept(
-    source: &Source,
-    found: Findings,
-    check: Option<&Check>,
-    broken: bool,
-    options: &Options,
-    targets: &dyn Fn() -> Vec<suppress::Target>,
-) -> Vec<Diagnostic> {
-    let mut findings = found.into_list();
-    findings.extend(options.shell.iter().flatten().cloned());
-    findings.retain_mut(|finding| wanted(finding, check, options));
-    suppress::apply(source, targets, broken, options, &mut findings);
-    diagnostics::bounded(findings)
 }
 
 /// The images that a text is built from, by the names that FROM calls them, as far as these are known.
@@ -238,23 +232,6 @@ pub(crate) fn can_be_ignored(rule: &str) -> bool {
     ![rules::UNREADABLE, rules::UNREASONED, rules::UNUSED].contains(&rule)
 }
 
-/// Gives the finding the severity that the project wants; whether it is wanted at all. What cannot be read stays an error.
-fn wanted(finding: &mut Diagnostic, check: Option<&Check>, options: &Options) -> bool {
-    let Some(id) = finding.rule else {
-        return true;
-    };
-    let skips = |check: &Check| rule(id).is_some_and(|rule| rule.is_skipped(check));
-    if check.is_some_and(skips) {
-        return false;
-    }
-    match options.severities.get(id) {
-        Some(None) => return id == rules::UNREADABLE,
-        Some(Some(severity)) if id != rules::UNREADABLE => finding.severity = *severity,
-        _ => {}
-    }
-    true
-}
-
 /// The fixes that can be made at once, in the order of their places. Of two that overlap it is the first one; the next run has the
 /// other.
 #[must_use]
@@ -266,9 +243,9 @@ pub fn fixes<'f>(text: &str, findings: &'f [Diagnostic]) -> Vec<&'f Fix> {
     all.sort_by_key(|fix| fix.span);
     let mut at = 0;
     all.retain(|fix| {
-        let fits = at <= fix.span.start && text.get(fix.span.start..fix.span.end).is_some();
+        let fits = at <= fix.span.start() && text.get(fix.span.range()).is_some();
         if fits {
-            at = fix.span.end;
+            at = fix.span.end();
         }
         fits
     });
@@ -281,9 +258,9 @@ pub fn fixed(text: &str, fixes: &[&Fix]) -> String {
     let mut result = String::with_capacity(text.len());
     let mut at = 0;
     for fix in fixes {
-        result.push_str(&text[at..fix.span.start]);
+        result.push_str(&text[at..fix.span.start()]);
         result.push_str(&fix.replacement);
-        at = fix.span.end;
+        at = fix.span.end();
     }
     result.push_str(&text[at..]);
     result

@@ -322,7 +322,7 @@ impl Mount {
         let mut values: Vec<(MountKey, String)> = Vec::new();
         for option in &self.options {
             let value = match option.key {
-                MountKey::From => option.value.raw.clone(),
+                MountKey::From => option.value.raw.to_string(),
                 key => expand(&option.value).map_err(|source| MountError::Expand {
                     key: key.name(),
                     source,
@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn spec(text: &str) -> Result<MountSpec, MountError> {
-        parsed(text)?.resolve(&mut |word| Ok(word.raw.clone()))
+        parsed(text)?.resolve(&mut |word| Ok(word.raw.to_string()))
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Outline {
         let named = stage.from.name.as_ref().map(|name| name.value.as_str());
         self.targets.push(Target {
             description: named.and_then(|name| described(&comments(source, stage.from.span), name)),
-            base: stage.from.image.raw.clone(),
+            base: stage.from.image.raw.to_string(),
             default: number + 1 == stages.0.len(),
             name: name.clone(),
         });
@@ -126,7 +126,7 @@ impl Outline {
                     for source in &add.transfer.sources {
                         match source {
                             CopySource::Path(word) if is_remote(&word.raw) => {
-                                push(&mut self.urls, word.raw.clone());
+                                push(&mut self.urls, word.raw.to_string());
                             }
                             CopySource::Path(_) => self.context = true,
                             CopySource::Heredoc(_) => {}
@@ -143,8 +143,8 @@ impl Outline {
     fn argument(&mut self, arg: &Arg, comments: &[&str], stage: Option<&str>) {
         for entry in &arg.entries {
             let argument = Argument {
-                name: entry.name.raw.clone(),
-                default: entry.default.as_ref().map(|word| word.raw.clone()),
+                name: entry.name.raw.to_string(),
+                default: entry.default.as_ref().map(|word| word.raw.to_string()),
                 description: described(comments, &entry.name.raw),
                 stage: stage.map(str::to_owned),
             };
@@ -259,7 +259,7 @@ fn sources(kind: &InstructionKind) -> Vec<&str> {
 
 /// The comment lines right above a place, first one first, without their `#`.
 pub(crate) fn comments(source: &Source, span: Span) -> Vec<&str> {
-    let before = source.text().get(..span.start).unwrap_or_default();
+    let before = source.text().get(..span.start()).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let above = before[..start].lines().rev();
     let mut lines: Vec<&str> = above

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::ast::{Containerfile, EscapeChar, Instruction, Span, Spanned, Stage};
-use crate::diagnostics::{self, Diagnostic, Severity};
+use crate::diagnostics::{Bounded, Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives;
 use crate::extensions::{self, Extension};
 use crate::instructions::{self, Context};
@@ -29,9 +29,7 @@ impl Parsed {
     /// Whether the file cannot be built.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.diagnostics
-            .iter()
-            .any(|found| found.severity == Severity::Error)
+        any_error(&self.diagnostics)
     }
 }
 
@@ -39,6 +37,7 @@ impl Parsed {
 #[must_use]
 pub fn parse(source: &Source) -> Parsed {
     let mut diagnostics = Vec::new();
+    let mut bounded = Bounded::default();
     let directives = directives::read(source, &mut diagnostics);
     let escape = directives.escape;
     let mut gathering = Gathering {
@@ -54,14 +53,24 @@ pub fn parse(source: &Source) -> Parsed {
         &mut diagnostics,
         |complete, diagnostics| {
             gathering.add(complete, escape, diagnostics);
+            if diagnostics.len() > MAX_FINDINGS {
+                bounded.take(diagnostics);
+            }
         },
     );
     gathering.extend(behind, &mut diagnostics);
     gathering.finish(source, &mut diagnostics);
+    bounded.take(&mut diagnostics);
     Parsed {
         file: gathering.file,
-        diagnostics: diagnostics::bounded(diagnostics),
+        diagnostics: bounded.in_order(),
     }
+}
+
+fn any_error(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics
+        .iter()
+        .any(|found| found.severity == Severity::Error)
 }
 
 /// Parses a trigger from the `OnBuild` list of an image's configuration. Spans refer to the text itself.
@@ -100,9 +109,7 @@ pub fn parse_onbuild_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>>
             }
         },
     );
-    let failed = diagnostics
-        .iter()
-        .any(|found| found.severity == Severity::Error);
+    let failed = any_error(&diagnostics);
     match found.pop() {
         Some(instruction) if !failed => Ok(instruction),
         None if !failed => {
@@ -166,9 +173,7 @@ impl Gathering {
         let before = diagnostics.len();
         let mut context = Context::new(Keyword::Arg, complete, escape, diagnostics);
         let arg = instructions::arg(&mut context);
-        let failed = diagnostics[before..]
-            .iter()
-            .any(|found| found.severity == Severity::Error);
+        let failed = any_error(&diagnostics[before..]);
         self.file.global_args.extend(
             arg.filter(|_| !failed)
                 .map(|arg| Spanned::new(arg, complete.span)),
@@ -192,11 +197,12 @@ impl Gathering {
         let mut instruction =
             instructions::instruction(Context::new(keyword, complete, escape, diagnostics));
         if let Some(instruction) = &mut instruction {
-            let kind = Some(&instruction.kind);
-            extensions::add(&mut instruction.extensions, own, kind, diagnostics);
+            let mut extensions = Vec::new();
+            extensions::add(&mut extensions, own, Some(&instruction.kind), diagnostics);
+            instruction.extensions = extensions.into();
         }
         if let Some(stage) = self.file.stages.last_mut().filter(|_| !self.skipping) {
-            stage.span.end = complete.span.end;
+            stage.span = stage.span.up_to(complete.span.end());
             stage.instructions.extend(instruction);
         }
     }
@@ -246,17 +252,16 @@ impl Gathering {
             instructions: Vec::new(),
             extensions: Vec::new(),
         });
+        if let Some(complete) = self.file.stages.iter_mut().nth_back(1) {
+            complete.instructions.shrink_to_fit();
+        }
         let early = std::mem::take(&mut self.early);
         self.extend(early, diagnostics);
     }
 
     fn finish(&self, source: &Source, diagnostics: &mut Vec<Diagnostic>) {
         let end = Span::new(source.text().len(), source.text().len());
-        if !self.saw_statement
-            && diagnostics
-                .iter()
-                .all(|found| found.severity != Severity::Error)
-        {
+        if !self.saw_statement && !any_error(diagnostics) {
             diagnostics.push(Diagnostic::error(end, "the file has no instructions"));
         } else if self.saw_statement && !self.saw_from {
             diagnostics.push(Diagnostic::error(

@@ -3,36 +3,78 @@
 //! Invariant: every [`Span`] that the parser hands out satisfies `start <= end <= text.len()` and lies on character boundaries of
 //! the text exactly as it was read (byte order mark and carriage returns included).
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use serde::Serialize;
 
-/// A range of bytes in the text of one [`Source`]; `end` is exclusive.
+/// A range of bytes in the text of one [`Source`]; its end is exclusive. What is behind the first 4 GiB has no place: trees of large
+/// files are mostly spans, so these are short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Span {
-    /// First byte.
-    pub start: usize,
-    /// One past the last byte.
-    pub end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
     /// The span from `start` up to, not including, `end`.
     #[must_use]
     pub const fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+        Self {
+            start: short(start),
+            end: short(end),
+        }
+    }
+
+    /// First byte.
+    #[must_use]
+    pub const fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// One past the last byte.
+    #[must_use]
+    pub const fn end(self) -> usize {
+        self.end as usize
+    }
+
+    /// The bytes, to cut them out of the text.
+    #[must_use]
+    pub const fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+
+    /// The same, up to another end.
+    #[must_use]
+    pub const fn up_to(self, end: usize) -> Self {
+        Self::new(self.start(), end)
     }
 
     /// The smallest span that covers both.
     #[must_use]
     pub fn to(self, other: Self) -> Self {
-        Self::new(self.start.min(other.start), self.end.max(other.end))
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 
     /// Whether the span covers no byte.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.start >= self.end
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what does not fit is cut before"
+)]
+const fn short(offset: usize) -> u32 {
+    if offset > u32::MAX as usize {
+        u32::MAX
+    } else {
+        offset as u32
     }
 }
 
@@ -66,12 +108,15 @@ pub struct LineCol {
     pub column: usize,
 }
 
-/// The name and text of a Containerfile, with an index of its lines.
+/// The name and text of a Containerfile, with an index of its lines. A clone is the same one.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct Source(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     name: String,
     text: String,
-    line_starts: Vec<usize>,
+    line_starts: Vec<u32>,
 }
 
 impl Source {
@@ -80,45 +125,47 @@ impl Source {
         let text = text.into();
         let ends = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         let line_starts = std::iter::once(0)
-            .chain(ends.map(|(at, _)| at + 1))
+            .chain(ends.map(|(at, _)| short(at + 1)))
             .collect();
-        Self {
+        Self(Arc::new(Parts {
             name: name.into(),
             text,
             line_starts,
-        }
+        }))
     }
 
     /// What messages call this file.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The whole text, as it was read.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The text that a span covers; empty for a span that is not of this source.
     #[must_use]
     pub fn slice(&self, span: Span) -> &str {
-        self.text.get(span.start..span.end).unwrap_or_default()
+        self.0.text.get(span.range()).unwrap_or_default()
     }
 
     /// The line (from 1) that holds the byte at `offset`.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|&start| start <= offset)
+        self.0
+            .line_starts
+            .partition_point(|&start| start as usize <= offset)
     }
 
     /// The line and column of the byte at `offset`; offsets beyond the end count as the end.
     #[must_use]
     pub fn line_col(&self, offset: usize) -> LineCol {
-        let offset = offset.min(self.text.len());
+        let offset = offset.min(self.0.text.len());
         let line = self.line(offset);
-        let before = &self.text.as_bytes()[self.line_starts[line - 1]..offset];
+        let before = &self.0.text.as_bytes()[self.0.line_starts[line - 1] as usize..offset];
         // A byte that is not 10xxxxxx starts a character, so this needs no boundary at `offset`.
         let column = before.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1;
         LineCol { line, column }
@@ -127,8 +174,8 @@ impl Source {
     /// The lines (from 1) that a span touches. A trailing line end does not count as a line of its own.
     #[must_use]
     pub fn line_range(&self, span: Span) -> RangeInclusive<usize> {
-        let first = self.line(span.start);
-        let last = self.line(span.end.saturating_sub(1).max(span.start));
+        let first = self.line(span.start());
+        let last = self.line(span.end().saturating_sub(1).max(span.start()));
         first..=last
     }
 
@@ -137,15 +184,16 @@ impl Source {
     pub fn line_span(&self, line: usize) -> Span {
         let Some(&start) = line
             .checked_sub(1)
-            .and_then(|index| self.line_starts.get(index))
+            .and_then(|index| self.0.line_starts.get(index))
         else {
-            return Span::new(self.text.len(), self.text.len());
+            return Span::new(self.0.text.len(), self.0.text.len());
         };
         let end = self
+            .0
             .line_starts
             .get(line)
-            .map_or(self.text.len(), |&next| next - 1);
-        Span::new(start, end)
+            .map_or(self.0.text.len(), |&next| next as usize - 1);
+        Span::new(start as usize, end)
     }
 }
 

@@ -191,8 +191,9 @@ fn flag(plain: String, written: Fragment<'_>) -> Flag {
     let name_end = body.text().find('=').unwrap_or(body.text().len());
     let (name, value) = match plain.split_once('=') {
         Some((name, value)) => {
-            let from = (name_end + 1).min(body.text().len());
-            (name, Some(Word::new(value, body.from(from).span())))
+            let written = body.from((name_end + 1).min(body.text().len()));
+            let value = written.shared_or(written.span(), value);
+            (name, Some(Word::new(value, written.span())))
         }
         None => (plain.as_str(), None),
     };
@@ -236,11 +237,11 @@ pub(crate) fn each(
             continue;
         };
         let end = if heredocs.is_empty() {
-            line.span().end
+            line.span().end()
         } else {
             lines.end_of_last_line()
         };
-        let span = Span::new(line.span().start, end);
+        let span = Span::new(line.span().start(), end);
         then(
             &Complete {
                 statement,

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::ast::{EscapeChar, Span, Spanned, Word};
+use crate::ast::{EscapeChar, Span, Spanned, Text, Word};
 use crate::lines::Fragment;
 
 /// What separates words of a logical line: ASCII blanks, as BuildKit's parser has it (`[\t\v\f\r ]+`).
@@ -38,7 +38,7 @@ pub(crate) fn blank_separated(fragment: Fragment<'_>) -> Vec<Fragment<'_>> {
 
 /// A word that is a fragment as it stands.
 pub(crate) fn word(fragment: Fragment<'_>) -> Word {
-    Word::new(fragment.text(), fragment.span())
+    Word::new(fragment.shared(), fragment.span())
 }
 
 /// Words between white space that is neither quoted nor escaped; quotes and escapes stay. An escape character at the very end is
@@ -82,7 +82,7 @@ pub(crate) enum Json {
     /// Well-formed, and holds something else than strings.
     NotStrings,
     /// An array of strings, decoded; spans include the quotes.
-    Strings(Vec<Spanned<String>>),
+    Strings(Vec<Spanned<Text>>),
 }
 
 /// Reads an array of strings.
@@ -96,7 +96,9 @@ pub(crate) fn json(fragment: Fragment<'_>) -> Json {
             strings
                 .into_iter()
                 .map(|(value, span)| {
-                    Spanned::new(value, fragment.slice(span.start, span.end).span())
+                    let inner = fragment.slice(span.start() + 1, span.end() - 1).span();
+                    let value = fragment.shared_or(inner, &value);
+                    Spanned::new(value, fragment.slice(span.start(), span.end()).span())
                 })
                 .collect(),
         ),
@@ -250,7 +252,7 @@ mod tests {
     fn strings(args: &str) -> Option<Vec<String>> {
         with_args(args, |fragment| match json(fragment) {
             Json::Strings(strings) => {
-                Some(strings.into_iter().map(|string| string.value).collect())
+                Some(strings.into_iter().map(|one| one.value.into()).collect())
             }
             _ => None,
         })

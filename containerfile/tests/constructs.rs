@@ -90,7 +90,7 @@ fn heredocs_of_copy_are_files_in_their_places() {
         .sources
         .iter()
         .map(|source| match source {
-            CopySource::Path(word) => word.raw.clone(),
+            CopySource::Path(word) => word.raw.to_string(),
             CopySource::Heredoc(heredoc) => {
                 format!("<{}:{}:{}", heredoc.name, heredoc.quoted, heredoc.raw)
             }
@@ -458,7 +458,7 @@ fn names_and_values_have_exact_places_across_continuations() {
 fn report(text: &str) -> String {
     let source = Source::new("Containerfile", text);
     let findings = parse(&source).diagnostics.into_iter().map(|found| {
-        let place = source.line_col(found.span.start);
+        let place = source.line_col(found.span.start());
         let help = found
             .help
             .map_or_else(String::new, |help| format!(" [{help}]"));
@@ -501,7 +501,7 @@ fn a_fix_mends_what_it_was_found_for() {
         else {
             break;
         };
-        text.replace_range(fix.span.start..fix.span.end, &fix.replacement);
+        text.replace_range(fix.span.range(), &fix.replacement);
     }
     assert_eq!(text, "FROM a AS web\nENV A=1\nCOPY --from=b \\\n c d\n");
     assert!(parsed(&text).diagnostics.is_empty());

@@ -22,8 +22,8 @@ fn written(text: &str) -> Vec<String> {
     let all = completions(&text, at).into_iter();
     all.map(|one| {
         let mut text = text.clone();
-        text.replace_range(one.replaces.start..at, &one.text);
-        let start = text[..one.replaces.start]
+        text.replace_range(one.replaces.start()..at, &one.text);
+        let start = text[..one.replaces.start()]
             .rfind('\n')
             .map_or(0, |end| end + 1);
         text[start..].lines().next().unwrap_or_default().to_owned()
@@ -175,16 +175,16 @@ fn no_place_in_any_text_is_too_strange() {
     for text in texts {
         for at in 0..=text.len() {
             for one in completions(text, at) {
-                assert!(one.replaces.start <= one.replaces.end && one.replaces.end <= at);
+                assert!(one.replaces.start() <= one.replaces.end() && one.replaces.end() <= at);
                 assert!(
-                    text.is_char_boundary(one.replaces.start)
-                        && text.is_char_boundary(one.replaces.end)
+                    text.is_char_boundary(one.replaces.start())
+                        && text.is_char_boundary(one.replaces.end())
                 );
             }
             let source = Source::new("", text);
             let findings = lint::lint(&source, &Options::default()).findings;
             if let Some(hover) = hover(&source, &findings, at) {
-                assert!(hover.span.start <= at && at <= hover.span.end);
+                assert!(hover.span.start() <= at && at <= hover.span.end());
             }
         }
     }
@@ -232,7 +232,7 @@ fn acted(text: &str) -> String {
     for action in editor::actions(&source, &file, &findings, Span::new(at, at)) {
         let Fix { span, replacement } = action.edit;
         let mut text = text.clone();
-        text.replace_range(span.start..span.end, &replacement);
+        text.replace_range(span.range(), &replacement);
         let mark = if action.mends { "*" } else { "-" };
         let _ = writeln!(shown, "{mark} {}\n{text}", action.title);
     }
@@ -264,6 +264,21 @@ COPY a /a
         "",
         "what cannot be read is not ignored"
     );
+}
+
+#[test]
+fn a_quote_that_never_closes_swallows_the_cursor_and_nothing_happens() {
+    for text in [
+        "ONBUILD --mount=\"",
+        "ONBUILD --a='''ONBUILD ",
+        "FROM a\nRUN --mount=\"",
+    ] {
+        for at in 0..=text.len() {
+            let found = containerfile::editor::completions(text, at);
+            let fits = |one: &containerfile::editor::Completion| one.replaces.end() <= at;
+            assert!(found.iter().all(fits), "{text} {at}");
+        }
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn every_invalid_file_is_an_error_with_a_span() {
             parsed
                 .diagnostics
                 .iter()
-                .all(|found| found.span.end <= source.text().len()),
+                .all(|found| found.span.end() <= source.text().len()),
             "{}",
             case.display()
         );

@@ -78,7 +78,7 @@ fn lint(text: &str, rule: &str) -> Report {
 fn shown(text: &str, findings: &[Diagnostic]) -> String {
     let source = source(text);
     findings.iter().fold(String::new(), |mut all, found| {
-        let place = source.line_col(found.span.start);
+        let place = source.line_col(found.span.start());
         let _ = writeln!(
             all,
             "{}:{} {} {}",
@@ -171,7 +171,7 @@ fn every_rule_hits_the_lines_of_its_cases_and_no_others() {
                 .iter()
                 .filter(|found| found.rule == Some(rule.id));
             let found: Vec<usize> = own
-                .map(|found| source(body).line(found.span.start))
+                .map(|found| source(body).line(found.span.start()))
                 .collect();
             if found != expected {
                 let _ = writeln!(
@@ -458,7 +458,8 @@ fn the_ten_realistic_files_have_the_findings_that_they_must_have() {
             let hits = |rule: &str, line: &str| {
                 findings.iter().any(|found| {
                     found.rule == Some(rule)
-                        && (line == "-" || source(&text).line(found.span.start).to_string() == line)
+                        && (line == "-"
+                            || source(&text).line(found.span.start()).to_string() == line)
                 })
             };
             let right = match kind {

@@ -257,6 +257,27 @@ fn rb209_another_platform() {
 #[test]
 fn rb210_and_rb211_packed_programs_and_replaced_links() {
     finds("RB210", "UPX", |image| app(image).packed = true);
+    finds("RB210", "/app has no build id", |image| {
+        app(image).unidentified = true
+    });
+    finds("RB210", "UPX", |image| {
+        (app(image).packed, app(image).unidentified) = (true, true);
+    });
+    // Not what nobody starts, nor what the distribution built.
+    finds_nothing(|image| {
+        (app(image).started, app(image).unidentified) = (false, true);
+        image.entrypoint.clear();
+    });
+    finds_nothing(|image| {
+        for path in ["/usr", "/usr/bin"] {
+            directory(image, path, 0o755, 0);
+        }
+        file(image, "/usr/bin/app", 0o555, 0);
+        file(image, "/etc/os-release", 0o444, 0);
+        image.entrypoint = vec!["/usr/bin/app".to_owned()];
+        app(image).path = "/usr/bin/app".to_owned();
+        app(image).unidentified = true;
+    });
     finds("RB211", "/lib was a link", |image| {
         image.replaced_links.push("/lib".to_owned())
     });

@@ -152,7 +152,7 @@ fn comments_excuse_what_shellcheck_finds() {
         own.map(|one| {
             (
                 one.rule.unwrap_or_default().to_owned(),
-                source.line(one.span.start),
+                source.line(one.span.start()),
             )
         })
         .collect()

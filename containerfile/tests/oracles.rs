@@ -35,7 +35,7 @@ fn ours(text: &str) -> Vec<String> {
         lines.push(format!(
             "from {} {name} {:?}",
             stage.from.image.raw,
-            (stage.from.span.start, stage.from.span.end)
+            (stage.from.span.start(), stage.from.span.end())
         ));
         lines.extend(
             stage
@@ -274,10 +274,10 @@ LABEL a=b
             let flags: Vec<_> = instruction
                 .flags
                 .iter()
-                .map(|flag| text[flag.span.start..flag.span.end].to_owned())
+                .map(|flag| text[flag.span.range()].to_owned())
                 .collect();
             Some((
-                text[instruction.keyword.start..instruction.keyword.end].to_owned(),
+                text[instruction.keyword.range()].to_owned(),
                 flags,
                 heredocs,
             ))

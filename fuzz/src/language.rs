@@ -25,7 +25,7 @@ pub fn containerfile(data: &[u8]) {
 
 fn check_diagnostics(parsed: &Parsed) {
     let findings = &parsed.diagnostics;
-    assert!(findings.is_sorted_by_key(|found| found.span.start));
+    assert!(findings.is_sorted_by_key(|found| found.span.start()));
     assert!(findings.len() <= 1001, "{} diagnostics", findings.len());
     for found in findings {
         assert!(found.message.len() <= 2048, "{}", found.message);
@@ -38,12 +38,15 @@ fn check_spans(source: &Source, parsed: &Parsed) {
     let tree = serde_json::to_value(parsed).expect("a tree of plain data");
     spans(&tree, &mut found);
     for span in found {
-        assert!(span.start <= span.end && span.end <= text.len(), "{span:?}");
-        let whole = text.is_char_boundary(span.start) && text.is_char_boundary(span.end);
+        assert!(
+            span.start() <= span.end() && span.end() <= text.len(),
+            "{span:?}"
+        );
+        let whole = text.is_char_boundary(span.start()) && text.is_char_boundary(span.end());
         assert!(whole, "{span:?} cuts a character");
         let lines = source.line_range(span);
         assert!(lines.start() <= lines.end());
-        assert!(source.line_col(span.end).line >= *lines.start());
+        assert!(source.line_col(span.end()).line >= *lines.start());
     }
 }
 
@@ -140,12 +143,12 @@ pub fn linter(data: &[u8]) {
     let source = Source::new("Containerfile", text.as_ref());
     let report = lint::lint(&source, &options);
     let findings = &report.findings;
-    assert!(findings.is_sorted_by_key(|found| found.span.start));
+    assert!(findings.is_sorted_by_key(|found| found.span.start()));
     assert!(findings.len() <= 1001, "{} findings", findings.len());
     for found in findings {
         let span = found.span;
         assert!(
-            text.get(span.start..span.end).is_some(),
+            text.get(span.range()).is_some(),
             "{found:?} is not of the text"
         );
         assert!(found.message.len() <= 2048, "{}", found.message);
@@ -162,26 +165,17 @@ pub fn linter(data: &[u8]) {
             to,
         };
         if let Some(found) = script.place(&found) {
-            assert!(
-                text.get(found.span.start..found.span.end).is_some(),
-                "{found:?}"
-            );
+            assert!(text.get(found.span.range()).is_some(), "{found:?}");
         }
     }
     let at = data
         .first()
         .map_or(0, |byte| text.len() * usize::from(*byte) / 255);
     for one in editor::completions(&text, at) {
-        assert!(
-            text.get(one.replaces.start..one.replaces.end).is_some(),
-            "{one:?}"
-        );
+        assert!(text.get(one.replaces.range()).is_some(), "{one:?}");
     }
     if let Some(hover) = editor::hover(&source, findings, at) {
-        assert!(
-            text.get(hover.span.start..hover.span.end).is_some(),
-            "{hover:?}"
-        );
+        assert!(text.get(hover.span.range()).is_some(), "{hover:?}");
     }
     let fixed = lint::fixed(&text, &lint::fixes(&text, findings));
     let _ = lint::lint(&Source::new("Containerfile", fixed), &options);

@@ -75,14 +75,14 @@ pub(crate) struct Place<'f> {
 impl<'f> Place<'f> {
     /// A span's place; none for a span that is not of this text.
     pub(crate) fn of(source: &'f Source, span: Span) -> Option<Self> {
-        let text = source.text().get(span.start..span.end)?;
+        let text = source.text().get(span.range())?;
         // A line's end belongs to nobody's mistake.
-        let span = Span::new(span.start, span.start + text.trim_end().len());
+        let span = Span::new(span.start(), span.start() + text.trim_end().len());
         Some(Self {
             file: source.name(),
             span,
-            from: source.line_col(span.start),
-            to: source.line_col(span.end),
+            from: source.line_col(span.start()),
+            to: source.line_col(span.end()),
         })
     }
 }

@@ -54,13 +54,14 @@ fn diagnostic(source: &Source, finding: &Diagnostic, colour: bool) -> String {
 fn snippet(source: &Source, span: Span) -> Option<Snippet<'_, annotate_snippets::Annotation<'_>>> {
     let text = source.text();
     let end = text
-        .get(span.start..span.end)
-        .map(|part| span.start + part.trim_end().len())?;
-    let lines = source.line_range(Span::new(span.start, end));
+        .get(span.range())
+        .map(|part| span.start() + part.trim_end().len())?;
+    let lines = source.line_range(Span::new(span.start(), end));
     // The renderer goes through all that it is given, for each finding anew.
-    let first = source.line_span(*lines.start()).start;
-    let last = source.line_span(*lines.end()).end.max(span.start);
-    let annotation = AnnotationKind::Primary.span(span.start - first..end.max(span.start) - first);
+    let first = source.line_span(*lines.start()).start();
+    let last = source.line_span(*lines.end()).end().max(span.start());
+    let annotation =
+        AnnotationKind::Primary.span(span.start() - first..end.max(span.start()) - first);
     Some(
         Snippet::source(text.get(first..last)?)
             .line_start(*lines.start())

@@ -64,7 +64,7 @@ impl StageEvaluator<'_, '_> {
     fn apply_checksum(&self, site: &Site<'_>, add: &Add, sources: &mut Sources) -> Checked<()> {
         let (Some(word), Some(text)) = (
             &add.checksum,
-            optional(site, add.checksum.as_ref(), &self.state.scope)?,
+            optional(site, add.checksum.as_deref(), &self.state.scope)?,
         ) else {
             return Ok(());
         };

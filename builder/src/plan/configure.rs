@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use containerfile::{Command, HealthProbe, Healthcheck, Spanned, Word, ports};
+use containerfile::{Command, HealthProbe, Healthcheck, Spanned, Text, Word, ports};
 
 use super::evaluate::StageEvaluator;
 use super::findings::{Checked, Site};
@@ -71,8 +71,8 @@ impl StageEvaluator<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn shell(&mut self, words: &[Spanned<String>]) -> Checked<()> {
-        let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
+    pub(super) fn shell(&mut self, words: &[Spanned<Text>]) -> Checked<()> {
+        let words: Vec<String> = words.iter().map(|word| word.value.to_string()).collect();
         self.configured(history::list("SHELL", &words));
         self.state.image.config.shell = words;
         Ok(())
@@ -107,7 +107,7 @@ impl StageEvaluator<'_, '_> {
     fn command(&self, command: &Command) -> Vec<String> {
         match command {
             Command::Shell(text) => self.in_shell(&text.value),
-            Command::Exec(words) => words.iter().map(|word| word.value.clone()).collect(),
+            Command::Exec(words) => words.iter().map(|word| word.value.to_string()).collect(),
         }
     }
 
@@ -127,9 +127,9 @@ impl StageEvaluator<'_, '_> {
 /// A shell-form probe is run by the runtime's shell, not by `SHELL`: that is Docker's format.
 fn health(probe: &HealthProbe) -> image::Healthcheck {
     let test = match &probe.command {
-        Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.value.clone()],
+        Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.value.to_string()],
         Command::Exec(words) => std::iter::once("CMD".to_owned())
-            .chain(words.iter().map(|word| word.value.clone()))
+            .chain(words.iter().map(|word| word.value.to_string()))
             .collect(),
     };
     image::Healthcheck {

@@ -72,8 +72,11 @@ impl<'i> Site<'i> {
     pub(super) fn label(&self) -> Label {
         let span = self.instruction.span;
         Label {
-            text: self.instruction.text.clone(),
-            span: self.fired_by.is_none().then_some((span.start, span.end)),
+            text: self.instruction.text.to_string(),
+            span: self
+                .fired_by
+                .is_none()
+                .then_some((span.start(), span.end())),
         }
     }
 

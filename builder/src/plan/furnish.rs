@@ -139,7 +139,7 @@ impl StageEvaluator<'_, '_> {
                 let options = options.map(|one| format!(" {}={}", one.name.value, one.value.value));
                 let name = extension.name.value.as_str();
                 let text = format!("# rbuild:{name}{}", options.collect::<String>());
-                (text, Some((extension.span.start, extension.span.end)))
+                (text, Some((extension.span.start(), extension.span.end())))
             }
             None => (format!("# {flag}"), None),
         };

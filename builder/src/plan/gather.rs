@@ -136,7 +136,9 @@ impl Gathered {
                 InstructionKind::Arg(arg) => Some(&arg.entries),
                 _ => None,
             });
-        args.flatten().map(|entry| entry.name.raw.clone()).collect()
+        args.flatten()
+            .map(|entry| entry.name.raw.to_string())
+            .collect()
     }
 
     fn find_images(&mut self, stages: &Stages<'_>) {

@@ -60,7 +60,7 @@ impl StageEvaluator<'_, '_> {
         command: &RunCommand,
     ) -> Checked<(Vec<String>, Option<String>)> {
         if let RunCommand::Exec(words) = command {
-            let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
+            let words: Vec<String> = words.iter().map(|word| word.value.to_string()).collect();
             if words.first().is_none_or(String::is_empty) {
                 return Err(site.error(site.instruction.span, "RUN names no program"));
             }

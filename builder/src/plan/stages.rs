@@ -148,8 +148,8 @@ impl<'a> Stages<'a> {
     pub(super) fn opening_label(&self, index: usize) -> Label {
         let from = self.all[index].from;
         Label {
-            text: from.text.clone(),
-            span: Some((from.span.start, from.span.end)),
+            text: from.text.to_string(),
+            span: Some((from.span.start(), from.span.end())),
         }
     }
 
@@ -203,8 +203,12 @@ impl<'a> Stages<'a> {
     }
 
     /// What `COPY --from` of a stage means: a number, a stage, a named context, or else an image.
-    pub(super) fn copied(&self, current: usize, from: &Spanned<String>) -> Checked<Meaning> {
-        let (text, span) = (from.value.as_str(), from.span);
+    pub(super) fn copied(
+        &self,
+        current: usize,
+        from: &Spanned<impl AsRef<str>>,
+    ) -> Checked<Meaning> {
+        let (text, span) = (from.value.as_ref(), from.span);
         let error = |message: String| Box::new(Diagnostic::error(span, message));
         if text.contains('$') {
             let help = "give the image a stage of its own: FROM $IMAGE AS name, then --from=name";

@@ -141,7 +141,7 @@ fn the_last_user_counts_and_an_inherited_one_points_at_the_from() {
         found.message,
         "USER \"root\" is root (inherited from the base)"
     );
-    assert_eq!((found.span.start, found.fix), (0, None));
+    assert_eq!((found.span.start(), found.fix), (0, None));
 }
 
 #[test]

@@ -7,29 +7,31 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::mount::Mount;
+use crate::rare::Rare;
 use crate::source::{Span, Spanned};
+use crate::text::Text;
 
 /// A command line of `CMD`, `ENTRYPOINT` or `HEALTHCHECK`. Never expanded by the builder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
     /// One string for the stage's `SHELL`.
-    Shell(Spanned<String>),
+    Shell(Spanned<Text>),
     /// A program and its arguments; may be empty.
-    Exec(Vec<Spanned<String>>),
+    Exec(Vec<Spanned<Text>>),
 }
 
 /// `RUN`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// `--mount`, in order.
-    pub mounts: Vec<Mount>,
+    pub mounts: Rare<Mount>,
     /// `--network`.
     pub network: Option<Spanned<NetworkMode>>,
     /// `--security`.
     pub security: Option<Spanned<SecurityMode>>,
     /// `--device`, in order.
-    pub devices: Vec<Device>,
+    pub devices: Rare<Device>,
     /// What to run.
     pub command: RunCommand,
 }
@@ -41,14 +43,14 @@ pub enum RunCommand {
     /// Text for the stage's `SHELL`; [`RunCommand::shell_text`] puts the heredocs back below it.
     Shell {
         /// The logical line.
-        text: Spanned<String>,
+        text: Spanned<Text>,
         /// The heredocs that it opens, in order; the shell reads them.
-        heredocs: Vec<Heredoc>,
+        heredocs: Rare<Heredoc>,
     },
     /// A heredoc alone: its content is the script, for the stage's `SHELL`, or for the interpreter after its `#!`.
-    Script(Heredoc),
+    Script(Box<Heredoc>),
     /// A program and its arguments; may be empty.
-    Exec(Vec<Spanned<String>>),
+    Exec(Vec<Spanned<Text>>),
 }
 
 impl RunCommand {
@@ -63,7 +65,7 @@ impl RunCommand {
                 Some(Cow::Borrowed(&text.value))
             }
             Self::Shell { text, heredocs } => {
-                let mut whole = text.value.clone();
+                let mut whole = text.value.to_string();
                 for heredoc in heredocs {
                     whole.push('\n');
                     whole.push_str(&heredoc.raw);
@@ -87,7 +89,7 @@ pub struct Heredoc {
     /// Whether it was opened with `<<-`.
     pub strip_tabs: bool,
     /// The lines between the opening line and the terminator, with their line ends, as written.
-    pub raw: String,
+    pub raw: Text,
     /// The opening, `<<EOF`.
     pub span: Span,
     /// The lines of `raw`.

@@ -28,10 +28,9 @@ pub fn actions(
     findings: &[Diagnostic],
     range: Span,
 ) -> Vec<Action> {
-    let touched = findings
-        .iter()
-        .enumerate()
-        .filter(|(_, found)| found.span.start <= range.end && range.start <= found.span.end);
+    let touched = findings.iter().enumerate().filter(|(_, found)| {
+        found.span.start() <= range.end() && range.start() <= found.span.end()
+    });
     let mut actions = Vec::new();
     for (finding, found) in touched {
         let title = match &found.help {
@@ -70,7 +69,7 @@ fn ignore<'f>(
     found: &'f Diagnostic,
 ) -> Option<(&'f str, Fix)> {
     let rule = found.rule.filter(|rule| lint::can_be_ignored(rule))?;
-    let start = instruction_at(file, found.span.start)?.start;
+    let start = instruction_at(file, found.span.start())?.start();
     let text = source.text();
     let line = text[..start].rfind('\n').map_or(0, |end| end + 1);
     let indentation = text[line..start].trim_start_matches('\u{feff}');
@@ -93,5 +92,5 @@ fn instruction_at(file: &Containerfile, at: usize) -> Option<Span> {
     let globals = file.global_args.iter().map(|arg| arg.span);
     globals
         .chain(stages)
-        .find(|span| span.start <= at && at <= span.end)
+        .find(|span| span.start() <= at && at <= span.end())
 }

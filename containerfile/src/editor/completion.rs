@@ -61,21 +61,21 @@ pub fn completions(text: &str, at: usize) -> Vec<Completion> {
     }
     match &cursor.place {
         Place::Keyword { written, inner } => {
-            instructions(*written, &text[written.start..at], *inner)
+            instructions(*written, &text[written.start()..at], *inner)
         }
         Place::Flag { keyword, written } => flags(*keyword, *written),
         Place::FlagValue {
             keyword,
             flag,
             value,
-        } => values(&scope, *keyword, flag, *value, &text[value.start..at]),
+        } => values(&scope, *keyword, flag, *value, &text[value.start()..at]),
         Place::Word {
             keyword,
             index,
             written,
         } => {
             let mut all = words(&scope, *keyword, *index, *written);
-            if *index == 0 && matches!(&text[written.start..at], "" | "-") {
+            if *index == 0 && matches!(&text[written.start()..at], "" | "-") {
                 all.extend(flags(*keyword, *written));
             }
             all
@@ -201,7 +201,7 @@ fn values(
 /// The options of `--mount`, or the values of the one that was begun last.
 fn mount(scope: &Scope, value: Span, begun: &str) -> Vec<Completion> {
     let field = begun.rfind(',').map_or(0, |comma| comma + 1);
-    let from = |at: usize| Span::new(value.start + at, value.end);
+    let from = |at: usize| Span::new(value.start() + at, value.end());
     match begun[field..].split_once('=') {
         Some((key, _)) => {
             let place = from(field + key.len() + 1);

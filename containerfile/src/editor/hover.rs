@@ -46,7 +46,7 @@ pub fn hover(source: &Source, findings: &[Diagnostic], at: usize) -> Option<Hove
 
 /// An empty span is about the byte behind it.
 fn covers(span: Span, at: usize) -> bool {
-    span.start <= at && (at < span.end || span.start == at)
+    span.start() <= at && (at < span.end() || span.start() == at)
 }
 
 /// The entry of the keyword or of the flag there.

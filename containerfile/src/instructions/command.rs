@@ -3,7 +3,7 @@
 //! Invariant: the text of a command is never expanded and never split.
 
 use super::Context;
-use crate::ast::{Command, Spanned};
+use crate::ast::{Command, Spanned, Text};
 use crate::diagnostics::Diagnostic;
 use crate::lines::Fragment;
 
@@ -11,7 +11,7 @@ use crate::lines::Fragment;
 pub(super) fn command<'l>(context: &mut Context<'_, 'l>, args: Fragment<'l>) -> Command {
     match context.json(args) {
         Some(strings) => Command::Exec(strings),
-        None => Command::Shell(Spanned::new(args.text().to_owned(), args.span())),
+        None => Command::Shell(Spanned::new(args.shared(), args.span())),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn warn_if_empty(context: &mut Context<'_, '_>) {
 }
 
 /// `SHELL`.
-pub(super) fn shell(context: &mut Context<'_, '_>) -> Option<Vec<Spanned<String>>> {
+pub(super) fn shell(context: &mut Context<'_, '_>) -> Option<Vec<Spanned<Text>>> {
     context.flags(&[]);
     let place = context.place();
     match context.json(context.args()) {

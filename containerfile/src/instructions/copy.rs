@@ -3,7 +3,7 @@
 //! Invariant: at least one source and a destination that is no heredoc; heredocs are matched to sources by place, not by name.
 
 use super::Context;
-use crate::ast::{Add, Copy, CopySource, Heredoc, Spanned, Transfer, Word};
+use crate::ast::{Add, Copy, CopySource, Heredoc, Spanned, Transfer};
 use crate::diagnostics::Diagnostic;
 use crate::flags::{Flags, Known, Takes};
 use crate::mode::Mode;
@@ -33,7 +33,7 @@ pub(super) fn copy(context: &mut Context<'_, '_>) -> Option<Copy> {
     let flags = context.flags(COPY);
     let from = flags
         .value("from")
-        .map(|word| Spanned::new(word.raw.clone(), word.span));
+        .map(|word| Box::new(Spanned::new(word.raw.clone(), word.span)));
     if let Some(from) = from.as_ref().filter(|from| from.value.contains('$')) {
         let help = "name a stage: FROM $IMAGE AS name, with an ARG before the first FROM, then --from=name";
         let message = "--from does not expand variables";
@@ -52,7 +52,7 @@ pub(super) fn copy(context: &mut Context<'_, '_>) -> Option<Copy> {
 /// `ADD`.
 pub(super) fn add(context: &mut Context<'_, '_>) -> Option<Add> {
     let flags = context.flags(ADD);
-    let checksum = flags.value("checksum").cloned();
+    let checksum = flags.value("checksum").cloned().map(Box::new);
     let transfer = transfer(context, &flags)?;
     if let Some(checksum) = checksum.as_ref().filter(|_| transfer.sources.len() > 1) {
         context.error(
@@ -69,7 +69,7 @@ pub(super) fn add(context: &mut Context<'_, '_>) -> Option<Add> {
 }
 
 fn transfer(context: &mut Context<'_, '_>, flags: &Flags<'_>) -> Option<Transfer> {
-    let chmod = flags.value("chmod").cloned();
+    let chmod = flags.value("chmod").cloned().map(Box::new);
     if let Some(word) = chmod.as_ref().filter(|word| !word.mentions_variable())
         && let Err(error) = word.raw.parse::<Mode>()
     {
@@ -80,7 +80,7 @@ fn transfer(context: &mut Context<'_, '_>, flags: &Flags<'_>) -> Option<Transfer
     sources.shrink_to_fit();
     match (last, sources.is_empty()) {
         (Some(CopySource::Path(destination)), false) => Some(Transfer {
-            chown: flags.value("chown").cloned(),
+            chown: flags.value("chown").cloned().map(Box::new),
             chmod,
             link: flags.bool("link").unwrap_or(false),
             excludes: flags.values("exclude").cloned().collect(),
@@ -123,12 +123,12 @@ fn sources(context: &mut Context<'_, '_>) -> Vec<CopySource> {
         let extent = fragment.extent_in(context.args());
         while let Some((opening, heredoc)) = next
             .last()
-            .filter(|(opening, _)| opening.start < extent.end)
+            .filter(|(opening, _)| opening.start < extent.end())
         {
-            if opening.start >= extent.start {
+            if opening.start >= extent.start() {
                 sources.push(CopySource::Heredoc(Box::new((*heredoc).clone())));
             }
-            if opening.end > extent.end {
+            if opening.end > extent.end() {
                 break;
             }
             next.pop();
@@ -138,10 +138,7 @@ fn sources(context: &mut Context<'_, '_>) -> Vec<CopySource> {
             .iter()
             .any(|opening| opening.overlaps(extent))
         {
-            sources.push(CopySource::Path(Word::new(
-                fragment.text(),
-                fragment.span(),
-            )));
+            sources.push(CopySource::Path(words::word(fragment)));
         }
     }
     sources

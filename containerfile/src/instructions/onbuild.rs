@@ -25,7 +25,7 @@ pub(super) fn onbuild(context: &mut Context<'_, '_>) -> Option<Onbuild> {
         );
         return None;
     }
-    let span = Span::new(inner.keyword.span().start, context.span.end);
+    let span = Span::new(inner.keyword.span().start(), context.span.end());
     let instruction = super::instruction(Context {
         keyword,
         statement: &inner,

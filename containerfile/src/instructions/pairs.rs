@@ -47,7 +47,7 @@ fn legacy(context: &mut Context<'_, '_>) -> Option<Pairs> {
         ),
     );
     // A value of several words needs quotes, and quoting what already holds quotes is not a mechanical change.
-    let gap = Span::new(name.span().end, value.span().start);
+    let gap = Span::new(name.span().end(), value.span().start());
     let simple = !value.text().contains([' ', '\t', '"', '\'', '\\', '`']);
     context.diagnostics.push(if simple {
         diagnostic.with_fix(gap, "=")

@@ -65,11 +65,11 @@ fn run_command(context: &mut Context<'_, '_>) -> RunCommand {
         (Command::Exec(words), _) => RunCommand::Exec(words),
         // The opening is the whole command, so the content is.
         (Command::Shell(text), [only]) if only.start == 0 && only.end == text.value.len() => {
-            RunCommand::Script(context.heredocs[0].clone())
+            RunCommand::Script(Box::new(context.heredocs[0].clone()))
         }
         (Command::Shell(text), _) => RunCommand::Shell {
             text,
-            heredocs: context.heredocs.to_vec(),
+            heredocs: context.heredocs.iter().cloned().collect(),
         },
     }
 }

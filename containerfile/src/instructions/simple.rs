@@ -3,7 +3,7 @@
 //! Invariant: a word that is the whole rest of the line keeps its inner blanks.
 
 use super::Context;
-use crate::ast::{Spanned, Word};
+use crate::ast::{Spanned, Text, Word};
 use crate::diagnostics::Diagnostic;
 use crate::words;
 
@@ -21,7 +21,7 @@ pub(super) fn one_word(context: &mut Context<'_, '_>) -> Option<Word> {
 }
 
 /// `MAINTAINER`.
-pub(super) fn maintainer(context: &mut Context<'_, '_>) -> Option<Spanned<String>> {
+pub(super) fn maintainer(context: &mut Context<'_, '_>) -> Option<Spanned<Text>> {
     let word = one_word(context)?;
     let quoted = serde_json::to_string(&word.raw).unwrap_or_default();
     let replacement = format!(

@@ -41,12 +41,12 @@ pub(crate) fn from(context: &mut Context<'_, '_>) -> Option<From> {
         platform: flags.value("platform").cloned(),
         after: flags
             .values("after")
-            .map(|stage| Spanned::new(stage.raw.clone(), stage.span))
+            .map(|stage| Spanned::new(stage.raw.to_string(), stage.span))
             .collect(),
         image: words::word(image),
         as_keyword,
         name,
-        text: context.statement.line.text().to_owned(),
+        text: context.statement.line.shared(),
     })
 }
 

@@ -29,9 +29,10 @@ mod rb607;
 mod rb608;
 mod rb609;
 
-use crate::diagnostics::{self};
+use crate::diagnostics::Bounded;
 use crate::source::Source;
 
+use super::rule::Sieve;
 use super::rules::UNREADABLE;
 use super::{Options, Report};
 
@@ -78,10 +79,16 @@ pub fn lint_image(facts: &ImageFacts, options: &Options) -> (Source, Report) {
         }
     }
     let (source, mut findings) = seen.finish(facts);
-    findings.retain_mut(|found| super::wanted(found, None, options));
+    let mut sieve = Sieve {
+        severities: options.severities.clone(),
+        ..Sieve::default()
+    };
+    findings.retain_mut(|found| sieve.keeps(found));
     debug_assert!(findings.iter().all(|found| found.rule != Some(UNREADABLE)));
+    let mut bounded = Bounded::default();
+    bounded.take(&mut findings);
     let report = Report {
-        findings: diagnostics::bounded(findings),
+        findings: bounded.in_order(),
         warnings_fail: false,
     };
     (source, report)

@@ -152,16 +152,16 @@ impl<'s> Unit<'s> {
                 entries: Vec::new(),
             });
         }
-        let (start, whole) = (first.span.start, first.span);
+        let (start, whole) = (first.span.start(), first.span);
         let values = lines.continued(first);
         let Some((key, _)) = values[0].value.split_once('=') else {
             let error = unreadable(whole, "this is neither a section nor KEY=VALUE");
             return findings.push(error);
         };
-        let after = Span::new(values[0].span.start + key.len() + 1, values[0].span.end);
+        let after = Span::new(values[0].span.start() + key.len() + 1, values[0].span.end());
         let mut value = vec![trimmed(lines.source, after)];
         value.extend_from_slice(&values[1..]);
-        let key = trimmed(lines.source, Span::new(start, after.start - 1));
+        let key = trimmed(lines.source, Span::new(start, after.start() - 1));
         match self.sections.last_mut() {
             Some(section) => section.entries.push(Entry { key, lines: value }),
             None => findings.push(unreadable(key.span, "this key is in no section")),
@@ -231,7 +231,7 @@ struct Lines<'s> {
 impl<'s> Lines<'s> {
     fn line(&mut self) -> Option<Spanned<&'s str>> {
         let span = self.source.line_span(self.next);
-        if self.next > 1 && span.start >= self.source.text().len() {
+        if self.next > 1 && span.start() >= self.source.text().len() {
             return None;
         }
         self.next += 1;
@@ -253,7 +253,7 @@ impl<'s> Lines<'s> {
         let mut lines = Vec::new();
         let mut line = first;
         while let Some(before) = line.value.strip_suffix('\\') {
-            let span = Span::new(line.span.start, line.span.start + before.len());
+            let span = Span::new(line.span.start(), line.span.start() + before.len());
             lines.push(trimmed(self.source, span));
             line = loop {
                 match self.line() {
@@ -275,7 +275,7 @@ fn is_comment(line: &str) -> bool {
 /// What a span covers, without blanks around it.
 fn trimmed(source: &Source, span: Span) -> Spanned<&str> {
     let text = source.slice(span);
-    let start = span.start + (text.len() - text.trim_start().len());
+    let start = span.start() + (text.len() - text.trim_start().len());
     let text = text.trim();
     Spanned::new(text, Span::new(start, start + text.len()))
 }
@@ -287,13 +287,13 @@ fn words(line: &Spanned<&str>) -> Vec<Spanned<String>> {
     let mut quote = None;
     let mut escaped = false;
     for (at, letter) in line.value.char_indices() {
-        let at = line.span.start + at;
+        let at = line.span.start() + at;
         if word.is_none() && letter.is_whitespace() {
             continue;
         }
         let begins = word.is_none();
         let open = word.get_or_insert_with(|| Spanned::new(String::new(), Span::new(at, at)));
-        open.span.end = at;
+        open.span = open.span.up_to(at);
         match letter {
             _ if escaped => {
                 escaped = false;
@@ -306,7 +306,7 @@ fn words(line: &Spanned<&str>) -> Vec<Spanned<String>> {
             _ => open.value.push(letter),
         }
         if let Some(open) = &mut word {
-            open.span.end = at + letter.len_utf8();
+            open.span = open.span.up_to(at + letter.len_utf8());
         }
     }
     words.extend(word);

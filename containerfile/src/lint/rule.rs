@@ -2,12 +2,16 @@
 //!
 //! Invariant: a rule is data and one pure function; its page, its examples and its name come from the same place.
 
-use crate::ast::{Check, Span};
-use crate::diagnostics::{Diagnostic, Severity};
+use std::collections::BTreeMap;
 
+use crate::ast::{Check, Span};
+use crate::diagnostics::{Bounded, Diagnostic, MAX_FINDINGS, Severity};
+
+use super::Options;
 use super::image::image_rules;
 use super::quadlet::Unit;
 use super::rules::{OF_UNITS, UNREADABLE};
+use super::suppress::Excuses;
 use super::view::View;
 
 /// One rule of the linter.
@@ -112,23 +116,27 @@ fn kebab(name: &str) -> String {
     text
 }
 
-/// What the rules found so far.
+/// What the rules found so far. What is not wanted, excused or too much is not kept for long.
 #[derive(Debug)]
 pub(super) struct Findings {
     list: Vec<Diagnostic>,
     /// The rule that is being asked.
     rule: Option<&'static Rule>,
+    sieve: Sieve,
+    kept: Bounded,
 }
 
 impl Findings {
     /// Begins with what the parser says; its errors are one rule.
-    pub(super) fn new(mut parser: Vec<Diagnostic>) -> Self {
+    pub(super) fn new(mut parser: Vec<Diagnostic>, sieve: Sieve) -> Self {
         for found in &mut parser {
             found.rule = found.rule.or(Some(UNREADABLE));
         }
         Self {
             list: parser,
             rule: None,
+            sieve,
+            kept: Bounded::default(),
         }
     }
 
@@ -151,6 +159,9 @@ impl Findings {
 
     /// A finding of the rule that is being asked.
     pub(super) fn add(&mut self, span: Span, message: impl Into<String>) -> Found<'_> {
+        if self.list.len() > MAX_FINDINGS {
+            self.sift();
+        }
         let mut finding = Diagnostic::error(span, message);
         if let Some(rule) = self.rule {
             (finding.rule, finding.severity) = (Some(rule.id), rule.severity);
@@ -159,8 +170,50 @@ impl Findings {
         Found(self.list.last_mut())
     }
 
-    pub(super) fn into_list(self) -> Vec<Diagnostic> {
-        self.list
+    /// What others found.
+    pub(super) fn extend(&mut self, found: impl Iterator<Item = Diagnostic>) {
+        self.list.extend(found);
+    }
+
+    fn sift(&mut self) {
+        self.list.retain_mut(|finding| self.sieve.keeps(finding));
+        self.kept.take(&mut self.list);
+    }
+
+    /// All that is left, in the order of the places.
+    pub(super) fn in_order(mut self, broken: bool, options: &Options) -> Vec<Diagnostic> {
+        self.sift();
+        let mut about = self.sieve.excuses.about_them(broken, options);
+        self.kept.take(&mut about);
+        self.kept.in_order()
+    }
+}
+
+/// What the project and the file's own comments say about findings.
+#[derive(Debug, Default)]
+pub(super) struct Sieve {
+    pub(super) severities: BTreeMap<&'static str, Option<Severity>>,
+    /// The file's directive, or what counts in its place.
+    pub(super) check: Option<Check>,
+    pub(super) excuses: Excuses,
+}
+
+impl Sieve {
+    /// Whether a finding is wanted, with the severity that the project wants. What cannot be read stays an error.
+    pub(super) fn keeps(&mut self, finding: &mut Diagnostic) -> bool {
+        let Some(id) = finding.rule else {
+            return true;
+        };
+        let skips = |check: &Check| super::rule(id).is_some_and(|rule| rule.is_skipped(check));
+        if self.check.as_ref().is_some_and(skips) {
+            return false;
+        }
+        match self.severities.get(id) {
+            Some(None) if id != UNREADABLE => return false,
+            Some(Some(severity)) if id != UNREADABLE => finding.severity = *severity,
+            _ => {}
+        }
+        !self.excuses.excuse(finding)
     }
 }
 

@@ -103,7 +103,7 @@ fn script(
     command: &RunCommand,
     known: &BTreeSet<&str>,
 ) -> Option<Script> {
-    let shell = step.shell.and_then(|words| words.first());
+    let shell = step.at.shell.and_then(|words| words.first());
     let shell = shell.map_or("/bin/sh", |word| word.value.as_str());
     let mut body = Body::default();
     let dialect = match command {
@@ -113,8 +113,8 @@ fn script(
             line(source, escape, step.instruction, &mut body)?;
             for heredoc in heredocs {
                 body.text.push('\n');
-                body.push(source.slice(heredoc.body), heredoc.body.start);
-                body.push(&heredoc.name, heredoc.body.end);
+                body.push(source.slice(heredoc.body), heredoc.body.start());
+                body.push(&heredoc.name, heredoc.body.end());
             }
             dialect(shell)?
         }
@@ -168,13 +168,13 @@ fn of_heredoc<'s>(
 ) -> Option<&'s str> {
     let text = source.slice(heredoc.body);
     let Some(line) = text.trim_start_matches('\t').strip_prefix("#!") else {
-        body.push(text, heredoc.body.start);
+        body.push(text, heredoc.body.start());
         return dialect(shell);
     };
     let line = line.lines().next().unwrap_or_default();
     // The line itself would not be the first one.
     let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
-    body.push(rest, heredoc.body.end - rest.len());
+    body.push(rest, heredoc.body.end() - rest.len());
     line.split_whitespace().find_map(dialect_of)
 }
 
@@ -200,7 +200,7 @@ fn line(
     instruction: &Instruction,
     body: &mut Body,
 ) -> Option<()> {
-    let mut lines = Lines::starting_at(source, instruction.span.start);
+    let mut lines = Lines::starting_at(source, instruction.span.start());
     let line = lines.logical(escape, &mut Vec::new())?;
     let mut statement = Statement::split(line.fragment());
     if statement.name() == Some(Keyword::Onbuild) {

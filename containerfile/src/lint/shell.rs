@@ -1,10 +1,15 @@
 //! The programs that a RUN starts, each word with its place. Invariant: only what is surely a program's name stands first; what a
 //! variable decides is marked, and nothing is executed or expanded.
 
+mod held;
 mod lexer;
+
+pub(super) use held::Held;
+use lexer::Place;
 
 use crate::ast::{
     Command, EscapeChar, Heredoc, Instruction, InstructionKind, Run, RunCommand, Span, Spanned,
+    Text,
 };
 use crate::lines::Lines;
 use crate::source::Source;
@@ -36,7 +41,7 @@ pub(super) struct Program {
 /// A word, quotes removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ShellWord {
-    pub(super) text: String,
+    pub(super) text: Text,
     pub(super) span: Span,
     /// Whether a variable or a command decides about a part of it.
     pub(super) dynamic: bool,
@@ -92,7 +97,7 @@ pub(super) fn programs(
     source: &Source,
     escape: EscapeChar,
     instruction: &Instruction,
-    shell: Option<&[Spanned<String>]>,
+    shell: Option<&[Spanned<Text>]>,
 ) -> Vec<Program> {
     let run = match &instruction.kind {
         InstructionKind::Run(run) => run,
@@ -112,8 +117,8 @@ pub(super) fn programs(
 }
 
 /// The programs of an exec form.
-pub(super) fn exec(words: &[Spanned<String>]) -> Vec<Program> {
-    let plain = |word: &Spanned<String>| ShellWord {
+pub(super) fn exec(words: &[Spanned<Text>]) -> Vec<Program> {
+    let plain = |word: &Spanned<Text>| ShellWord {
         text: word.value.clone(),
         span: word.span,
         dynamic: false,
@@ -125,7 +130,13 @@ pub(super) fn exec(words: &[Spanned<String>]) -> Vec<Program> {
 pub(super) fn command(command: &Command) -> Vec<Program> {
     match command {
         Command::Exec(words) => exec(words),
-        Command::Shell(text) => lexer::of_text(&text.value, &|_, _| text.span),
+        Command::Shell(text) => {
+            let place = Place {
+                source: None,
+                span: &|_, _| text.span,
+            };
+            lexer::of_text(&text.value, place)
+        }
     }
 }
 
@@ -142,9 +153,13 @@ fn script(source: &Source, heredoc: &Heredoc) -> Vec<Program> {
         let line = line.lines().next().unwrap_or_default();
         line.split_whitespace().any(is_shell)
     });
-    let start = heredoc.body.start;
+    let start = heredoc.body.start();
     if shell {
-        lexer::of_text(text, &|from, to| Span::new(start + from, start + to))
+        let place = Place {
+            source: Some(source),
+            span: &|from, to| Span::new(start + from, start + to),
+        };
+        lexer::of_text(text, place)
     } else {
         Vec::new()
     }
@@ -152,7 +167,7 @@ fn script(source: &Source, heredoc: &Heredoc) -> Vec<Program> {
 
 /// A logical line, cut again from the source so that every word has its place.
 fn line(source: &Source, escape: EscapeChar, instruction: &Instruction, run: &Run) -> Vec<Program> {
-    let mut lines = Lines::starting_at(source, instruction.span.start);
+    let mut lines = Lines::starting_at(source, instruction.span.start());
     let Some(line) = lines.logical(escape, &mut Vec::new()) else {
         return Vec::new();
     };
@@ -161,9 +176,13 @@ fn line(source: &Source, escape: EscapeChar, instruction: &Instruction, run: &Ru
         statement = statement.inner();
     }
     let args = statement.args;
-    let mut found = lexer::of_text(args.text(), &|from, to| args.slice(from, to).span());
+    let place = Place {
+        source: Some(source),
+        span: &|from, to| args.slice(from, to).span(),
+    };
+    let mut found = lexer::of_text(args.text(), place);
     if let RunCommand::Shell { heredocs, .. } = &run.command
-        && let ([heredoc], Some(first)) = (heredocs.as_slice(), found.first())
+        && let ([heredoc], Some(first)) = (&heredocs[..], found.first())
         && is_shell(first.name())
     {
         found.extend(script(source, heredoc));

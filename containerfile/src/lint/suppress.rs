@@ -19,6 +19,7 @@ use super::trivy;
 pub(crate) const NO_REASON: &str = "<why>";
 
 /// A comment that excuses something.
+#[derive(Debug)]
 struct Ignore {
     rules: Vec<&'static str>,
     /// The instruction that it is for; `None` for the whole file.
@@ -29,50 +30,63 @@ struct Ignore {
     used: bool,
 }
 
-/// Takes excused findings away, and adds what is wrong with the comments.
-pub(super) fn apply(
-    source: &Source,
-    targets: &dyn Fn() -> Vec<Target>,
-    broken: bool,
-    options: &Options,
-    findings: &mut Vec<Diagnostic>,
-) {
-    let text = source.text();
-    if !text.contains("ignore") && !text.contains("disable=") {
-        return;
+/// What the comments of a file excuse.
+#[derive(Debug, Default)]
+pub(super) struct Excuses {
+    ignores: Vec<Ignore>,
+    /// What is wrong with the comments.
+    about: Vec<Diagnostic>,
+}
+
+impl Excuses {
+    /// Reads the comments.
+    pub(super) fn read(source: &Source, targets: &dyn Fn() -> Vec<Target>) -> Self {
+        let mut excuses = Self::default();
+        let text = source.text();
+        if text.contains("ignore") || text.contains("disable=") {
+            excuses.ignores = read(source, &targets(), &mut excuses.about);
+        }
+        excuses
     }
-    let mut about = Vec::new();
-    let mut ignores = read(source, &targets(), &mut about);
-    findings.retain(|found| found.rule == Some(UNREADABLE) || !excused(found, &mut ignores));
-    if !broken {
+
+    /// Whether a comment takes this finding away.
+    pub(super) fn excuse(&mut self, found: &Diagnostic) -> bool {
+        found.rule != Some(UNREADABLE) && excused(found, &mut self.ignores)
+    }
+
+    /// What there is to say about the comments when everything else was found; of a broken file not everything was.
+    pub(super) fn about_them(self, broken: bool, options: &Options) -> Vec<Diagnostic> {
+        let mut about = self.about;
         // What ShellCheck was not asked about it cannot have found.
         let asked = |ignore: &&Ignore| {
             options.shell.is_some() || !ignore.rules.iter().all(|id| id.starts_with("SC"))
         };
-        let unused = ignores
+        let unused = self
+            .ignores
             .iter()
-            .filter(|ignore| ignore.own && !ignore.used)
+            .filter(|ignore| !broken && ignore.own && !ignore.used)
             .filter(asked);
         about.extend(unused.map(|ignore| {
             let message = "nothing is found here that this comment ignores";
             Diagnostic::warning(UNUSED, ignore.place, message).with_help("remove it")
         }));
+        about.retain_mut(|found| {
+            match found.rule.and_then(|rule| options.severities.get(rule)) {
+                Some(None) => return false,
+                Some(Some(severity)) => found.severity = *severity,
+                None => {}
+            }
+            true
+        });
+        about
     }
-    findings.extend(about.into_iter().filter_map(|mut found| {
-        match found.rule.and_then(|rule| options.severities.get(rule)) {
-            Some(None) => return None,
-            Some(Some(severity)) => found.severity = *severity,
-            None => {}
-        }
-        Some(found)
-    }));
 }
 
 fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
     // Comments come in the order of what they are for, those for the whole file first.
-    let at = found.span.start;
+    let at = found.span.start();
     let globals = ignores.partition_point(|ignore| ignore.target.is_none());
-    let end = ignores.partition_point(|ignore| ignore.target.is_none_or(|span| span.start <= at));
+    let end = ignores.partition_point(|ignore| ignore.target.is_none_or(|span| span.start() <= at));
     let mut any = false;
     let (global, own) = ignores[..end].split_at_mut(globals);
     let nearest = own.last().and_then(|ignore| ignore.target);
@@ -80,7 +94,7 @@ fn excused(found: &Diagnostic, ignores: &mut [Ignore]) -> bool {
         .iter_mut()
         .rev()
         .take_while(|ignore| ignore.target == nearest);
-    let here = here.filter(|ignore| ignore.target.is_some_and(|span| at <= span.end));
+    let here = here.filter(|ignore| ignore.target.is_some_and(|span| at <= span.end()));
     for ignore in here.chain(global) {
         if found.rule.is_some_and(|id| ignore.rules.contains(&id)) {
             ignore.used = true;
@@ -102,18 +116,18 @@ fn read(source: &Source, targets: &[Target], about: &mut Vec<Diagnostic>) -> Vec
         };
         while targets
             .get(next)
-            .is_some_and(|target| target.span.end < span.start)
+            .is_some_and(|target| target.span.end() < span.start())
         {
             next += 1;
         }
         let target = targets.get(next);
-        let data = |body: &Span| body.start <= span.start && span.start < body.end;
+        let data = |body: &Span| body.start() <= span.start() && span.start() < body.end();
         if target.is_some_and(|target| target.bodies.iter().any(data)) {
             continue;
         }
         let place = Span::new(
-            span.start + source.slice(span).find('#').unwrap_or(0),
-            span.end,
+            span.start() + source.slice(span).find('#').unwrap_or(0),
+            span.end(),
         );
         ignores.extend(comment_of(
             comment.trim(),

@@ -7,18 +7,19 @@ mod content;
 mod evaluate;
 mod values;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::ast::{
-    Command, Containerfile, Instruction, InstructionKind, Span, Spanned, Stage, Word,
+    Command, Containerfile, Instruction, InstructionKind, Span, Spanned, Stage, Text, Word,
 };
 use crate::source::Source;
 
 use super::Options;
 use super::image::ImageFacts;
 use super::image_name::ImageName;
-use super::shell::Program;
+use super::shell::{Held, Program};
 
 pub(super) use content::{Copying, PATH, USUAL, flag_or_keyword};
 pub(crate) use values::AUTOMATIC;
@@ -80,19 +81,26 @@ pub(super) enum Root {
 pub(super) struct Step<'a> {
     pub(super) instruction: &'a Instruction,
     /// The FROM that adds it, for a trigger of the stage below: it is examined where it is written.
-    pub(super) fired_by: Option<Span>,
-    /// The USER in effect: stage and step.
-    pub(super) user: Option<(usize, usize)>,
-    /// The SHELL in effect, where one is set.
-    pub(super) shell: Option<&'a [Spanned<String>]>,
-    /// The working directory before it, where it is known.
-    pub(super) workdir: Option<Rc<str>>,
-    /// Whether a WORKDIR of the file has been absolute before it.
-    pub(super) workdir_set: bool,
+    pub(super) fired_by: Option<&'a Span>,
+    /// What is in effect where it stands.
+    pub(super) at: Rc<Effect<'a>>,
     /// The programs that it runs while it is built.
-    pub(super) programs: Box<[Program]>,
+    programs: Held,
     /// The values of its words that are not themselves, by where they start.
     values: Box<[(Span, Rc<Value>)]>,
+}
+
+/// What earlier instructions decide about a later one; steps between two of these share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Effect<'a> {
+    /// The USER: stage and step.
+    pub(super) user: Option<(usize, usize)>,
+    /// The SHELL, where one is set.
+    pub(super) shell: Option<&'a [Spanned<Text>]>,
+    /// The working directory, where it is known.
+    pub(super) workdir: Option<Rc<str>>,
+    /// Whether a WORKDIR of the file has been absolute.
+    pub(super) workdir_set: bool,
 }
 
 impl Step<'_> {
@@ -121,6 +129,11 @@ impl Step<'_> {
     /// The values that are not what was written, and where the words are.
     pub(super) fn expanded(&self) -> impl Iterator<Item = (Span, &Value)> {
         self.values.iter().map(|(span, value)| (*span, &**value))
+    }
+
+    /// The programs that it runs while it is built.
+    pub(super) fn programs(&self) -> Cow<'_, [Program]> {
+        self.programs.get()
     }
 
     /// The instruction, or the one behind ONBUILD.
@@ -203,10 +216,10 @@ impl<'a> View<'a> {
     }
 
     /// Every program of a RUN, with the stage and the instruction that run it.
-    pub(super) fn programs(&self) -> impl Iterator<Item = (usize, &Step<'a>, &Program)> {
+    pub(super) fn programs(&self) -> impl Iterator<Item = (usize, &Step<'a>, Cow<'_, Program>)> {
         self.steps().flat_map(|(index, step)| {
             step.programs
-                .iter()
+                .each()
                 .map(move |program| (index, step, program))
         })
     }

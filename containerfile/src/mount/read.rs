@@ -19,7 +19,7 @@ pub(crate) fn read(value: &Word, span: Span, escape: EscapeChar) -> Result<Mount
         .option(MountKey::From)
         .filter(|from| from.mentions_variable())
     {
-        return Err(MountError::VariableFrom(from.raw.clone()));
+        return Err(MountError::VariableFrom(from.raw.to_string()));
     }
     if !mount
         .options
@@ -36,8 +36,8 @@ pub(crate) fn read(value: &Word, span: Span, escape: EscapeChar) -> Result<Mount
 
 /// The fields of one CSV record (RFC 4180). A field's place is exact unless quotes were removed from it.
 fn fields(value: &Word) -> Result<Vec<Word>, MountError> {
-    let misquoted = || MountError::Quote(value.raw.clone());
-    let exact = value.span.end - value.span.start == value.raw.len();
+    let misquoted = || MountError::Quote(value.raw.to_string());
+    let exact = value.span.end() - value.span.start() == value.raw.len();
     let mut fields = Vec::new();
     let mut rest = value.raw.as_str();
     loop {
@@ -55,7 +55,7 @@ fn fields(value: &Word) -> Result<Vec<Word>, MountError> {
         }
         let end = value.raw.len() - after.len();
         let span = if exact && !quoted {
-            Span::new(value.span.start + start, value.span.start + end)
+            Span::new(value.span.start() + start, value.span.start() + end)
         } else {
             value.span
         };
@@ -109,9 +109,9 @@ fn option(field: Word) -> Result<MountOption, MountError> {
         "z" | "private" | "rprivate" | "ro" | "readonly" | "rw" | "readwrite" | "required"
     );
     let span = field.span;
-    let exact = span.end - span.start == field.raw.len();
+    let exact = span.end() - span.start() == field.raw.len();
     let value = match value {
-        Some(value) if exact => Word::new(value, Span::new(span.end - value.len(), span.end)),
+        Some(value) if exact => Word::new(value, Span::new(span.end() - value.len(), span.end())),
         Some(value) => Word::new(value, span),
         None if is_switch => Word::new("true", span),
         None => return Err(MountError::NoValue(name.to_owned())),

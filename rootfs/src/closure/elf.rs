@@ -58,6 +58,8 @@ pub(super) struct Elf {
     pub(super) dlopen: Vec<DlopenNote>,
     /// The mark of an executable packer: what it needs is not to be seen.
     pub(super) packed: bool,
+    /// Whether a note names the build that it is of.
+    pub(super) build_id: bool,
 }
 
 /// The first bytes of a file that the kernel and the loaders look at first.
@@ -123,6 +125,7 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Elf, ElfError> {
         dynamic: None,
         dlopen: Vec::new(),
         packed: false,
+        build_id: false,
     };
     for segment in &segments {
         match segment.kind {
@@ -136,9 +139,7 @@ pub(super) fn read(window: &mut Window<'_>) -> Result<Elf, ElfError> {
                 };
                 elf.dynamic = Some(file.dynamic(window, segment)?);
             }
-            PT_NOTE => elf
-                .dlopen
-                .extend(notes(window, header.machine.shape, segment)?),
+            PT_NOTE => notes(window, segment, &mut elf)?,
             _ => {}
         }
     }
@@ -256,11 +257,7 @@ fn interpreter(window: &mut Window<'_>, segment: &Segment) -> Result<Vec<u8>, El
     Ok(name)
 }
 
-fn notes(
-    window: &mut Window<'_>,
-    shape: Shape,
-    segment: &Segment,
-) -> Result<Vec<DlopenNote>, ElfError> {
+fn notes(window: &mut Window<'_>, segment: &Segment, elf: &mut Elf) -> Result<(), ElfError> {
     // Core files have large notes; of programs and libraries no loader reads more than this.
     let length = usize::try_from(segment.size).map_or(MOST_NOTES, |size| size.min(MOST_NOTES));
     let bytes = window
@@ -269,11 +266,13 @@ fn notes(
     let word = |at: usize| {
         Fields {
             bytes: &bytes,
-            shape,
+            shape: elf.machine.shape,
         }
         .word(at) as usize
     };
-    Ok(note::dlopen(&bytes, word))
+    elf.dlopen.extend(note::dlopen(&bytes, &word));
+    elf.build_id |= note::has_build_id(&bytes, &word);
+    Ok(())
 }
 
 /// UPX writes its mark behind the program headers.

@@ -15,6 +15,8 @@ pub struct Binary {
     pub library: bool,
     /// Whether it is packed by UPX.
     pub packed: bool,
+    /// Whether a note names the build that it is of (a GNU or a Go build id).
+    pub build_id: bool,
 }
 
 impl Resolver<'_> {
@@ -34,6 +36,7 @@ impl Resolver<'_> {
             dynamic: elf.interpreter.is_some() || needs,
             library: named || (needs && elf.interpreter.is_none()),
             packed: elf.packed,
+            build_id: elf.build_id,
         })
     }
 }

@@ -1,6 +1,6 @@
-//! Notes about libraries that a program opens by itself.
+//! Notes: about libraries that a program opens by itself, and its build id.
 //!
-//! Invariant: a note that cannot be understood says nothing; it is never an error. Format: the uapi-group specification "ELF
+//! Invariant: a note that cannot be understood says nothing; it is never an error. Formats: elf(5); the uapi-group specification "ELF
 //! dlopen metadata", section `.note.dlopen`.
 
 use serde::Deserialize;
@@ -8,6 +8,9 @@ use serde::Deserialize;
 /// `FDO` and a NUL.
 const OWNER: &[u8] = b"FDO\0";
 const DLOPEN: usize = 0x407c_0c0a;
+
+/// What names one build: `NT_GNU_BUILD_ID` of elf(5), and what Go's linker writes (`ELF_NOTE_BUILDID_TAG` in its cmd/link).
+const BUILD_IDS: [(&[u8], usize); 2] = [(b"GNU\0", 3), (b"Go\0\0", 4)];
 
 /// How much a program misses a library that it opens by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,23 +37,52 @@ pub(super) struct DlopenNote {
     pub(super) feature: String,
 }
 
+/// One note.
+struct Note<'b> {
+    owner: &'b [u8],
+    kind: usize,
+    text: &'b [u8],
+}
+
 /// The notes in the bytes of a PT_NOTE segment; `word` reads a number of four bytes.
-pub(super) fn dlopen(bytes: &[u8], word: impl Fn(usize) -> usize) -> Vec<DlopenNote> {
-    let mut found = Vec::new();
+fn each<'b>(
+    bytes: &'b [u8],
+    word: &'b dyn Fn(usize) -> usize,
+) -> impl Iterator<Item = Note<'b>> + 'b {
     let mut at = 0_usize;
-    while at + 12 <= bytes.len() {
+    std::iter::from_fn(move || {
+        if at + 12 > bytes.len() {
+            return None;
+        }
         let (owner, length, kind) = (word(at), word(at + 4), word(at + 8));
         let description = at + 12 + owner.next_multiple_of(4);
         let end = description + length;
-        if kind == DLOPEN && bytes.get(at + 12..at + 12 + owner) == Some(OWNER) {
-            let text = bytes.get(description..end).unwrap_or_default();
-            let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-            let notes: Vec<DlopenNote> = serde_json::from_slice(text).unwrap_or_default();
-            found.extend(notes.into_iter().filter(|note| !note.sonames.is_empty()));
-        }
+        let note = Note {
+            owner: bytes.get(at + 12..at + 12 + owner).unwrap_or_default(),
+            kind,
+            text: bytes.get(description..end).unwrap_or_default(),
+        };
         at = end.next_multiple_of(4);
+        Some(note)
+    })
+}
+
+/// What the notes of a segment say of libraries.
+pub(super) fn dlopen(bytes: &[u8], word: &dyn Fn(usize) -> usize) -> Vec<DlopenNote> {
+    let mut found = Vec::new();
+    for note in each(bytes, word).filter(|note| note.kind == DLOPEN && note.owner == OWNER) {
+        let text = note.text.split(|byte| *byte == 0).next();
+        let notes: Vec<DlopenNote> =
+            serde_json::from_slice(text.unwrap_or_default()).unwrap_or_default();
+        found.extend(notes.into_iter().filter(|note| !note.sonames.is_empty()));
     }
     found
+}
+
+/// Whether one of them is a build id.
+pub(super) fn has_build_id(bytes: &[u8], word: &dyn Fn(usize) -> usize) -> bool {
+    each(bytes, word)
+        .any(|note| !note.text.is_empty() && BUILD_IDS.contains(&(note.owner, note.kind)))
 }
 
 #[cfg(test)]
@@ -71,7 +103,28 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Vec<DlopenNote> {
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        dlopen(bytes, word)
+        dlopen(bytes, &word)
+    }
+
+    fn identified(bytes: &[u8]) -> bool {
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        has_build_id(bytes, &word)
+    }
+
+    #[test]
+    fn build_ids_are_gnus_and_gos() {
+        let abi = note(b"GNU\0", 1, b"0123456789abcdef");
+        for (bytes, expected) in [
+            (note(b"GNU\0", 3, b"id"), true),
+            (note(b"Go\0\0", 4, b"a/b/c/d"), true),
+            ([abi.clone(), note(b"GNU\0", 3, b"id")].concat(), true),
+            (abi, false),
+            (note(b"GNU\0", 3, b""), false),
+            (note(b"Go\0\0", 3, b"x"), false),
+            (Vec::new(), false),
+        ] {
+            assert_eq!(identified(&bytes), expected, "{bytes:?}");
+        }
     }
 
     #[test]

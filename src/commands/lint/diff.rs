@@ -85,12 +85,12 @@ fn hunk(
 fn changes<'f>(source: &Source, fixes: &[&'f Fix]) -> Vec<Change<'f>> {
     let mut changes: Vec<Change<'f>> = Vec::new();
     for fix in fixes {
-        let touched = source.line_range(Span::new(fix.span.start, fix.span.end));
+        let touched = source.line_range(Span::new(fix.span.start(), fix.span.end()));
         let start = touched.start() - 1;
         // What removes a line end joins the next line to this one.
         let joins = source.slice(fix.span).ends_with('\n')
             && !fix.replacement.ends_with('\n')
-            && source.line_span(*touched.start()).start != fix.span.start;
+            && source.line_span(*touched.start()).start() != fix.span.start();
         let end = touched.end() + usize::from(joins);
         match changes.last_mut().filter(|last| start < last.lines.end) {
             Some(last) => {
@@ -108,14 +108,14 @@ fn changes<'f>(source: &Source, fixes: &[&'f Fix]) -> Vec<Change<'f>> {
 
 /// The new text of changed lines.
 fn replaced(source: &Source, change: &Change<'_>) -> String {
-    let start = source.line_span(change.lines.start + 1).start;
-    let end = source.line_span(change.lines.end + 1).start.max(start);
+    let start = source.line_span(change.lines.start + 1).start();
+    let end = source.line_span(change.lines.end + 1).start().max(start);
     let mut text = String::new();
     let mut at = start;
     for fix in &change.fixes {
-        text.push_str(source.slice(Span::new(at, fix.span.start)));
+        text.push_str(source.slice(Span::new(at, fix.span.start())));
         text.push_str(&fix.replacement);
-        at = fix.span.end;
+        at = fix.span.end();
     }
     text.push_str(source.slice(Span::new(at, end.max(at))));
     text

@@ -106,8 +106,8 @@ fn range(source: &Source, span: Span) -> (LineCol, LineCol) {
     // A line's end belongs to nobody's mistake.
     let length = source.slice(span).trim_end().len();
     (
-        source.line_col(span.start),
-        source.line_col(span.start + length),
+        source.line_col(span.start()),
+        source.line_col(span.start() + length),
     )
 }
 

@@ -28,7 +28,7 @@ fn diagnostic(
     let link = found.rule.and_then(lint::link);
     // A line's end belongs to nobody's mistake.
     let length = source.slice(found.span).trim_end().len();
-    let span = Span::new(found.span.start, found.span.start + length);
+    let span = Span::new(found.span.start(), found.span.start() + length);
     lsp_types::Diagnostic {
         range: range(positions, span),
         severity: Some(match found.severity {
@@ -66,7 +66,7 @@ pub(super) fn range(positions: &Positions<'_>, span: Span) -> Range {
         let Position { line, character } = positions.position(offset);
         lsp_types::Position { line, character }
     };
-    Range::new(place(span.start), place(span.end))
+    Range::new(place(span.start()), place(span.end()))
 }
 
 /// The byte at a place.

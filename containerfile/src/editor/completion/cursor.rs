@@ -66,10 +66,10 @@ impl Cursor {
             escape,
             &mut Vec::new(),
             |complete, _| {
-                if complete.span.end == end {
+                if complete.span.end() == end {
                     found = Some((
                         place(&complete.statement, before.len(), false),
-                        complete.span.start,
+                        complete.span.start(),
                     ));
                 }
             },
@@ -110,9 +110,9 @@ impl Cursor {
 
 fn place(statement: &Statement<'_>, at: usize, inner: bool) -> Place {
     let written = statement.keyword.span();
-    if written.end > at {
+    if written.end() > at {
         return Place::Keyword {
-            written: Span::new(written.start, at),
+            written: Span::new(written.start().min(at), at),
             inner,
         };
     }
@@ -122,16 +122,16 @@ fn place(statement: &Statement<'_>, at: usize, inner: bool) -> Place {
     if keyword == Keyword::Onbuild && !inner {
         return place(&statement.inner(), at, true);
     }
-    if let Some(flag) = statement.flags.last().filter(|flag| flag.span.end > at) {
+    if let Some(flag) = statement.flags.last().filter(|flag| flag.span.end() > at) {
         return match &flag.value {
             Some(value) => Place::FlagValue {
                 keyword,
                 flag: flag.name.value.clone(),
-                value: Span::new(value.span.start.min(at), at),
+                value: Span::new(value.span.start().min(at), at),
             },
             None => Place::Flag {
                 keyword,
-                written: Span::new(flag.span.start, at),
+                written: Span::new(flag.span.start().min(at), at),
             },
         };
     }
@@ -140,7 +140,7 @@ fn place(statement: &Statement<'_>, at: usize, inner: bool) -> Place {
     let last = text.rfind(char::is_whitespace).map_or(0, |blank| {
         blank + text[blank..].chars().next().map_or(0, char::len_utf8)
     });
-    let start = statement.args.from(last).span().start;
+    let start = statement.args.from(last).span().start();
     Place::Word {
         keyword,
         index,

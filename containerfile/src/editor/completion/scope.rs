@@ -28,7 +28,7 @@ impl Scope {
         let file = &cursor.parsed.file;
         let before = file.stages.iter();
         let begun: Vec<&Stage> = before
-            .take_while(|stage| stage.from.span.start < cursor.instruction)
+            .take_while(|stage| stage.from.span.start() < cursor.instruction)
             .collect();
         let in_from = match &cursor.place {
             Place::FlagValue { keyword, .. } | Place::Word { keyword, .. } => {
@@ -68,7 +68,7 @@ fn automatic() -> impl Iterator<Item = (String, String)> {
 
 fn declared(arg: &Arg) -> impl Iterator<Item = (String, String)> {
     arg.entries.iter().map(|entry| {
-        let name = entry.name.raw.clone();
+        let name = entry.name.raw.to_string();
         let detail = match &entry.default {
             Some(default) => format!("ARG {name}={}", default.raw),
             None => format!("ARG {name}"),
@@ -87,11 +87,11 @@ fn visible(stage: &Stage, below: &[&Stage], at: usize) -> BTreeMap<String, Strin
         Some(base) => visible(below[base], &below[..base], at),
         None => BTreeMap::new(),
     };
-    for instruction in stage.instructions.iter().filter(|one| one.span.end < at) {
+    for instruction in stage.instructions.iter().filter(|one| one.span.end() < at) {
         match &instruction.kind {
             InstructionKind::Arg(arg) => names.extend(declared(arg)),
             InstructionKind::Env(pairs) => names.extend(pairs.pairs.iter().map(|pair| {
-                let name = pair.name.raw.clone();
+                let name = pair.name.raw.to_string();
                 (name.clone(), format!("ENV {name}={}", pair.value.raw))
             })),
             _ => {}

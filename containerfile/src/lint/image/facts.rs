@@ -115,6 +115,8 @@ pub struct ProgramFact {
     pub dynamic: bool,
     /// Whether it is packed by UPX.
     pub packed: bool,
+    /// Whether it is an ELF file that has no build id.
+    pub unidentified: bool,
     /// Whether it was started with: the entry point or the health check.
     pub started: bool,
     /// Names of libraries and interpreters that it needs and that are not there.

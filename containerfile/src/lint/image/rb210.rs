@@ -1,6 +1,9 @@
-//! RB210 in an image: packed programs.
+//! RB210 in an image: packed programs, and what is started without a build id.
 
 use super::{ImageFacts, Place, Seen};
+
+/// Where distributions have their programs; those are built as they are.
+const OTHERS: [&str; 4] = ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"];
 
 pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
     for program in image.programs.iter().filter(|program| program.packed) {
@@ -13,5 +16,23 @@ pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
             message,
             "leave it unpacked: layers are compressed anyway",
         );
+    }
+    let distribution = ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .any(|path| image.files.contains_key(*path));
+    let others =
+        |path: &str| distribution && OTHERS.iter().any(|directory| path.starts_with(directory));
+    for program in &image.programs {
+        if program.unidentified && program.started && !program.packed && !others(&program.path) {
+            let message = format!(
+                "{} has no build id: no crash can be matched to its sources",
+                program.path
+            );
+            seen.add(
+                Place::file(&program.path),
+                message,
+                "link it with -Wl,--build-id, and without -ldflags=-buildid= in Go",
+            );
+        }
     }
 }

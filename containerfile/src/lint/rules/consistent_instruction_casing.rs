@@ -49,7 +49,7 @@ fn keywords(view: &View<'_>) -> Vec<Span> {
         let end = text
             .find(|c: char| !c.is_ascii_alphabetic())
             .unwrap_or(text.len());
-        Span::new(span.start, span.start + end)
+        Span::new(span.start(), span.start() + end)
     };
     let globals = view.file.global_args.iter().map(|arg| first(arg.span));
     let stages = view.file.stages.iter().flat_map(|stage| {

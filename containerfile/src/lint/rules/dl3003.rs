@@ -15,11 +15,12 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for (_, step) in view.steps() {
-        let Some(last) = step.programs.last().filter(|last| last.name() == "cd") else {
+        let programs = step.programs();
+        let Some(last) = programs.last().filter(|last| last.name() == "cd") else {
             continue;
         };
         // A directory that is looked for, and the last word of a group, are something else.
-        let alone = step.programs.len() == 1 || step.programs.iter().all(|one| one.name() != "");
+        let alone = programs.len() == 1 || programs.iter().all(|one| one.name() != "");
         let text = step.instruction.text.trim_end();
         let ends = text.ends_with(last.words.last().map_or("", |word| word.text.as_str()));
         let guarded = text.contains("||") || text.contains('(');

@@ -23,8 +23,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let InstructionKind::Run(run) = step.inner() else {
             continue;
         };
-        let update = step
-            .programs
+        let programs = step.programs();
+        let update = programs
             .iter()
             .find(|program| matches!(program.name(), "apt-get" | "apt") && program.has("update"));
         let text = run.command.shell_text().unwrap_or_default();

@@ -36,7 +36,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 let name = value.text.rsplit('/').next().unwrap_or_default();
                 let archive = SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
                 let extracts = |later: &Step<'_>| {
-                    later.programs.iter().any(|program| {
+                    later.programs().iter().any(|program| {
                         matches!(program.name(), "tar" | "bsdtar")
                             && program
                                 .words

@@ -51,7 +51,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 program.span(),
                 "apt-get asks whether to go on, and nobody answers",
             );
-            let place = crate::ast::Span::new(program.words[0].span.end, program.words[0].span.end);
+            let place =
+                crate::ast::Span::new(program.words[0].span.end(), program.words[0].span.end());
             finding.help("add --yes").fix(place, " --yes");
         }
     }
@@ -89,7 +90,7 @@ fn others(view: &View<'_>, found: &mut Findings) {
             .any(|word| verbs.contains(&word.text.as_str()));
         let answered = program.piped || program.arguments().iter().any(says);
         if verb && !answered && !configured && !step.instruction.text.contains("yes |") {
-            let end = program.words[0].span.end;
+            let end = program.words[0].span.end();
             found
                 .add(
                     program.span(),

@@ -20,7 +20,7 @@ pub(super) const RULE: Rule = Rule {
 fn check(view: &View<'_>, found: &mut Findings) {
     let configured = view.source.text().contains("Install-Recommends");
     for step in view.shipped_steps() {
-        for program in &step.programs {
+        for program in &*step.programs() {
             let installs = matches!(program.name(), "apt-get" | "apt")
                 && program.verb() == "install"
                 && program.words.len() > 2;

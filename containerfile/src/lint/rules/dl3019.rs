@@ -20,7 +20,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         let cleaned = step.instruction.text.contains("/var/cache/apk") || !run.mounts.is_empty();
         for program in step
-            .programs
+            .programs()
             .iter()
             .filter(|program| program.name() == "apk" && program.verb() == "add")
         {
@@ -34,7 +34,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                     .help("add --no-cache");
                 if let Some(verb) = program.arguments().iter().find(|word| word.text == "add") {
                     finding.fix(
-                        crate::ast::Span::new(verb.span.end, verb.span.end),
+                        crate::ast::Span::new(verb.span.end(), verb.span.end()),
                         " --no-cache",
                     );
                 }

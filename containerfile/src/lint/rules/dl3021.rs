@@ -43,7 +43,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 word.span,
                 "with several sources the destination is a directory, and ends with a slash",
             );
-            let end = crate::ast::Span::new(word.span.end, word.span.end);
+            let end = crate::ast::Span::new(word.span.end(), word.span.end());
             let plain = word.raw == text;
             let finding = finding.help(format!("write: {text}/"));
             if plain && !word.raw.contains('"') && view.source.slice(word.span) == word.raw {

@@ -24,7 +24,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
             || ["clean", "/var/cache", "keepcache", "cachedir"]
                 .iter()
                 .any(|word| text.contains(word));
-        let installs = step.programs.iter().find(|program| {
+        let programs = step.programs();
+        let installs = programs.iter().find(|program| {
             matches!(program.name(), "dnf" | "yum" | "microdnf" | "zypper")
                 && matches!(program.verb(), "install" | "in" | "update" | "upgrade")
         });

@@ -32,7 +32,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         let cleaned = !run.mounts.is_empty() || step.instruction.text.contains("cache");
         for program in step
-            .programs
+            .programs()
             .iter()
             .filter(|program| matches!(program.name(), "pip" | "pip3"))
         {
@@ -46,7 +46,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                     .find(|word| word.text == "install")
                 {
                     finding.fix(
-                        crate::ast::Span::new(verb.span.end, verb.span.end),
+                        crate::ast::Span::new(verb.span.end(), verb.span.end()),
                         " --no-cache-dir",
                     );
                 }

@@ -24,7 +24,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
             !path.starts_with('/') && !path.contains(':') && !path.contains('\\')
         });
         let trigger = matches!(step.instruction.kind, InstructionKind::Onbuild(_));
-        if relative && step.workdir.is_none() && !step.workdir_set && !trigger {
+        if relative && step.at.workdir.is_none() && !step.at.workdir_set && !trigger {
             let message = "where this lands depends on the base image";
             found
                 .add(word.span, message)

@@ -35,7 +35,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         });
         if let Some(number) = number.filter(|number| *number > 99_999 && !quiet) {
             let message = format!("the login record of {number} makes the layer very large");
-            let end = program.words[0].span.end;
+            let end = program.words[0].span.end();
             found
                 .add(program.span(), message)
                 .help("add --no-log-init, or take a number below 65536")

@@ -23,8 +23,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
             || step.instruction.text.contains("cache")
             // A flag of the later versions, which keep their cache in the project.
             || step.instruction.text.contains("--immutable");
-        let installs = step
-            .programs
+        let programs = step.programs();
+        let installs = programs
             .iter()
             .find(|program| program.name() == "yarn" && program.verb() == "install");
         if let Some(program) = installs.filter(|_| !cleaned) {

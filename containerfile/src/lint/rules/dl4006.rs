@@ -21,6 +21,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
             continue;
         };
         let shell = step
+            .at
             .shell
             .is_some_and(|words| words.iter().any(|word| word.value.contains("pipefail")));
         let script = run
@@ -30,8 +31,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
         if shell || script {
             continue;
         }
-        for (at, program) in step.programs.iter().enumerate() {
-            let into_pipe = step.programs.get(at + 1).is_some_and(|next| next.piped);
+        let programs = step.programs();
+        for (at, program) in programs.iter().enumerate() {
+            let into_pipe = programs.get(at + 1).is_some_and(|next| next.piped);
             if into_pipe && matches!(program.name(), "curl" | "wget") && program.words.len() > 1 {
                 let message = format!("the pipe hides that {} failed", program.name());
                 found

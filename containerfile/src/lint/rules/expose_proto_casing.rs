@@ -28,8 +28,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
             if let Some(protocol) =
                 named.filter(|protocol| protocol.bytes().any(|byte| byte.is_ascii_uppercase()))
             {
-                let start = word.span.end - protocol.len();
-                let place = crate::ast::Span::new(start, word.span.end);
+                let start = word.span.end() - protocol.len();
+                let place = crate::ast::Span::new(start, word.span.end());
                 let lower = protocol.to_ascii_lowercase();
                 found
                     .add(

@@ -31,7 +31,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         };
         // Malformed JSON is told as such.
         let array = text.value.trim_start().starts_with('[');
-        if step.shell.is_none() && !bare && !array && !text.value.trim().is_empty() {
+        if step.at.shell.is_none() && !bare && !array && !text.value.trim().is_empty() {
             let message =
                 format!("{what} in shell form: the shell is process 1 and passes no signal on");
             found

@@ -59,7 +59,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         return;
     }
     for (index, step, program) in view.programs() {
-        let ordinary = view.user(step.user).filter(|user| {
+        let ordinary = view.user(step.at.user).filter(|user| {
             user.value
                 .known()
                 .is_some_and(|_| is_ordinary(user.parts().0))
@@ -71,7 +71,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         if mounts || matches!(step.instruction.kind, InstructionKind::Onbuild(_)) {
             continue;
         }
-        let Some(directory) = written(step, program) else {
+        let Some(directory) = written(step, &program) else {
             continue;
         };
         if belongs_to_root(view, index, step, &directory) {
@@ -95,13 +95,13 @@ fn is_ordinary(user: &str) -> bool {
 
 /// The directory in which a program surely makes something.
 fn written(step: &Step<'_>, program: &Program) -> Option<String> {
-    let moved = step.programs.iter().any(|other| {
+    let moved = step.programs().iter().any(|other| {
         matches!(
             other.name(),
             "cd" | "pushd" | "sudo" | "doas" | "su" | "gosu" | ""
         )
     });
-    let workdir = step.workdir.as_deref().filter(|_| !moved)?;
+    let workdir = step.at.workdir.as_deref().filter(|_| !moved)?;
     let elsewhere = program.arguments().iter().any(|word| {
         word.dynamic
             || ["-g", "-C", "--global", "--help", "--version"].contains(&word.text.as_str())
@@ -147,7 +147,7 @@ fn belongs_to_root(view: &View<'_>, index: usize, until: &Step<'_>, directory: &
         .flat_map(|index| view.stages[*index].steps.iter());
     let mut is_roots = false;
     for step in steps.take_while(|step| !std::ptr::eq(*step, until)) {
-        let root = view.user(step.user).is_none_or(|user| {
+        let root = view.user(step.at.user).is_none_or(|user| {
             user.value.known().is_some() && matches!(user.parts().0, "root" | "0")
         });
         match &step.instruction.kind {
@@ -180,5 +180,5 @@ fn is_harmless(step: &Step<'_>, directory: &str) -> bool {
         HARMLESS.contains(&program.name())
             && !program.words.iter().any(|word| word.text.contains(name))
     };
-    !step.programs.is_empty() && step.programs.iter().all(harmless)
+    !step.programs().is_empty() && step.programs().iter().all(harmless)
 }

@@ -77,7 +77,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for (_, step, program) in view.programs() {
-        let user = view.user(step.user);
+        let user = view.user(step.at.user);
         let ordinary = user.as_ref().is_some_and(|user| {
             user.value.known().is_some() && matches!(Id::parse(user.parts().0), Id::Number(1..))
         });
@@ -90,7 +90,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                         .any(|word| verbs.contains(&word.text.as_str())))
         });
         let asked = program.arguments().iter().any(|word| word.text == "--help");
-        if ordinary && needs && !asked && !is_raised(step, program) {
+        if ordinary && needs && !asked && !is_raised(step, &program) {
             let user = user.map(|user| user.value.text).unwrap_or_default();
             let message = format!(
                 "{} needs root, and the step runs as USER {user}",
@@ -105,8 +105,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
 
 /// `sudo apt-get` is RB111, and may work.
 fn is_raised(step: &Step<'_>, program: &Program) -> bool {
-    let end = program.span().end;
+    let end = program.span().end();
     let raises =
-        |other: &Program| matches!(other.name(), "sudo" | "doas") && other.span().end == end;
-    step.programs.iter().any(raises)
+        |other: &Program| matches!(other.name(), "sudo" | "doas") && other.span().end() == end;
+    step.programs().iter().any(raises)
 }

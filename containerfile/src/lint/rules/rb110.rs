@@ -66,7 +66,7 @@ fn is_used(view: &View<'_>, index: usize) -> bool {
         related(other)
             && (matches!(step.inner(), InstructionKind::User(_))
                 || matches!(step.inner(), InstructionKind::Run(run) if !run.mounts.is_empty())
-                || step.programs.iter().any(|program| {
+                || step.programs().iter().any(|program| {
                     matches!(
                         program.name(),
                         "su" | "sudo"

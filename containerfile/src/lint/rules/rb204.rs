@@ -35,9 +35,10 @@ fn check(view: &View<'_>, found: &mut Findings) {
     let help =
         "link the program statically, or copy the whole directory tree that it is installed in";
     for (_, step) in view.steps() {
-        for (at, program) in step.programs.iter().enumerate() {
+        let programs = step.programs();
+        for (at, program) in programs.iter().enumerate() {
             if program.name() == "ldd" {
-                let rest = step.programs[at + 1..]
+                let rest = programs[at + 1..]
                     .iter()
                     .take(16)
                     .take_while(|next| next.piped);

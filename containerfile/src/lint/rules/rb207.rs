@@ -102,6 +102,6 @@ fn report(found: &mut Findings, span: Span, what: &str, path: &str, text: &str) 
 }
 
 fn shell_path<'s>(step: &'s Step<'_>) -> &'s str {
-    let first = step.shell.and_then(|words| words.first());
+    let first = step.at.shell.and_then(|words| words.first());
     first.map_or("/bin/sh", |word| word.value.as_str())
 }

@@ -58,7 +58,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let finding = found.add(span, format!("{name} is started, and not executable"));
         match &made.transfer.chmod {
             None => {
-                let end = made.step.instruction.keyword.end;
+                let end = made.step.instruction.keyword.end();
                 finding
                     .help("add --chmod=555")
                     .fix(Span::new(end, end), " --chmod=555")

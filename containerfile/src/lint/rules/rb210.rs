@@ -14,6 +14,15 @@ that look for libraries see into it. Layers are compressed anyway. Without a bui
     check: Some(check),
 };
 
+/// Options that leave the build id out: those of linkers, and of Go's, which says `-buildid=` with nothing behind it.
+fn strips(word: &str) -> bool {
+    let blank = |(at, option): (usize, &str)| {
+        let next = word[at + option.len()..].chars().next();
+        next.is_none_or(|next| next.is_whitespace() || matches!(next, '"' | '\''))
+    };
+    word.contains("--build-id=none") || word.match_indices("-buildid=").any(blank)
+}
+
 fn check(view: &View<'_>, found: &mut Findings) {
     for (_, _, program) in view.programs() {
         if program.name() == "upx"
@@ -27,7 +36,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 .add(program.words[0].span, message)
                 .help("leave it out: layers are compressed anyway");
         }
-        let none = |word: &&ShellWord| word.text.contains("--build-id=none");
+        let none = |word: &&ShellWord| strips(&word.text);
         if let Some(word) = program.arguments().iter().find(none) {
             found
                 .add(

@@ -76,12 +76,10 @@ fn copied(
         .chain(from)
         .into_iter()
         .flat_map(|index| &view.stages[index].steps);
-    let programs = steps
-        .flat_map(|step| &step.programs)
+    let mut programs = steps
+        .flat_map(|step| step.programs().into_owned())
         .filter(|program| matches!(program.name(), "mkdir" | "cp" | "install"));
-    let made = programs
-        .flat_map(|program| program.arguments())
-        .find_map(makes);
+    let made = programs.find_map(|program| program.arguments().iter().find_map(&makes));
     if let Some(made) = made {
         let name = made.rsplit('/').next().unwrap_or_default();
         let message = format!(

@@ -45,7 +45,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         });
         let updates = stage.steps.iter().any(|step| {
             let names = ["update-ca-certificates", "update-ca-trust"];
-            step.programs
+            step.programs()
                 .iter()
                 .any(|program| names.contains(&program.name()))
         });

@@ -48,7 +48,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
             && step.fired_by.is_none()
         {
             let flag = format!("--chown={}", user.value.text);
-            let end = step.instruction.keyword.end;
+            let end = step.instruction.keyword.end();
             let message = format!(
                 "this belongs to root, and USER {} cannot write it",
                 user.value.text

@@ -32,7 +32,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 );
             }
             for program in step
-                .programs
+                .programs()
                 .iter()
                 .filter(|program| program.name() == "chown")
             {
@@ -54,7 +54,7 @@ fn owners(step: &Step<'_>, program: &Program, copied: &BTreeSet<String>, found: 
         return;
     };
     let twice = plain.filter(|tree| !tree.dynamic).any(|tree| {
-        let tree = match &step.workdir {
+        let tree = match &step.at.workdir {
             _ if tree.text.starts_with('/') => path::clean(&tree.text),
             Some(workdir) => path::join(workdir, &tree.text),
             None => return false,

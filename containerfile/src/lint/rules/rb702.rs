@@ -43,6 +43,6 @@ fn defaults(arg: &Arg, found: &mut Findings) {
         found
             .add(entry.name.span.to(default.span), message)
             .help(format!("write: ARG {}", entry.name.raw))
-            .fix(Span::new(entry.name.span.end, default.span.end), "");
+            .fix(Span::new(entry.name.span.end(), default.span.end()), "");
     }
 }

@@ -59,7 +59,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
     for (index, stage) in view.stages.iter().enumerate() {
         // Whatever verifies in this stage may verify this download.
         let verifies = |step: &Step<'_>| {
-            step.programs
+            step.programs()
                 .iter()
                 .any(|program| VERIFIERS.contains(&program.name()))
                 || matches!(step.inner(), InstructionKind::Run(run) if mentions_verifier(&run.command))
@@ -87,10 +87,10 @@ fn mentions_verifier(command: &RunCommand) -> bool {
 }
 
 /// The programs of a step that keep what they fetch.
-fn downloads<'s>(step: &'s Step<'_>) -> impl Iterator<Item = &'s Program> {
-    let programs = step.programs.iter().enumerate();
-    let kept = programs.filter(|(at, program)| {
-        let piped = step.programs.get(at + 1).is_some_and(|next| next.piped);
+fn downloads(step: &Step<'_>) -> Vec<Program> {
+    let programs = step.programs();
+    let kept = programs.iter().enumerate().filter(|(at, program)| {
+        let piped = programs.get(at + 1).is_some_and(|next| next.piped);
         let short = |letter: char| {
             let options = program
                 .arguments()
@@ -111,7 +111,7 @@ fn downloads<'s>(step: &'s Step<'_>) -> impl Iterator<Item = &'s Program> {
             _ => false,
         }
     });
-    kept.map(|(_, program)| program)
+    kept.map(|(_, program)| program.clone()).collect()
 }
 
 fn is_url(text: &str) -> bool {

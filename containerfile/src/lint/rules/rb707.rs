@@ -21,7 +21,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
     for (_, step) in view.steps() {
         let mut shallow = false;
         for program in step
-            .programs
+            .programs()
             .iter()
             .filter(|program| program.name() == "git")
         {

@@ -17,7 +17,7 @@ always; a lock file is better still.",
 
 fn check(view: &View<'_>, found: &mut Findings) {
     for (_, _, program) in view.programs() {
-        let Some(word) = unpinned(program) else {
+        let Some(word) = unpinned(&program) else {
             continue;
         };
         let message = format!("{} is another version tomorrow", word.text);

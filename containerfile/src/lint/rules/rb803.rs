@@ -31,7 +31,8 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 .network
                 .as_ref()
                 .is_some_and(|network| network.value == NetworkMode::None);
-            let fetching = step.programs.iter().find(|program| fetches(program));
+            let programs = step.programs();
+            let fetching = programs.iter().find(|program| fetches(program));
             if let Some(program) = fetching.filter(|_| none || offline) {
                 let message = match none {
                     true => "this needs the network, and the step has none",

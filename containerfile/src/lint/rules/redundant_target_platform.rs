@@ -38,9 +38,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
 /// The flag of a value, and the blanks behind it.
 fn whole_flag(source: &Source, value: Span) -> Option<Span> {
     const NAME: &str = "--platform=";
-    let start = value.start.checked_sub(NAME.len())?;
-    let rest = source.text().get(value.end..)?;
+    let start = value.start().checked_sub(NAME.len())?;
+    let rest = source.text().get(value.end()..)?;
     let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-    let written = source.slice(Span::new(start, value.start)) == NAME;
-    written.then(|| Span::new(start, value.end + blanks))
+    let written = source.slice(Span::new(start, value.start())) == NAME;
+    written.then(|| Span::new(start, value.end() + blanks))
 }

@@ -22,7 +22,7 @@ fn check(view: &View<'_>, found: &mut Findings) {
         let relative = value
             .known()
             .is_some_and(|path| !path.starts_with('/') && !path.contains(':'));
-        if relative && !step.workdir_set {
+        if relative && !step.at.workdir_set {
             let message = format!("where {:?} is depends on the base image", value.text);
             found.add(word.span, message).help(format!(
                 "write: WORKDIR /{}",

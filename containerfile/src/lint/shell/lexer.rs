@@ -6,14 +6,42 @@ mod word;
 
 use word::is_meta;
 
+use super::held::inner;
 use super::{Kind, Program, ShellWord, is_shell};
-use crate::source::Span;
+use crate::ast::Text;
+use crate::source::{Source, Span};
 
 /// Substitutions inside substitutions: deeper ones are not looked into.
 const MAX_DEPTH: usize = 8;
 
-/// Where a part of the text is in the source.
-type Place<'p> = &'p dyn Fn(usize, usize) -> Span;
+/// Where a part of the text is.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    /// The source, where it is at hand.
+    pub(super) source: Option<&'p Source>,
+    pub(super) span: &'p dyn Fn(usize, usize) -> Span,
+}
+
+impl Place<'_> {
+    /// A word of these bytes, whose text mostly stands where the word does, between quotes if it has some.
+    fn word(&self, from: usize, to: usize, text: &str, dynamic: bool) -> ShellWord {
+        let span = (self.span)(from, to);
+        let place = if text.len() == span.end() - span.start() {
+            span
+        } else {
+            inner(span)
+        };
+        let text = match self.source {
+            Some(source) => Text::at(source, place, text),
+            None => Text::from(text),
+        };
+        ShellWord {
+            text,
+            span,
+            dynamic,
+        }
+    }
+}
 
 /// The programs of a script.
 pub(super) fn of_text(text: &str, place: Place<'_>) -> Vec<Program> {
@@ -24,7 +52,11 @@ pub(super) fn of_text(text: &str, place: Place<'_>) -> Vec<Program> {
 
 /// The program of an exec form.
 pub(super) fn of_words(words: Vec<ShellWord>) -> Vec<Program> {
-    let mut lexer = Lexer::new("", 0, 0, &|_, _| Span::default(), 0);
+    let place = Place {
+        source: None,
+        span: &|_, _| Span::default(),
+    };
+    let mut lexer = Lexer::new("", 0, 0, place, 0);
     lexer.current = words;
     lexer.exec = true;
     lexer.end(false);
@@ -191,7 +223,7 @@ impl<'t> Lexer<'t> {
         // `2>`: the word right in front is a descriptor.
         if let Some(last) = self.current.last()
             && last.text.bytes().all(|byte| byte.is_ascii_digit())
-            && last.span.end == (self.place)(start, start + 1).start
+            && last.span.end() == (self.place.span)(start, start + 1).start()
         {
             self.current.pop();
         }
@@ -214,7 +246,7 @@ impl<'t> Lexer<'t> {
         }
         let target = self.word();
         match operator.as_str() {
-            "<<" => self.heredocs.push(target.text),
+            "<<" => self.heredocs.push(target.text.into()),
             ">" | ">>" | ">|" if !target.text.starts_with("/dev/") => self.redirected = true,
             _ => {}
         }
@@ -312,9 +344,12 @@ impl<'t> Lexer<'t> {
         };
         if let Some(script) = words.get(at + 1).filter(|_| self.depth < MAX_DEPTH) {
             let span = script.span;
-            let place = |_, _| span;
+            let place = Place {
+                source: self.place.source,
+                span: &|_, _| span,
+            };
             let text = script.text.as_str();
-            let mut inner = Lexer::new(text, 0, text.len(), &place, self.depth + 1);
+            let mut inner = Lexer::new(text, 0, text.len(), place, self.depth + 1);
             inner.run();
             self.programs.append(&mut inner.programs);
         }
@@ -354,7 +389,11 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Vec<String> {
-        let programs = of_text(text, &|from, to| Span::new(from, to));
+        let place = Place {
+            source: None,
+            span: &|from, to| Span::new(from, to),
+        };
+        let programs = of_text(text, place);
         let one = |program: &Program| {
             let words: Vec<&str> = program
                 .words

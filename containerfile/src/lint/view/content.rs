@@ -1,6 +1,6 @@
 //! What may be in the final image, as far as the text says. Invariant: the answer "no" is certain; all doubt is a "may".
 
-use crate::ast::{CopySource, Heredoc, InstructionKind, Span, Spanned, Transfer, Word};
+use crate::ast::{CopySource, Heredoc, InstructionKind, Span, Spanned, Text, Transfer, Word};
 use crate::path;
 
 use super::{Root, Step, View};
@@ -16,7 +16,7 @@ pub(crate) const USUAL: [&str; 18] = [
 pub(crate) struct Copying<'s> {
     pub(crate) transfer: &'s Transfer,
     /// `--from`.
-    pub(crate) from: Option<&'s Spanned<String>>,
+    pub(crate) from: Option<&'s Spanned<Text>>,
     pub(crate) is_add: bool,
 }
 
@@ -24,7 +24,7 @@ impl Step<'_> {
     /// What it copies, also behind ONBUILD.
     pub(crate) fn copying(&self) -> Option<Copying<'_>> {
         let (transfer, from, is_add) = match self.inner() {
-            InstructionKind::Copy(copy) => (&copy.transfer, copy.from.as_ref(), false),
+            InstructionKind::Copy(copy) => (&copy.transfer, copy.from.as_deref(), false),
             InstructionKind::Add(add) => (&add.transfer, None, true),
             _ => return None,
         };
@@ -39,7 +39,7 @@ impl Step<'_> {
     pub(crate) fn path(&self, word: &Word) -> Option<String> {
         let value = self.value(word);
         let written = value.known()?;
-        match &self.workdir {
+        match &self.at.workdir {
             _ if written.starts_with('/') => Some(path::clean(written)),
             Some(workdir) => Some(path::join(workdir, written)),
             None => None,

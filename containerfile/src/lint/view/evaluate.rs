@@ -4,26 +4,23 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::ast::{
-    Arg, Containerfile, CopySource, EscapeChar, Instruction, InstructionKind, Pairs, Span, Spanned,
-    Stage, Transfer, Word,
+    Arg, Containerfile, CopySource, EscapeChar, Instruction, InstructionKind, Pairs, Span, Stage,
+    Transfer, Word,
 };
 use crate::path;
 use crate::source::Source;
 
 use super::super::Options;
 use super::super::image::ImageFacts;
-use super::super::shell;
+use super::super::shell::{self, Held};
 use super::values::{AUTOMATIC, Certainty, Value, Variables};
-use super::{Base, Root, StageView, Step};
+use super::{Base, Effect, HUGE, Root, StageView, Step};
 
 /// What holds at the end of a stage, for those that start from it.
 #[derive(Clone, Debug)]
 struct State<'a> {
     variables: Variables,
-    user: Option<(usize, usize)>,
-    shell: Option<&'a [Spanned<String>]>,
-    workdir: Option<Rc<str>>,
-    workdir_set: bool,
+    effect: Rc<Effect<'a>>,
     triggers: Vec<&'a Instruction>,
 }
 
@@ -71,7 +68,7 @@ pub(super) fn stages<'a>(
             platform,
             base,
             root,
-            user: state.user,
+            user: state.effect.user,
             steps,
         });
         // Only by its name can another stage start from it.
@@ -95,7 +92,7 @@ fn globals(file: &Containerfile) -> Variables {
             None if AUTOMATIC.contains(&entry.name.raw.as_str()) => Value::unknown(),
             None => without_default(&entry.name.raw),
         };
-        globals.set_arg(&entry.name.raw, Rc::new(value));
+        globals.set_arg(entry.name.raw.clone(), Rc::new(value));
     }
     globals
 }
@@ -135,10 +132,10 @@ fn start<'a>(base: Base, ends: &HashMap<usize, State<'a>>) -> State<'a> {
     }
     State {
         variables,
-        user: None,
-        shell: None,
-        workdir: (base == Base::Scratch).then(|| "/".into()),
-        workdir_set: false,
+        effect: Rc::new(Effect {
+            workdir: (base == Base::Scratch).then(|| "/".into()),
+            ..Effect::default()
+        }),
         triggers: Vec::new(),
     }
 }
@@ -150,15 +147,15 @@ fn on_image<'a>(facts: &ImageFacts) -> State<'a> {
     variables.open = facts.has_triggers;
     variables.set_env("PATH", Rc::new(Value::literal(DEFAULT_PATH)));
     for (name, value) in &facts.env {
-        variables.set_env(name, Rc::new(Value::literal(value)));
+        variables.set_env(name.as_str(), Rc::new(Value::literal(value)));
     }
     let workdir = path::join("/", &facts.working_dir);
     State {
         variables,
-        user: None,
-        shell: None,
-        workdir: (!facts.has_triggers).then(|| workdir.into()),
-        workdir_set: false,
+        effect: Rc::new(Effect {
+            workdir: (!facts.has_triggers).then(|| workdir.into()),
+            ..Effect::default()
+        }),
         triggers: Vec::new(),
     }
 }
@@ -176,32 +173,31 @@ struct Evaluation<'a, 'g> {
 impl<'a> Evaluation<'a, '_> {
     fn stage(&mut self, stage: &'a Stage) {
         for trigger in std::mem::take(&mut self.state.triggers) {
-            self.instruction(trigger, Some(stage.from.span));
+            self.instruction(trigger, Some(&stage.from.span));
         }
         for instruction in &stage.instructions {
             self.instruction(instruction, None);
         }
     }
 
-    fn instruction(&mut self, instruction: &'a Instruction, fired_by: Option<Span>) {
-        let state = &self.state;
+    fn instruction(&mut self, instruction: &'a Instruction, fired_by: Option<&'a Span>) {
         let mut step = Step {
             instruction,
             fired_by,
-            user: state.user,
-            shell: state.shell,
-            workdir: state.workdir.clone(),
-            workdir_set: state.workdir_set,
-            programs: Box::default(),
+            at: self.state.effect.clone(),
+            programs: Held::default(),
             values: self.values(instruction),
         };
         if fired_by.is_none() {
-            step.programs =
-                shell::programs(self.source, self.escape, instruction, step.shell).into();
+            let programs = shell::programs(self.source, self.escape, instruction, step.at.shell);
+            step.programs = Held::new(self.source, programs, self.steps.len() > HUGE);
         }
         match &instruction.kind {
-            InstructionKind::User(_) => self.state.user = Some((self.index, self.steps.len())),
-            InstructionKind::Shell(words) => self.state.shell = Some(words),
+            InstructionKind::User(_) => {
+                let here = (self.index, self.steps.len());
+                self.effect().user = Some(here);
+            }
+            InstructionKind::Shell(words) => self.effect().shell = Some(words),
             InstructionKind::Workdir(word) => self.workdir(&step.value(word)),
             InstructionKind::Onbuild(onbuild) => self.state.triggers.push(&onbuild.inner),
             InstructionKind::Arg(arg) => self.arg(arg),
@@ -211,8 +207,13 @@ impl<'a> Evaluation<'a, '_> {
         self.steps.push(step);
     }
 
+    /// What is in effect from here on.
+    fn effect(&mut self) -> &mut Effect<'a> {
+        Rc::make_mut(&mut self.state.effect)
+    }
+
     fn workdir(&mut self, value: &Value) {
-        let state = &mut self.state;
+        let state = self.effect();
         let absolute = value.text.starts_with('/');
         state.workdir_set |= absolute || value.certainty == Certainty::Unknown;
         state.workdir = match (value.known(), &state.workdir) {
@@ -234,7 +235,7 @@ impl<'a> Evaluation<'a, '_> {
                     None => Rc::new(without_default(name)),
                 },
             };
-            self.state.variables.set_arg(name, value);
+            self.state.variables.set_arg(name.clone(), value);
         }
     }
 
@@ -242,7 +243,7 @@ impl<'a> Evaluation<'a, '_> {
     fn env(&mut self, pairs: &Pairs, step: &Step<'_>) {
         for pair in &pairs.pairs {
             let value = step.shared_value(&pair.value);
-            self.state.variables.set_env(&pair.name.raw, value);
+            self.state.variables.set_env(pair.name.raw.clone(), value);
         }
     }
 
@@ -250,7 +251,7 @@ impl<'a> Evaluation<'a, '_> {
     fn values(&self, instruction: &Instruction) -> Box<[(Span, Rc<Value>)]> {
         let special = |word: &&Word| word.raw.contains(['$', '"', '\'', self.escape.as_char()]);
         let words = words(&instruction.kind).into_iter().filter(special);
-        let value = |word: &Word| Rc::new(self.state.variables.value(word, self.escape));
+        let value = |word: &Word| self.state.variables.shared_value(word, self.escape);
         let mut values: Vec<_> = words.map(|word| (word.span, value(word))).collect();
         values.sort_by_key(|(span, _)| *span);
         values.into()
@@ -268,7 +269,9 @@ fn is_proxy(name: &str) -> bool {
 /// The words that are expanded.
 fn words(kind: &InstructionKind) -> Vec<&Word> {
     match kind {
-        InstructionKind::Add(add) => transfer(&add.transfer).chain(&add.checksum).collect(),
+        InstructionKind::Add(add) => transfer(&add.transfer)
+            .chain(add.checksum.as_deref())
+            .collect(),
         InstructionKind::Copy(copy) => transfer(&copy.transfer).collect(),
         InstructionKind::Arg(arg) => {
             let entries = arg.entries.iter();
@@ -299,6 +302,6 @@ fn transfer(transfer: &Transfer) -> impl Iterator<Item = &Word> {
     });
     sources
         .chain([&transfer.destination])
-        .chain(&transfer.chown)
-        .chain(&transfer.chmod)
+        .chain(transfer.chown.as_deref())
+        .chain(transfer.chmod.as_deref())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::ast::{EscapeChar, Word};
+use crate::ast::{EscapeChar, Text, Word};
 use crate::expand::{self, Mode};
 
 /// How sure a value is; the worst of its parts.
@@ -60,8 +60,8 @@ impl Value {
 /// The variables that an instruction sees.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
-    env: HashMap<Box<str>, Rc<Value>>,
-    args: HashMap<Box<str>, Rc<Value>>,
+    env: HashMap<Text, Rc<Value>>,
+    args: HashMap<Text, Rc<Value>>,
     /// Whether a base image may have set more.
     pub(super) open: bool,
 }
@@ -82,11 +82,11 @@ pub(crate) const AUTOMATIC: [&str; 11] = [
 ];
 
 impl Variables {
-    pub(super) fn set_env(&mut self, name: &str, value: Rc<Value>) {
+    pub(super) fn set_env(&mut self, name: impl Into<Text>, value: Rc<Value>) {
         self.env.insert(name.into(), value);
     }
 
-    pub(super) fn set_arg(&mut self, name: &str, value: Rc<Value>) {
+    pub(super) fn set_arg(&mut self, name: impl Into<Text>, value: Rc<Value>) {
         self.args.insert(name.into(), value);
     }
 
@@ -97,6 +97,18 @@ impl Variables {
     fn get(&self, name: &str) -> Option<&Value> {
         let found = self.env.get(name).or_else(|| self.args.get(name));
         found.map(|value| &**value)
+    }
+
+    /// The value of a word; of one that is a known variable alone, that variable's own.
+    pub(super) fn shared_value(&self, word: &Word, escape: EscapeChar) -> Rc<Value> {
+        let alone = word.raw.strip_prefix('$');
+        let alone = alone.map(|name| name.strip_prefix('{').unwrap_or(name).trim_end_matches('}'));
+        let same = alone.and_then(|name| self.env.get(name).or_else(|| self.args.get(name)));
+        let value = self.value(word, escape);
+        match same.filter(|same| ***same == value) {
+            Some(same) => same.clone(),
+            None => Rc::new(value),
+        }
     }
 
     /// The value of a word, through the expander that builds use.

@@ -82,14 +82,14 @@ fn level(severity: Severity) -> &'static str {
 }
 
 fn region(source: &Source, span: Span) -> Value {
-    let (from, to) = (source.line_col(span.start), source.line_col(span.end));
+    let (from, to) = (source.line_col(span.start()), source.line_col(span.end()));
     json!({
         "startLine": from.line,
         "startColumn": from.column,
         "endLine": to.line,
         "endColumn": to.column,
-        "byteOffset": span.start,
-        "byteLength": span.end - span.start,
+        "byteOffset": span.start(),
+        "byteLength": span.end() - span.start(),
     })
 }
 

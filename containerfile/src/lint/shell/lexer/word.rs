@@ -40,11 +40,8 @@ impl Lexer<'_> {
             // Whatever it is, it must not stop the scan.
             self.at += self.peek().map_or(1, char::len_utf8);
         }
-        ShellWord {
-            text,
-            span: (self.place)(start, self.at.min(self.end)),
-            dynamic,
-        }
+        self.place
+            .word(start, self.at.min(self.end), &text, dynamic)
     }
 
     fn double_quoted(&mut self, text: &mut String) -> bool {
