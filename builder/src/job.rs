@@ -13,7 +13,9 @@ use crate::cache::StepLayer;
 use crate::completion::ClosureRules;
 use crate::explain::Cause;
 use crate::graph::{Base, PlannedStage, StageId};
+use crate::request::CacheMode;
 use crate::settings::RunAccess;
+use crate::shared::{SharedRecords, SharedStep};
 use crate::step::{Label, StepKind};
 use crate::times::Times;
 
@@ -37,6 +39,10 @@ pub(crate) struct Job {
     pub(crate) lineage: String,
     /// Whether every step's changes become a layer, not only those of the target.
     pub(crate) every_layer: bool,
+    /// What caches elsewhere have.
+    pub(crate) shared: SharedRecords,
+    /// Whose results leave for other machines.
+    pub(crate) share: Option<CacheMode>,
     /// Whether results are published for other builds.
     pub(crate) publish: bool,
     /// Whether RUN finds otherwise what must not matter to it.
@@ -143,6 +149,8 @@ pub(crate) struct Executed {
     pub(crate) chain: Vec<StageSteps>,
     /// Every stage, where every layer was asked for.
     pub(crate) all: Vec<StageSteps>,
+    /// What leaves for other machines, with whether it is of the chain.
+    pub(crate) shared: Vec<(bool, SharedStep)>,
 }
 
 /// The results of one stage of the chain, in the order of its steps, each with its time in seconds since 1970.
