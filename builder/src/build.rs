@@ -9,7 +9,7 @@ use image::{DiffId, Digest, Image, Index, Platform, cached};
 use rootfs::accounts::Accounts;
 use sandbox::StepCgroups;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, keep_borrowed};
 use crate::cancel::Cancel;
 use crate::commit::{self, Draft, Settings};
 use crate::depot::Depot;
@@ -31,12 +31,12 @@ use crate::planning::{Planned, PlannedTarget, plan_with};
 use crate::ready::{self, Unpacker};
 use crate::reproduce::{BuiltStep, steps_of};
 use crate::request::{
-    AnnotationLevel, BuildRequest, CacheDestination, CacheTo, ClosurePolicy, Comparison, Context, Network, Output, Squash,
-    UserPolicy, annotations_of,
+    AnnotationLevel, BuildRequest, CacheDestination, CacheTo, ClosurePolicy, Comparison, Context,
+    Network, Output, Squash, UserPolicy, annotations_of,
 };
 use crate::session::run_remotely;
-use crate::shared::{SharedRecords, Shareable, Writer};
 use crate::settings::{RunAccess, RunLimits};
+use crate::shared::{Shareable, SharedRecords, Writer};
 use crate::squash;
 use crate::starts::{self, Verdict};
 use crate::step::{RunStep, StepKind};
@@ -185,8 +185,14 @@ fn build_all(
     let mut shareable = Shareable::default();
     for target in targets {
         let plan = (&target.plan, named);
-        let (image, made) =
-            build_one(request, host, plan, elsewhere, &mut warnings, &mut shareable)?;
+        let (image, made) = build_one(
+            request,
+            host,
+            plan,
+            elsewhere,
+            &mut warnings,
+            &mut shareable,
+        )?;
         images.push(image);
         steps.extend(made);
     }
@@ -204,8 +210,9 @@ fn build_all(
     };
     let exported = outlet.write_all()?;
     share(request, host, elsewhere, &shareable)?;
-    let named = elsewhere.depot.name_images(host.store);
-    named.map_err(|error| BuildError::Commit(error.into()))?;
+    let kept = keep_borrowed(host.store, &shareable.borrowed);
+    let kept = kept.and_then(|()| elsewhere.depot.name_images(host.store));
+    kept.map_err(|error| BuildError::Commit(error.into()))?;
     Ok(Built {
         images,
         index,
@@ -302,7 +309,14 @@ fn build_one(
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
     }
-    let user = settle_user(request, host, (plan, &executed), &verdict, elsewhere, warnings)?;
+    let user = settle_user(
+        request,
+        host,
+        (plan, &executed),
+        &verdict,
+        elsewhere,
+        warnings,
+    )?;
     let settings = Settings {
         epoch: request.times.epoch(),
         user,

@@ -83,6 +83,30 @@ impl Record {
     }
 }
 
+/// Keeps results of other machines whose layers are here now.
+///
+/// # Errors
+/// When the store refuses.
+pub(crate) fn keep_borrowed(
+    store: &Store,
+    borrowed: &[(CacheKey, Record)],
+) -> Result<(), StoreError> {
+    let whole = |record: &Record| match &record.layer {
+        Some(StepLayer::Blob { diff_id, .. }) => store.contains(diff_id.digest()),
+        Some(StepLayer::Empty) => true,
+        None => false,
+    };
+    let mut whole = borrowed
+        .iter()
+        .filter(|(_, record)| whole(record))
+        .peekable();
+    if whole.peek().is_none() {
+        return Ok(());
+    }
+    store.sync()?;
+    whole.try_for_each(|(step, record)| Cache::new(store).publish(step, record))
+}
+
 /// The records of one store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cache<'s> {
@@ -231,8 +255,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let cache = Cache::new(&store);
-        let keys = [1, 2]
-            .map(|time| CacheKey::of_base(None, time, Times::Newest));
+        let keys = [1, 2].map(|time| CacheKey::of_base(None, time, Times::Newest));
         let path = |key: &CacheKey| store.subdir(Area::Cache).join(name(key));
         keys.iter()
             .for_each(|key| cache.publish(key, &record(b"a")).unwrap());

@@ -144,9 +144,8 @@ impl Depot {
             let more: Vec<_> = more.collect();
             let own = work();
             let joined = more.into_iter().map(|thread| thread.join());
-            let results = joined.map(|result| {
-                result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let results = joined
+                .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             results.fold(own, |first, other| first.and(other))
         })
     }
@@ -164,7 +163,10 @@ impl Depot {
                 return Ok(());
             };
             let why = chain(&error);
-            store.stop().check().map_err(|error| Unavailable(chain(&error)))?;
+            store
+                .stop()
+                .check()
+                .map_err(|error| Unavailable(chain(&error)))?;
             if let Some(cache) = lot.cache {
                 let mut content = self.lock();
                 content.broken.entry(cache).or_insert_with(|| why.clone());

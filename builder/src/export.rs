@@ -170,8 +170,7 @@ impl Outlet<'_> {
         let nowhere = layers.filter(|layer| found(layer, recipe.packing).is_none());
         let nowhere: Vec<DiffId> = nowhere.collect();
         self.elsewhere.bring(self.host, &nowhere)?;
-        let export =
-            Export::with_elsewhere(store, image, recipe.packing, format, threads, &found)?;
+        let export = Export::with_elsewhere(store, image, recipe.packing, format, threads, &found)?;
         let platform = image.config().platform();
         Ok(export.annotated(
             &self.annotations(recipe, AnnotationLevel::Manifest, Some(&platform)),

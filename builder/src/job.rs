@@ -9,10 +9,11 @@ use image::{DiffId, Digest};
 use sandbox::{CgroupLimits, Emulator};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::StepLayer;
+use crate::cache::{Record, StepLayer};
 use crate::completion::ClosureRules;
 use crate::explain::Cause;
 use crate::graph::{Base, PlannedStage, StageId};
+use crate::key::CacheKey;
 use crate::request::CacheMode;
 use crate::settings::RunAccess;
 use crate::shared::{SharedRecords, SharedStep};
@@ -149,6 +150,8 @@ pub(crate) struct Executed {
     pub(crate) chain: Vec<StageSteps>,
     /// Every stage, where every layer was asked for.
     pub(crate) all: Vec<StageSteps>,
+    /// Results of other machines in the chain, by the names that their records get here once their layers are here.
+    pub(crate) borrowed: Vec<(CacheKey, Record)>,
     /// What leaves for other machines, with whether it is of the chain.
     pub(crate) shared: Vec<(bool, SharedStep)>,
 }

@@ -69,8 +69,9 @@ pub use remote::{
 };
 pub use reproduce::{BuiltStep, CompareError, Difference, first_difference};
 pub use request::{
-    Annotation, AnnotationLevel, BuildRequest, CacheDestination, CacheFrom, CacheMode, CacheTo, Caches, ClosurePolicy, Comparison, Context, ImageOutput,
-    NamedContext, Network, Output, PullPolicy, Recipe, Shape, Squash, UserPolicy,
+    Annotation, AnnotationLevel, BuildRequest, CacheDestination, CacheFrom, CacheMode, CacheTo,
+    Caches, ClosurePolicy, Comparison, Context, ImageOutput, NamedContext, Network, Output,
+    PullPolicy, Recipe, Shape, Squash, UserPolicy,
 };
 pub use resolve::{Indexing, pull, transfers};
 pub use session::{ENTRY, RemoteError, session_entry};

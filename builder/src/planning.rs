@@ -74,11 +74,16 @@ pub(crate) fn plan_with(
     };
     for platform in &request.platforms {
         let options = PlanOptions::of(request, platform);
-        let resolve = |image: &WantedImage| {
-            resolve::resolve(host, image, request.pull, depot, events)
-        };
-        let (mut plan, warnings) =
-            plan_one(request, &parsed, &options, &mut pins, (host, &resolve), events)?;
+        let resolve =
+            |image: &WantedImage| resolve::resolve(host, image, request.pull, depot, events);
+        let (mut plan, warnings) = plan_one(
+            request,
+            &parsed,
+            &options,
+            &mut pins,
+            (host, &resolve),
+            events,
+        )?;
         // What is said about the file is the same for most platforms.
         let unsaid: Vec<_> = warnings
             .into_iter()
@@ -118,7 +123,8 @@ fn plan_one(
     loop {
         for image in wanted {
             if !pins.contains_key(&image.key) {
-                let found = resolve(&image).map_err(|error| error.meaning(|| draft.meant(&image)))?;
+                let found =
+                    resolve(&image).map_err(|error| error.meaning(|| draft.meant(&image)))?;
                 pins.insert(image.key, found);
             }
         }

@@ -10,8 +10,8 @@ use image::{Format, Platform, Reference};
 mod cache;
 mod output;
 
-pub(crate) use output::annotations_of;
 pub use cache::{CacheDestination, CacheFrom, CacheMode, CacheTo, Caches};
+pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
 use crate::completion::ClosureRules;

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use image::cached::{self, CacheContent, CachePlace, LAYERS_MAX};
 use image::registry::{self, Access};
 use image::{
-    DiffId, Export, Packing, PackedLayer, Reference, RegistryOptions, Remote, Shipment, layout,
+    DiffId, Export, PackedLayer, Packing, Reference, RegistryOptions, Remote, Shipment, layout,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -191,6 +191,8 @@ pub(crate) struct Shareable {
     pub(crate) others: Vec<SharedStep>,
     /// The layers of the images, those of their bases too: so an image can be pushed without them.
     pub(crate) layers: Vec<DiffId>,
+    /// Results of other machines, by the names of their records here.
+    pub(crate) borrowed: Vec<(CacheKey, Record)>,
     /// Entry points that were found to start.
     pub(crate) starts: Vec<String>,
 }
@@ -209,6 +211,7 @@ impl Shareable {
             }
         }
         self.layers.extend_from_slice(layers);
+        self.borrowed.extend_from_slice(&executed.borrowed);
     }
 
     /// The records as text, for an image's annotation: those whose layers the image has.

@@ -19,7 +19,7 @@ use crate::manifest::{Descriptor, Document, Manifest};
 use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::registry::{Remote, RegistryError};
+use crate::registry::{RegistryError, Remote};
 
 /// The media type of the configuration of a cache.
 const CONFIG: &str = "application/vnd.rbuild.cache.config.v1+json";
@@ -200,14 +200,19 @@ fn content(place: &CachePlace, manifest: &Manifest) -> Result<Option<CacheConten
 }
 
 fn paired(blobs: &[Descriptor], diff_ids: &[DiffId]) -> Result<Vec<Layer>, CacheError> {
-    let layers = blobs.iter().zip(diff_ids).map(|(descriptor, diff_id)| Layer {
-        descriptor: descriptor.clone(),
-        diff_id: *diff_id,
-    });
+    let layers = blobs
+        .iter()
+        .zip(diff_ids)
+        .map(|(descriptor, diff_id)| Layer {
+            descriptor: descriptor.clone(),
+            diff_id: *diff_id,
+        });
     let layers: Vec<Layer> = layers.collect();
     let readable = |layer: &Layer| layer.descriptor.media_type.layer_compression().is_some();
     if blobs.len() != diff_ids.len() || !layers.iter().all(readable) {
-        return Err(foreign("not consistent: its layers are not those that its records name"));
+        return Err(foreign(
+            "not consistent: its layers are not those that its records name",
+        ));
     }
     Ok(layers)
 }

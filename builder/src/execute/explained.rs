@@ -41,7 +41,9 @@ impl Workshop<'_> {
         Verdict::Hit {
             key: result.key.to_string(),
             built: result.record.built,
-            from: result.from.map(|cache| self.job.shared.name(cache).to_owned()),
+            from: result
+                .from
+                .map(|cache| self.job.shared.name(cache).to_owned()),
         }
     }
 

@@ -161,7 +161,11 @@ impl Workshop<'_> {
             .map_or(Ok(()), Err)
     }
 
-    pub(super) fn note_layer(&self, result: &mut StepResult, (layer, same_times): (StepLayer, bool)) {
+    pub(super) fn note_layer(
+        &self,
+        result: &mut StepResult,
+        (layer, same_times): (StepLayer, bool),
+    ) {
         result.record.layer = Some(layer);
         result.record.packed = self.job.times;
         result.record.same_times = same_times;

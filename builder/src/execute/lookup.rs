@@ -150,8 +150,10 @@ impl Workshop<'_> {
         let of_store = self.cache.candidates(&stored).into_iter();
         let shared = self.job.shared.candidates(&lookup).iter();
         let shared = shared.map(|(cache, record)| (Some(*cache), record.clone()));
-        let candidates: Vec<(Option<usize>, Record)> =
-            of_store.map(|record| (None, record)).chain(shared).collect();
+        let candidates: Vec<(Option<usize>, Record)> = of_store
+            .map(|record| (None, record))
+            .chain(shared)
+            .collect();
         if candidates.is_empty() {
             return Ok(None);
         }
@@ -198,7 +200,11 @@ impl Workshop<'_> {
     pub(super) fn with_times_of_job(&self, mut record: Record) -> Option<Record> {
         let packed = matches!(record.layer, Some(StepLayer::Blob { .. }));
         if packed && record.packed != self.job.times {
-            record.tree.as_ref().map(drop).or(record.neutral.as_ref().map(drop))?;
+            record
+                .tree
+                .as_ref()
+                .map(drop)
+                .or(record.neutral.as_ref().map(drop))?;
             record.layer = None;
         }
         Some(record)

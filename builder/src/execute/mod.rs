@@ -311,6 +311,7 @@ impl Workshop<'_> {
                 .collect(),
             chain,
             all: Vec::new(),
+            borrowed: self.borrowed(target),
             shared: Vec::new(),
         }
     }

@@ -31,7 +31,10 @@ struct Tree {
 impl Workshop<'_> {
     /// The name of the record of a stage's step in the store.
     pub(crate) fn stored(&self, stage: StageId, lookup: &CacheKey) -> CacheKey {
-        let trees = self.job.stage(stage).is_some_and(|stage| needs_trees(self.job, stage));
+        let trees = self
+            .job
+            .stage(stage)
+            .is_some_and(|stage| needs_trees(self.job, stage));
         lookup.stored(match self.job.single_id && trees {
             true => Owners::Noted,
             false => Owners::True,
@@ -96,7 +99,11 @@ impl Workshop<'_> {
         let Some(StepLayer::Blob { diff_id, .. }) = result.record.of_tree() else {
             return Ok(None);
         };
-        let mut arrived = session.arrived.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = session
+            .arrived
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(tree) = arrived.get(&result.key) {
             return Ok(Some(tree.path.clone()));
         }
@@ -107,7 +114,10 @@ impl Workshop<'_> {
         let unpacked = session.trees.unpack_changes(self.store, diff_id, &path);
         unpacked.map_err(fail)?;
         let rooted = false;
-        let tree = Tree { path: path.clone(), rooted };
+        let tree = Tree {
+            path: path.clone(),
+            rooted,
+        };
         arrived.insert(result.key, tree);
         Ok(Some(path))
     }
@@ -134,7 +144,11 @@ impl Workshop<'_> {
         let Some(session) = &self.session else {
             return false;
         };
-        let arrived = session.arrived.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = session
+            .arrived
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         arrived.get(&result.key).is_some_and(|tree| tree.rooted)
     }
 
@@ -143,7 +157,11 @@ impl Workshop<'_> {
         let Some(session) = &self.session else {
             return Ok(());
         };
-        let mut arrived = session.arrived.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = session
+            .arrived
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let Some(tree) = arrived.remove(&result.key).filter(|tree| tree.rooted) else {
             return Ok(());
         };
@@ -151,6 +169,20 @@ impl Workshop<'_> {
         result.record.built = Some(self.job.now);
         (result.fresh_tree, result.cached) = (Some(tree.path), false);
         Ok(())
+    }
+
+    /// What of other machines is in a stage and has no record here.
+    pub(super) fn borrowed(&self, state: &StageState) -> Vec<(CacheKey, Record)> {
+        let borrowed = state.results.iter().filter(|result| result.from.is_some());
+        let borrowed = borrowed.filter(|result| !self.has_arrived(result));
+        borrowed
+            .map(|result| {
+                (
+                    self.stored(result.stage, &result.lookup),
+                    result.record.clone(),
+                )
+            })
+            .collect()
     }
 
     /// Makes the layers of which other machines make trees.

@@ -43,7 +43,9 @@ enum ParseCacheError {
     Fields(String),
     #[error("the type {0:?} is none of {1}")]
     Type(String, &'static str),
-    #[error("type={0} is the cache of a service that rbuild does not speak to; type=registry works wherever images are pushed to")]
+    #[error(
+        "type={0} is the cache of a service that rbuild does not speak to; type=registry works wherever images are pushed to"
+    )]
     Service(String),
     #[error("there is no {0}=")]
     Missing(&'static str),
@@ -61,7 +63,9 @@ enum ParseCacheError {
     Reference { name: String, reason: String },
     #[error("compression-level: {0}")]
     Level(String),
-    #[error("registry.insecure: --insecure-registry HOST[:PORT] says so for everything that speaks to it")]
+    #[error(
+        "registry.insecure: --insecure-registry HOST[:PORT] says so for everything that speaks to it"
+    )]
     Insecure,
     #[error("{0}=false: caches are OCI image manifests, which every registry takes")]
     NoManifest(&'static str),
@@ -292,7 +296,10 @@ mod tests {
                    oci-mediatypes=true,image-manifest=true,force-compression=true";
         let all = to(all).unwrap();
         assert_eq!((all.mode, all.ignore_error), (CacheMode::Max, true));
-        assert_eq!(all.packing, Packing::new(Compression::Zstd, Some(9)).unwrap());
+        assert_eq!(
+            all.packing,
+            Packing::new(Compression::Zstd, Some(9)).unwrap()
+        );
         assert_eq!(to("type=inline").unwrap().place, CacheDestination::Inline);
     }
 
@@ -306,7 +313,10 @@ mod tests {
             ("type=local,ref=a", "there is no src="),
             ("type=registry,ref=a,mode=max", "no option \"mode\""),
             ("type=registry,ref=a,ref=b", "given twice"),
-            ("type=registry,ref=a,registry.insecure=true", "--insecure-registry"),
+            (
+                "type=registry,ref=a,registry.insecure=true",
+                "--insecure-registry",
+            ),
             ("type=registry,ref=A", "ref=A"),
         ] {
             let refusal = from(text).expect_err(text);
@@ -318,8 +328,14 @@ mod tests {
             ("type=registry,ref=a,mode=all", "min or max"),
             ("type=registry,ref=a,compression=estargz", "gzip, zstd"),
             ("type=registry,ref=a,compression-level=11", "0 to 9"),
-            ("type=registry,ref=a,oci-mediatypes=false", "every registry takes"),
-            ("type=registry,ref=a,image-manifest=false", "every registry takes"),
+            (
+                "type=registry,ref=a,oci-mediatypes=false",
+                "every registry takes",
+            ),
+            (
+                "type=registry,ref=a,image-manifest=false",
+                "every registry takes",
+            ),
             ("type=local,src=d", "there is no dest="),
         ] {
             let refusal = to(text).expect_err(text);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use builder::{
-    Caches,
-    ClosurePolicy, ClosureRules, NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy,
+    Caches, ClosurePolicy, ClosureRules, NamedContext, Output, PullPolicy, RemoteSource, Shape,
+    UserPolicy,
 };
 use image::{Platform, Reference};
 
