@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use containerfile::{Diagnostic, Severity};
-use image::{Digest, Image, Index, Platform};
+use image::{DiffId, Digest, Image, Index, Platform, cached};
 use rootfs::accounts::Accounts;
 use sandbox::StepCgroups;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, keep_borrowed};
 use crate::cancel::Cancel;
 use crate::commit::{self, Draft, Settings};
 use crate::context::ContextFiles;
+use crate::depot::Depot;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
 use crate::execute::{DISTURBED_ENV, Workshop, needs_session, needs_trees, run_all, view_of};
@@ -21,21 +22,22 @@ use crate::export::{Exported, Outlet};
 use crate::foreign;
 use crate::graph::{BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
-use crate::job::{Executed, Job, JobCgroups, JobImage, JobNetwork, StepFailure};
+use crate::job::{Executed, Job, JobCgroups, JobImage, JobNetwork, StepFailure, chain};
 use crate::memos::Memos;
 use crate::mounts::{RunMount, RunMountSource};
 use crate::named::NamedFiles;
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
-use crate::planning::{Planned, plan};
+use crate::planning::{Planned, PlannedTarget, plan_with};
 use crate::ready::{self, Unpacker};
 use crate::reproduce::{BuiltStep, steps_of};
 use crate::request::{
-    AnnotationLevel, BuildRequest, ClosurePolicy, Comparison, Context, Network, Output, Squash,
-    UserPolicy, annotations_of,
+    AnnotationLevel, BuildRequest, CacheDestination, CacheTo, ClosurePolicy, Comparison, Context,
+    Network, Output, Squash, UserPolicy, annotations_of,
 };
 use crate::session::run_remotely;
 use crate::settings::{RunAccess, RunLimits};
+use crate::shared::{Shareable, SharedRecords, Writer};
 use crate::squash;
 use crate::starts::{self, Verdict};
 use crate::step::{RunStep, StepKind};
@@ -110,7 +112,10 @@ fn build_in_order(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Built, BuildError> {
-    let planned = plan(request, host, events)?;
+    let depot = Depot::default();
+    // Whoever has a cache most likely needs no base image.
+    let lazy = (!request.caches.from.is_empty()).then_some(&depot);
+    let planned = plan_with(request, host, lazy, events)?;
     let named = NamedFiles::open(&host.reach(), &request.named_contexts, &planned, events)
         .map_err(BuildError::Context)?;
     let Planned {
@@ -122,11 +127,73 @@ fn build_in_order(
         let verdict = user_policy::check(target_of(&target.plan)?);
         check_user(request.user_policy, &verdict, &mut warnings)?;
     }
+    let mut elsewhere = Elsewhere {
+        shared: SharedRecords::import(host, &request.caches.from, &depot, events),
+        depot: &depot,
+        events,
+    };
+    loop {
+        let warned = warnings.clone();
+        let result = build_all(request, host, (&targets, &named), &elsewhere, warned);
+        let Err(error) = result else {
+            return result;
+        };
+        // What a cache promised and has not is built here.
+        if host.cancel.is_cancelled() || !elsewhere.give_up_broken() {
+            return Err(error);
+        }
+    }
+}
+
+/// What is known of layers and results that are not in the store.
+pub(crate) struct Elsewhere<'e> {
+    pub(crate) shared: SharedRecords,
+    pub(crate) depot: &'e Depot,
+    pub(crate) events: &'e (dyn Fn(BuildEvent) + Sync),
+}
+
+impl Elsewhere<'_> {
+    /// Brings layers into the store.
+    pub(crate) fn bring(&self, host: &Host<'_>, layers: &[DiffId]) -> Result<(), BuildError> {
+        let fetched = self.depot.fetch(host.store, layers, self.events);
+        fetched.map_err(|error| BuildError::Commit(error.into()))
+    }
+
+    /// Forgets the caches that are broken, if any are.
+    fn give_up_broken(&mut self) -> bool {
+        let broken = self.depot.take_broken();
+        for (cache, why) in &broken {
+            let name = self.shared.name(*cache);
+            let message = format!("the cache {name} is used no more: {why}");
+            (self.events)(BuildEvent::Notice { message });
+            self.shared.forget(*cache);
+        }
+        !broken.is_empty()
+    }
+}
+
+/// Builds every platform and writes the outputs.
+fn build_all(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    (targets, named): (&[PlannedTarget], &NamedFiles),
+    elsewhere: &Elsewhere<'_>,
+    mut warnings: Vec<Diagnostic>,
+) -> Result<Built, BuildError> {
+    let events = elsewhere.events;
     let mut images = Vec::with_capacity(targets.len());
     let mut steps = Vec::new();
-    for target in &targets {
-        let plan = (&target.plan, &named);
-        let (image, made) = build_one(request, host, plan, &mut warnings, events)?;
+    let mut shareable = Shareable::default();
+    for target in targets {
+        let plan = (&target.plan, named);
+        let (image, made) = build_one(
+            request,
+            host,
+            plan,
+            elsewhere,
+            &mut warnings,
+            &mut shareable,
+        )?;
         images.push(image);
         steps.extend(made);
     }
@@ -139,9 +206,14 @@ fn build_in_order(
         host,
         request,
         images: &made,
+        elsewhere,
         events,
     };
     let exported = outlet.write_all()?;
+    share(request, host, elsewhere, &shareable)?;
+    let kept = keep_borrowed(host.store, &shareable.borrowed);
+    let kept = kept.and_then(|()| elsewhere.depot.name_images(host.store));
+    kept.map_err(|error| BuildError::Commit(error.into()))?;
     Ok(Built {
         images,
         index,
@@ -149,6 +221,52 @@ fn build_in_order(
         warnings,
         steps,
     })
+}
+
+/// Writes the caches that were asked for.
+fn share(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    elsewhere: &Elsewhere<'_>,
+    shareable: &Shareable,
+) -> Result<(), BuildError> {
+    let writer = Writer {
+        host,
+        depot: elsewhere.depot,
+        shareable,
+        events: elsewhere.events,
+    };
+    for to in &request.caches.to {
+        let place = to.place.to_string();
+        match writer.write(to) {
+            Ok(()) => {}
+            Err(source) if to.ignore_error && !host.cancel.is_cancelled() => {
+                let message = format!("the cache {place} is not written: {}", chain(&*source));
+                (elsewhere.events)(BuildEvent::Notice { message });
+            }
+            Err(source) => return Err(BuildError::CacheExport { place, source }),
+        }
+    }
+    Ok(())
+}
+
+/// An image that brings its cache along, where that is asked for.
+fn with_cache(
+    request: &BuildRequest,
+    executed: &Executed,
+    image: Image,
+) -> Result<Image, BuildError> {
+    let inline = |to: &CacheTo| to.place == CacheDestination::Inline;
+    if !request.caches.to.iter().any(inline) {
+        return Ok(image);
+    }
+    let mut own = Shareable::default();
+    let layers: Vec<DiffId> = image.layers().iter().map(|layer| layer.diff_id).collect();
+    own.take(executed, &layers);
+    let note = (cached::INLINE.to_owned(), own.inline(&layers));
+    image
+        .annotated(&BTreeMap::from([note]))
+        .map_err(|error| BuildError::Commit(error.into()))
 }
 
 fn index_of(request: &BuildRequest, images: &[&Image]) -> Index {
@@ -163,9 +281,11 @@ fn build_one(
     request: &BuildRequest,
     host: &Host<'_>,
     (plan, named): (&BuildPlan, &NamedFiles),
+    elsewhere: &Elsewhere<'_>,
     warnings: &mut Vec<Diagnostic>,
-    events: &(dyn Fn(BuildEvent) + Sync),
+    shareable: &mut Shareable,
 ) -> Result<(BuiltImage, Vec<BuiltStep>), BuildError> {
+    let events = elsewhere.events;
     let target = target_of(plan)?;
     let verdict = user_policy::check(target);
     let summary = |stage: &PlannedStage| StageSummary {
@@ -176,36 +296,50 @@ fn build_one(
     events(BuildEvent::Planned {
         stages: plan.stages.iter().map(summary).collect(),
     });
-    let job = job_of(request, host, plan, named);
+    let mut job = job_of(request, host, plan, named);
+    job.shared.clone_from(&elsewhere.shared);
     let recorded = !needs_trees(&job, target);
     let limits = &request.limits;
     let executed = if recorded && is_to_be_ready(request, target) {
         ready::beside(host, events, |unpacker| {
-            execute(job, limits, host, Some(unpacker), events)
+            execute(job, limits, host, Some(unpacker), elsewhere)
         })
     } else {
-        execute(job, limits, host, None, events)
+        execute(job, limits, host, None, elsewhere)
     }?;
     if host.cancel.is_cancelled() {
         return Err(BuildError::Cancelled);
     }
-    let user = settle_user(request, host, plan, &executed, &verdict, warnings)?;
+    let user = settle_user(
+        request,
+        host,
+        (plan, &executed),
+        &verdict,
+        elsewhere,
+        warnings,
+    )?;
     let settings = Settings {
         epoch: request.times.epoch(),
         user,
         env: added_env(&executed, &request.unset_env),
     };
     let draft = commit::draft_of(plan, &executed, &settings);
-    check_start(request, host, (target, &executed), &draft, events)?;
-    let image = squash(request.shape.squash, host, draft)?
+    let starts = check_start(request, host, (target, &executed), &draft, elsewhere)?;
+    shareable.starts.extend(starts);
+    shareable.take(&executed, draft.diff_ids());
+    let image = squash(request.shape.squash, host, draft, elsewhere)?
         .image(&request.shape)
         .map_err(|error| BuildError::Commit(error.into()))?;
+    let image = with_cache(request, &executed, image)?;
     let squashed = request.shape.squash != Squash::No;
     let packed = (recorded || squashed) && host.store.image(image.digest()).is_err();
     let size = image
         .layers()
         .iter()
-        .filter_map(|layer| host.store.blob_size(layer.diff_id.digest()))
+        .map(|layer| {
+            let stored = host.store.blob_size(layer.diff_id.digest());
+            stored.unwrap_or(layer.descriptor.size)
+        })
         .sum();
     let built = BuiltImage {
         image,
@@ -231,12 +365,18 @@ fn is_to_be_ready(request: &BuildRequest, target: &PlannedStage) -> bool {
 }
 
 /// Merges the layers that are to be one.
-fn squash(which: Squash, host: &Host<'_>, draft: Draft) -> Result<Draft, BuildError> {
+fn squash(
+    which: Squash,
+    host: &Host<'_>,
+    draft: Draft,
+    elsewhere: &Elsewhere<'_>,
+) -> Result<Draft, BuildError> {
     let kept = match which {
         Squash::No => return Ok(draft),
         Squash::Built => draft.of_base,
         Squash::All => 0,
     };
+    elsewhere.bring(host, draft.diff_ids())?;
     let layer = squash::squash(host.store, draft.diff_ids(), kept)?;
     Ok(draft.squashed(kept, &layer))
 }
@@ -290,6 +430,8 @@ pub(crate) fn job_of(
         fresh: fresh_stages(request, plan),
         explain: request.explain_cache,
         lineage: request.lineage.clone(),
+        shared: SharedRecords::default(),
+        share: request.caches.mode(),
         every_layer: request.comparison != Comparison::None,
         disturbed,
         publish: request.comparison != Comparison::Second,
@@ -382,8 +524,13 @@ fn execute(
     limits: &RunLimits,
     host: &Host<'_>,
     unpacker: Option<&Unpacker>,
-    events: &(dyn Fn(BuildEvent) + Sync),
+    elsewhere: &Elsewhere<'_>,
 ) -> Result<Executed, BuildError> {
+    let events = elsewhere.events;
+    let supply = |layers: &[DiffId]| {
+        let fetched = elsewhere.depot.fetch(host.store, layers, events);
+        fetched.map_err(|error| StepFailure::of_build(&error))
+    };
     // A stage that fails stops the others, which is not the caller's cancellation: that one is only passed on.
     let stop = Arc::new(Cancel::default());
     let stopped = Arc::clone(&stop);
@@ -399,6 +546,7 @@ fn execute(
             forecast: false,
             session: None,
             unpacker,
+            supply: &supply,
         };
         let result = act(&workshop);
         workshop.memos.save(matches!(result, Ok(Some(_))));
@@ -424,7 +572,8 @@ fn execute(
         place: place.path(),
         limits: limits.limits.clone(),
     });
-    Ok(run_remotely(&job, host.store, &plan, host.cancel, events)?)
+    let place = (host.store, elsewhere.depot);
+    Ok(run_remotely(&job, place, &plan, host.cancel, events)?)
 }
 
 /// What the policy makes of a user that is known to be wrong.
@@ -462,28 +611,28 @@ fn check_user(
     }
 }
 
-/// Whether the program that the image starts is complete.
+/// Whether the program that the image starts is complete; what it is remembered by.
 fn check_start(
     request: &BuildRequest,
     host: &Host<'_>,
     (target, executed): (&PlannedStage, &Executed),
     draft: &Draft,
-    events: &(dyn Fn(BuildEvent) + Sync),
-) -> Result<(), BuildError> {
+    elsewhere: &Elsewhere<'_>,
+) -> Result<Option<String>, BuildError> {
     let makes_image = request
         .outputs
         .iter()
         .any(|output| output.image().is_some());
     if request.closure == ClosurePolicy::Off || !makes_image {
-        return Ok(());
+        return Ok(None);
     }
-    match starts::check(host, target, executed, draft.diff_ids())? {
-        Verdict::Starts => Ok(()),
+    match starts::check(host, target, executed, draft.diff_ids(), elsewhere)? {
+        Verdict::Starts(name) => Ok(Some(name)),
         Verdict::Unnamed => {
-            events(BuildEvent::Notice {
+            (elsewhere.events)(BuildEvent::Notice {
                 message: "the image has neither ENTRYPOINT nor CMD: whether a program starts is not checked".to_owned(),
             });
-            Ok(())
+            Ok(None)
         }
         Verdict::Broken(diagnostic) => Err(BuildError::Start(diagnostic)),
     }
@@ -493,9 +642,9 @@ fn check_start(
 fn settle_user(
     request: &BuildRequest,
     host: &Host<'_>,
-    plan: &BuildPlan,
-    executed: &Executed,
+    (plan, executed): (&BuildPlan, &Executed),
     verdict: &UserVerdict,
+    elsewhere: &Elsewhere<'_>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<Option<String>, BuildError> {
     let UserVerdict::NeedsLookup(named) = verdict else {
@@ -510,6 +659,7 @@ fn settle_user(
         env: Vec::new(),
     };
     let draft = commit::draft_of(plan, executed, &settings);
+    elsewhere.bring(host, draft.diff_ids())?;
     let accounts = Accounts::of(&view_of(host.store, draft.diff_ids())?)
         .map_err(|error| BuildError::Commit(error.into()))?;
     let written = [Some(named.user()), named.group()]

@@ -34,6 +34,10 @@ pub(crate) struct Record {
     pub(crate) layer: Option<StepLayer>,
     /// The step's time, in seconds since 1970: that of the newest thing that it depends on.
     pub(crate) time: i64,
+    /// The layer of the tree as it is, with the marks of times that become the epoch, where the other layer has lost them: what
+    /// another machine makes the tree of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) neutral: Option<StepLayer>,
     /// Which times the layer has.
     pub(crate) packed: Times,
     /// Whether the tree has the very times of the layer, so that it may stand for it.
@@ -67,6 +71,40 @@ impl StepLayer {
             Self::Blob { diff_id, .. } => Some(*diff_id),
         }
     }
+}
+
+impl Record {
+    /// The layer that the tree can be made of.
+    pub(crate) fn of_tree(&self) -> Option<&StepLayer> {
+        let same = matches!(self.layer, Some(StepLayer::Empty)) || self.packed == Times::Newest;
+        self.neutral
+            .as_ref()
+            .or(self.layer.as_ref().filter(|_| same))
+    }
+}
+
+/// Keeps results of other machines whose layers are here now.
+///
+/// # Errors
+/// When the store refuses.
+pub(crate) fn keep_borrowed(
+    store: &Store,
+    borrowed: &[(CacheKey, Record)],
+) -> Result<(), StoreError> {
+    let whole = |record: &Record| match &record.layer {
+        Some(StepLayer::Blob { diff_id, .. }) => store.contains(diff_id.digest()),
+        Some(StepLayer::Empty) => true,
+        None => false,
+    };
+    let mut whole = borrowed
+        .iter()
+        .filter(|(_, record)| whole(record))
+        .peekable();
+    if whole.peek().is_none() {
+        return Ok(());
+    }
+    store.sync()?;
+    whole.try_for_each(|(step, record)| Cache::new(store).publish(step, record))
 }
 
 /// The records of one store.
@@ -177,6 +215,7 @@ mod tests {
             source: None,
             tree: Some("t".into()),
             layer: None,
+            neutral: None,
             time: 7,
             packed: Times::Newest,
             same_times: true,
@@ -190,7 +229,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let cache = Cache::new(&store);
-        let key = CacheKey::of_base(None, 0, crate::key::Owners::True, Times::Newest);
+        let key = CacheKey::of_base(None, 0, Times::Newest);
         assert!(cache.candidates(&key).is_empty());
         cache.publish(&key, &record(b"a")).unwrap();
         cache.publish(&key, &record(b"b")).unwrap();
@@ -203,7 +242,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let cache = Cache::new(&store);
-        let key = CacheKey::of_base(None, 0, crate::key::Owners::True, Times::Newest);
+        let key = CacheKey::of_base(None, 0, Times::Newest);
         cache.publish(&key, &record(b"a")).unwrap();
         fs::write(store.subdir(Area::Cache).join(name(&key)), b"[{").unwrap();
         assert!(cache.candidates(&key).is_empty());
@@ -216,8 +255,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let cache = Cache::new(&store);
-        let keys = [1, 2]
-            .map(|time| CacheKey::of_base(None, time, crate::key::Owners::True, Times::Newest));
+        let keys = [1, 2].map(|time| CacheKey::of_base(None, time, Times::Newest));
         let path = |key: &CacheKey| store.subdir(Area::Cache).join(name(key));
         keys.iter()
             .for_each(|key| cache.publish(key, &record(b"a")).unwrap());

@@ -67,6 +67,15 @@ pub enum BuildError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The results are no cache elsewhere; everything else that was asked for is done.
+    #[error("write the build cache to {place}")]
+    CacheExport {
+        /// Where it was to go.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It was asked to stop.
     #[error("finish: the build was cancelled")]
     Cancelled,

@@ -16,6 +16,7 @@ use image::{
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::{LayerTimes, LayerWriter, Ownership, Root, Time};
 
+use crate::build::Elsewhere;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, Direction};
 use crate::execute::view_of;
@@ -41,6 +42,7 @@ pub(crate) struct Outlet<'o> {
     pub(crate) host: &'o Host<'o>,
     pub(crate) request: &'o BuildRequest,
     pub(crate) images: &'o [&'o Image],
+    pub(crate) elsewhere: &'o Elsewhere<'o>,
     pub(crate) events: &'o (dyn Fn(BuildEvent) + Sync),
 }
 
@@ -50,6 +52,15 @@ type Packed<'s> = Vec<(&'s Recipe, Vec<Export<'s>>)>;
 impl Outlet<'_> {
     /// Writes every output; registries come last.
     pub(crate) fn write_all(&self) -> Result<Vec<Exported>, BuildError> {
+        let streamed = |output: &Output| {
+            use Output::{OciArchive, OciLayout, Registry};
+            matches!(output, Registry(_) | OciLayout(..) | OciArchive(..))
+        };
+        if !self.request.outputs.iter().all(streamed) {
+            let layers = self.images.iter().flat_map(|image| image.layers());
+            let layers: Vec<DiffId> = layers.map(|layer| layer.diff_id).collect();
+            self.elsewhere.bring(self.host, &layers)?;
+        }
         let mut packed = Vec::new();
         let (registries, others): (Vec<_>, Vec<_>) = self
             .request
@@ -154,7 +165,12 @@ impl Outlet<'_> {
     fn pack(&self, recipe: &Recipe, image: &Image) -> Result<Export<'_>, Failure> {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let (store, format) = (self.host.store, recipe.format);
-        let export = Export::new(store, image, recipe.packing, format, threads)?;
+        let found = |layer: &DiffId, packing| self.elsewhere.depot.packed(layer, packing);
+        let layers = image.layers().iter().map(|layer| layer.diff_id);
+        let nowhere = layers.filter(|layer| found(layer, recipe.packing).is_none());
+        let nowhere: Vec<DiffId> = nowhere.collect();
+        self.elsewhere.bring(self.host, &nowhere)?;
+        let export = Export::with_elsewhere(store, image, recipe.packing, format, threads, &found)?;
         let platform = image.config().platform();
         Ok(export.annotated(
             &self.annotations(recipe, AnnotationLevel::Manifest, Some(&platform)),

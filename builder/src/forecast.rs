@@ -4,19 +4,24 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use crate::build::job_of;
+use image::DiffId;
+
+use crate::build::{Elsewhere, job_of};
 use crate::cache::Cache;
+use crate::depot::Depot;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, StageSummary};
-use crate::execute::{Detail, Place, StageState, Workshop, hit, needs_session, needs_trees};
+use crate::execute::{Detail, Place, StageState, Workshop, needs_session, needs_trees};
 use crate::explain::Verdict;
 use crate::graph::{Base, BuildPlan, PlannedStage, StageId};
 use crate::host::Host;
+use crate::job::StepFailure;
 use crate::memos::Memos;
 use crate::mounts::RunMount;
 use crate::named::NamedFiles;
 use crate::planning::Planned;
 use crate::request::BuildRequest;
+use crate::shared::SharedRecords;
 use crate::step::{CopyFrom, StepKind};
 
 /// Tells for every step of a plan whether the cache has it, as [`BuildEvent::CacheExplained`].
@@ -29,10 +34,16 @@ pub fn forecast(
     planned: &Planned,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(), BuildError> {
+    let depot = Depot::default();
+    let elsewhere = Elsewhere {
+        shared: SharedRecords::import(host, &request.caches.from, &depot, events),
+        depot: &depot,
+        events,
+    };
     let named = NamedFiles::open(&host.reach(), &request.named_contexts, planned, events)
         .map_err(BuildError::Context)?;
     for target in &planned.targets {
-        forecast_one(request, host, (&target.plan, &named), events)?;
+        forecast_one(request, host, (&target.plan, &named), &elsewhere)?;
     }
     Ok(())
 }
@@ -41,8 +52,9 @@ fn forecast_one(
     request: &BuildRequest,
     host: &Host<'_>,
     (plan, named): (&BuildPlan, &NamedFiles),
-    events: &(dyn Fn(BuildEvent) + Sync),
+    elsewhere: &Elsewhere<'_>,
 ) -> Result<(), BuildError> {
+    let events = elsewhere.events;
     let summary = |stage: &PlannedStage| StageSummary {
         stage: stage.id,
         name: stage.name.clone(),
@@ -52,6 +64,13 @@ fn forecast_one(
         stages: plan.stages.iter().map(summary).collect(),
     });
     let mut job = job_of(request, host, plan, named);
+    job.shared.clone_from(&elsewhere.shared);
+    // Nothing leaves.
+    job.share = None;
+    let supply = |layers: &[DiffId]| {
+        let fetched = elsewhere.depot.fetch(host.store, layers, events);
+        fetched.map_err(|error| StepFailure::of_build(&error))
+    };
     if needs_session(&job) {
         // Without a session nothing could be built; what is cached can be told all the same.
         job.single_id = (host.session)().is_ok_and(|plan| plan.image_ids().0 == 0);
@@ -65,6 +84,7 @@ fn forecast_one(
         events,
         forecast: true,
         unpacker: None,
+        supply: &supply,
         session: None,
     };
     let mut forecast = Forecast {
@@ -130,7 +150,7 @@ impl Forecast<'_> {
             Some(_) => None,
         };
         if let Some(result) = found {
-            let verdict = hit(&result);
+            let verdict = workshop.hit(&result);
             state.key = result.key;
             state.results.push(result);
             return (verdict, Some(state));

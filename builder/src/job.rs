@@ -9,12 +9,15 @@ use image::{DiffId, Digest};
 use sandbox::{CgroupLimits, Emulator};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::StepLayer;
+use crate::cache::{Record, StepLayer};
 use crate::completion::ClosureRules;
 use crate::context::ContextFiles;
 use crate::explain::Cause;
 use crate::graph::{Base, PlannedStage, StageId};
+use crate::key::CacheKey;
+use crate::request::CacheMode;
 use crate::settings::RunAccess;
+use crate::shared::{SharedRecords, SharedStep};
 use crate::step::{Label, StepKind};
 use crate::times::Times;
 
@@ -38,6 +41,10 @@ pub(crate) struct Job {
     pub(crate) lineage: String,
     /// Whether every step's changes become a layer, not only those of the target.
     pub(crate) every_layer: bool,
+    /// What caches elsewhere have.
+    pub(crate) shared: SharedRecords,
+    /// Whose results leave for other machines.
+    pub(crate) share: Option<CacheMode>,
     /// Whether results are published for other builds.
     pub(crate) publish: bool,
     /// Whether RUN finds otherwise what must not matter to it.
@@ -144,6 +151,10 @@ pub(crate) struct Executed {
     pub(crate) chain: Vec<StageSteps>,
     /// Every stage, where every layer was asked for.
     pub(crate) all: Vec<StageSteps>,
+    /// Results of other machines in the chain, by the names that their records get here once their layers are here.
+    pub(crate) borrowed: Vec<(CacheKey, Record)>,
+    /// What leaves for other machines, with whether it is of the chain.
+    pub(crate) shared: Vec<(bool, SharedStep)>,
 }
 
 /// The results of one stage of the chain, in the order of its steps, each with its time in seconds since 1970.

@@ -13,7 +13,7 @@ use crate::step::{CopyFrom, CopyStep, Step, StepKind};
 use crate::times::Times;
 
 /// Changes whenever the meaning of a step or of its stored result does.
-const VERSION: &[u8] = b"rbuild step 2";
+pub(crate) const VERSION: &[u8] = b"rbuild step 3";
 
 /// How the steps of a stage store owners. The image is the same; the trees are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +29,9 @@ pub(crate) enum Owners {
 pub(crate) struct CacheKey(Digest);
 
 impl CacheKey {
-    /// The state of a stage that starts from nothing, or from an image with these layers, made at `created`. `owners` tells how
-    /// the stage's steps store owners, `times` how their trees store times: results that differ in that are different results.
-    pub(crate) fn of_base(
-        chain: Option<&ChainId>,
-        created: i64,
-        owners: Owners,
-        times: Times,
-    ) -> Self {
-        let owners: &[u8] = match owners {
-            Owners::True => b"true",
-            Owners::Noted => b"noted",
-        };
+    /// The state of a stage that starts from nothing, or from an image with these layers, made at `created`. `times` tells how
+    /// the trees of the stage's steps store times: results that differ in that are different results.
+    pub(crate) fn of_base(chain: Option<&ChainId>, created: i64, times: Times) -> Self {
         let times: &[u8] = match times {
             Times::Newest => b"newest",
             Times::Commit(_) | Times::NotAfter(_) | Times::Exactly(_) => b"epoch",
@@ -49,9 +40,17 @@ impl CacheKey {
         match chain {
             Some(chain) => {
                 let chain = chain.to_string();
-                Self(hash(&[b"image", owners, times, &created, chain.as_bytes()]))
+                Self(hash(&[b"image", times, &created, chain.as_bytes()]))
             }
-            None => Self(hash(&[b"scratch", owners, times, &created])),
+            None => Self(hash(&[b"scratch", times, &created])),
+        }
+    }
+
+    /// Where the store keeps the record of a step: its trees are of one way to store owners, and other machines have another.
+    pub(crate) fn stored(&self, owners: Owners) -> Self {
+        match owners {
+            Owners::True => *self,
+            Owners::Noted => Self(hash(&[b"noted", self.0.to_string().as_bytes()])),
         }
     }
 
@@ -133,8 +132,8 @@ mod tests {
     use super::*;
     use crate::step::{RunNetwork, RunStep};
 
-    fn base(owners: Owners) -> CacheKey {
-        CacheKey::of_base(None, 0, owners, Times::Newest)
+    fn base() -> CacheKey {
+        CacheKey::of_base(None, 0, Times::Newest)
     }
 
     fn run(argv: &[&str]) -> Step {
@@ -157,7 +156,7 @@ mod tests {
     #[test]
     fn parts_cannot_run_into_each_other() {
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
-        let base = base(Owners::True);
+        let base = base();
         assert_ne!(
             base.after(&run(&["a b"]), None),
             base.after(&run(&["a", "b"]), None)
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn environment_user_and_build_arguments_are_part_of_the_key() {
-        let base = base(Owners::True);
+        let base = base();
         let plain = base.after(&run(&["a"]), None);
         let mut other = run(&["a"]);
         other.env.push(("A".into(), "1".into()));
@@ -182,25 +181,26 @@ mod tests {
     }
 
     #[test]
-    fn a_result_with_squashed_owners_is_another_result() {
-        assert_ne!(base(Owners::True), base(Owners::Noted));
+    fn trees_with_noted_owners_have_records_of_their_own_and_the_same_key() {
+        assert_eq!(base().stored(Owners::True), base());
+        assert_ne!(base().stored(Owners::Noted), base());
     }
 
     #[test]
     fn trees_are_shared_by_epochs_and_layers_are_not() {
-        let of = |times| CacheKey::of_base(None, 0, Owners::True, times);
+        let of = |times| CacheKey::of_base(None, 0, times);
         let [one, two] = [Times::Commit(1), Times::NotAfter(2)];
         assert_eq!(of(one), of(two));
         assert_ne!(of(one), of(Times::Newest));
         assert_ne!(of(one).packed(one), of(two).packed(two));
         assert_ne!(of(one).packed(one), of(one).packed(Times::Exactly(1)));
-        assert_ne!(of(one), CacheKey::of_base(None, 1, Owners::True, one));
+        assert_ne!(of(one), CacheKey::of_base(None, 1, one));
     }
 
     #[test]
     fn a_key_depends_on_the_parent_and_on_the_inputs() {
         let step = run(&["a"]);
-        let base = base(Owners::True);
+        let base = base();
         let digest = Digest::of(b"x");
         assert_ne!(
             base.after(&step, None),

@@ -8,6 +8,7 @@ pub mod check;
 mod commit;
 mod completion;
 pub mod context;
+mod depot;
 mod error;
 pub mod event;
 mod execute;
@@ -35,6 +36,7 @@ mod resolve;
 mod rules;
 mod session;
 pub mod settings;
+mod shared;
 mod squash;
 mod starts;
 pub mod step;
@@ -67,8 +69,9 @@ pub use remote::{
 };
 pub use reproduce::{BuiltStep, CompareError, Difference, first_difference};
 pub use request::{
-    Annotation, AnnotationLevel, BuildRequest, ClosurePolicy, Comparison, Context, ImageOutput,
-    NamedContext, Network, Output, PullPolicy, Recipe, Shape, Squash, UserPolicy,
+    Annotation, AnnotationLevel, BuildRequest, CacheDestination, CacheFrom, CacheMode, CacheTo,
+    Caches, ClosurePolicy, Comparison, Context, ImageOutput, NamedContext, Network, Output,
+    PullPolicy, Recipe, Shape, Squash, UserPolicy,
 };
 pub use resolve::{Indexing, pull, transfers};
 pub use session::{ENTRY, RemoteError, session_entry};

@@ -4,13 +4,14 @@
 use std::fmt;
 
 use containerfile::{Diagnostic, Parsed, Severity, Span};
-use image::Platform;
+use image::{Image, Platform};
 
+use crate::depot::Depot;
 use crate::error::BuildError;
 use crate::event::BuildEvent;
 use crate::graph::BuildPlan;
 use crate::host::Host;
-use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedRemote};
+use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedImage, WantedRemote};
 use crate::request::BuildRequest;
 use crate::settings::RunLimits;
 use crate::{remote, resolve};
@@ -53,6 +54,16 @@ pub fn plan(
     host: &Host<'_>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Planned, BuildError> {
+    plan_with(request, host, None, events)
+}
+
+/// As [`plan`]; with a depot, layers of base images in registries are fetched only when they are needed.
+pub(crate) fn plan_with(
+    request: &BuildRequest,
+    host: &Host<'_>,
+    depot: Option<&Depot>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Planned, BuildError> {
     let _stops = host.stop_when_cancelled();
     let parsed = containerfile::parse(&request.containerfile);
     let mut pins = Pins::new();
@@ -63,7 +74,16 @@ pub fn plan(
     };
     for platform in &request.platforms {
         let options = PlanOptions::of(request, platform);
-        let (mut plan, warnings) = plan_one(request, &parsed, &options, &mut pins, host, events)?;
+        let resolve =
+            |image: &WantedImage| resolve::resolve(host, image, request.pull, depot, events);
+        let (mut plan, warnings) = plan_one(
+            request,
+            &parsed,
+            &options,
+            &mut pins,
+            (host, &resolve),
+            events,
+        )?;
         // What is said about the file is the same for most platforms.
         let unsaid: Vec<_> = warnings
             .into_iter()
@@ -81,12 +101,15 @@ pub fn plan(
     Ok(planned)
 }
 
+/// Finds an image.
+type Resolve<'r> = dyn Fn(&WantedImage) -> Result<Image, BuildError> + 'r;
+
 fn plan_one(
     request: &BuildRequest,
     parsed: &Parsed,
     options: &PlanOptions<'_>,
     pins: &mut Pins,
-    host: &Host<'_>,
+    (host, resolve): (&Host<'_>, &Resolve<'_>),
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(BuildPlan, Vec<Diagnostic>), BuildError> {
     let mut draft = Draft::of(parsed, options).map_err(|error| refuse(parsed, error))?;
@@ -100,8 +123,8 @@ fn plan_one(
     loop {
         for image in wanted {
             if !pins.contains_key(&image.key) {
-                let found = resolve::resolve(host, &image, request.pull, events)
-                    .map_err(|error| error.meaning(|| draft.meant(&image)))?;
+                let found =
+                    resolve(&image).map_err(|error| error.meaning(|| draft.meant(&image)))?;
                 pins.insert(image.key, found);
             }
         }

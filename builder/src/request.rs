@@ -8,8 +8,10 @@ use std::sync::Arc;
 use containerfile::Source;
 use image::{Format, Platform, Reference};
 
+mod cache;
 mod output;
 
+pub use cache::{CacheDestination, CacheFrom, CacheMode, CacheTo, Caches};
 pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
@@ -94,6 +96,8 @@ pub struct BuildRequest {
     pub tags: Vec<Reference>,
     /// `-o`.
     pub outputs: Vec<Output>,
+    /// `--cache-from`, `--cache-to`.
+    pub caches: Caches,
     /// Where the times of the image come from.
     pub times: Times,
     /// `--rewrite-timestamp`: whether files follow `times` too; else they have the time of the newest input at most.

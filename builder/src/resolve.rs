@@ -3,16 +3,19 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use image::layout::Layout;
 use image::registry::{self, Access, Pull, RegistryOptions, TransferEvent};
 use image::{
-    Credentials, DiffId, Endpoint, Image, LayerObserver, LayerStream, Platform, Reference, Store,
+    Credentials, DiffId, Endpoint, Image, LayerObserver, LayerStream, Platform, Reference, Remote,
+    Store, Unobserved,
 };
 use rootfs::LayerReader;
 use rootfs::layer::{Dialect, Limits, ReadIndex, StoredIndex};
 use rootfs::trees::save_index;
 
+use crate::depot::{Depot, Lot};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, Direction};
 use crate::host::Host;
@@ -27,8 +30,14 @@ pub(crate) fn resolve(
     host: &Host<'_>,
     wanted: &WantedImage,
     policy: PullPolicy,
+    depot: Option<&Depot>,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, BuildError> {
+    let pull = |host: &Host<'_>, reference: &Reference, platform: &Platform, events: &_| match depot
+    {
+        Some(depot) => find(host, reference, platform, depot, events),
+        None => pull(host, reference, platform, events),
+    };
     let platform = &wanted.key.platform;
     let (result, registry) = match &wanted.key.source {
         ImageSource::Name(reference) => {
@@ -126,11 +135,59 @@ pub fn pull(
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, Source> {
     let _stops = host.stop_when_cancelled();
+    let image = from_anywhere(host, reference, events, &|endpoint| {
+        pull_from(host, endpoint, platform, events)
+    })?;
+    // Wherever it came from, it is called what it was asked for.
+    host.store.tag_beside(reference, &image)?;
+    Ok(image)
+}
+
+/// Finds an image without its layers, which are fetched when they are needed.
+fn find(
+    host: &Host<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    depot: &Depot,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Image, Source> {
+    let image = from_anywhere(host, reference, events, &|endpoint| {
+        let access = Endpointed::of(host, endpoint)?;
+        let observer = Unobserved;
+        let image = registry::resolve(&Pull {
+            access: access.access(&|_| ()),
+            platform,
+            observer: &observer,
+        })?;
+        let source = Arc::new(access.remote());
+        for layer in image.layers() {
+            host.store.reuse(layer.diff_id.digest())?;
+            depot.add(Lot {
+                layer: layer.clone(),
+                source: Arc::clone(&source) as _,
+                place: None,
+                packing: String::new(),
+                cache: None,
+            });
+        }
+        Ok(image)
+    })?;
+    depot.add_image(reference, &image);
+    Ok(image)
+}
+
+/// Asks the mirrors of a name, and then the registry itself.
+fn from_anywhere(
+    host: &Host<'_>,
+    reference: &Reference,
+    events: &(dyn Fn(BuildEvent) + Sync),
+    ask: &dyn Fn(&Endpoint) -> Result<Image, Source>,
+) -> Result<Image, Source> {
     let endpoints = host.registries.registries.endpoints(reference)?;
     let (own, mirrors) = endpoints.split_last().ok_or("it is nowhere to be found")?;
     for mirror in mirrors {
-        match pull_from(host, mirror, platform, events) {
-            Ok(image) => return named(host, reference, image),
+        match ask(mirror) {
+            Ok(image) => return Ok(image),
             Err(error) => {
                 host.store.stop().check()?;
                 let message = format!(
@@ -142,13 +199,41 @@ pub fn pull(
             }
         }
     }
-    named(host, reference, pull_from(host, own, platform, events)?)
+    ask(own)
 }
 
-/// Wherever it came from, it is called what it was asked for.
-fn named(host: &Host<'_>, reference: &Reference, image: Image) -> Result<Image, Source> {
-    host.store.tag_beside(reference, &image)?;
-    Ok(image)
+/// An endpoint, and how it is spoken to.
+struct Endpointed<'e> {
+    reference: &'e Reference,
+    credentials: Credentials,
+    options: RegistryOptions,
+}
+
+impl<'e> Endpointed<'e> {
+    fn of(host: &Host<'_>, endpoint: &'e Endpoint) -> Result<Self, Source> {
+        let reference = &endpoint.reference;
+        Ok(Self {
+            reference,
+            credentials: (host.credentials)(reference)?,
+            options: RegistryOptions {
+                stop: host.store.stop().clone(),
+                ..host.registries.at(endpoint)
+            },
+        })
+    }
+
+    fn access<'a>(&'a self, progress: &'a (dyn Fn(TransferEvent) + Sync)) -> Access<'a> {
+        Access {
+            reference: self.reference,
+            credentials: &self.credentials,
+            options: &self.options,
+            progress,
+        }
+    }
+
+    fn remote(&self) -> Remote {
+        Remote::new(self.reference, &self.credentials, &self.options)
+    }
 }
 
 fn pull_from(
@@ -157,20 +242,12 @@ fn pull_from(
     platform: &Platform,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Image, Source> {
-    let reference = &endpoint.reference;
-    let credentials: Credentials = (host.credentials)(reference)?;
-    let options = RegistryOptions {
-        stop: host.store.stop().clone(),
-        ..host.registries.at(endpoint)
-    };
+    let access = Endpointed::of(host, endpoint)?;
+    let place = endpoint.reference.repository();
     let indexing = Indexing { store: host.store };
+    let progress = transfers(place, Direction::Fetch, events);
     let pull = Pull {
-        access: Access {
-            reference,
-            credentials: &credentials,
-            options: &options,
-            progress: &transfers(reference.repository(), Direction::Fetch, events),
-        },
+        access: access.access(&progress),
         platform,
         observer: &indexing,
     };

@@ -6,9 +6,10 @@ use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use image::Store;
+use image::{DiffId, Store};
 use rootfs::Ownership;
 use rootfs::trees::{Trees, WorkArea};
 use sandbox::{Emulators, Ground, Session, SessionContext, SessionPlan, StepForge};
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, StepLayer};
 use crate::cancel::Cancel;
+use crate::depot::Depot;
 use crate::event::BuildEvent;
-use crate::execute::{Chores, SessionTools, Workshop, ids_of_steps, run_all};
+use crate::execute::{Arrived, Chores, SessionTools, Workshop, ids_of_steps, run_all};
 use crate::foreign::unregistered;
 use crate::job::{Executed, Job, StepFailure};
 use crate::memos::Memos;
@@ -28,8 +30,13 @@ pub const ENTRY: &str = "build";
 #[derive(Serialize, Deserialize)]
 enum Message {
     Event(BuildEvent),
+    /// These layers are needed; the answer is one line, of [`Supplied`].
+    Wanted(Vec<DiffId>),
     Done(Result<Executed, StepFailure>),
 }
+
+/// Whether layers that were wanted are in the store now, and why not.
+type Supplied = Result<(), String>;
 
 /// Why the session gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +58,7 @@ pub enum RemoteError {
 /// Runs a job in a new session. The result's blobs are held by `store` from then on.
 pub(crate) fn run_remotely(
     job: &Job,
-    store: &Store,
+    (store, depot): (&Store, &Depot),
     plan: &SessionPlan,
     cancel: &Cancel,
     events: &(dyn Fn(BuildEvent) + Sync),
@@ -68,17 +75,26 @@ pub(crate) fn run_remotely(
         // Only the sending half: the result is still wanted.
         let _ = hang_up.shutdown(std::net::Shutdown::Write);
     });
-    let mut result = None;
-    for line in BufReader::new(session.socket()).lines() {
-        let line = line.map_err(RemoteError::Lost)?;
-        match serde_json::from_str(&line).map_err(|error| RemoteError::Lost(error.into()))? {
-            Message::Event(event) => events(event),
-            Message::Done(done) => {
-                result = Some(done);
-                break;
+    let socket = session.socket();
+    let result = std::thread::scope(|scope| {
+        for line in BufReader::new(socket).lines() {
+            match serde_json::from_str(&line?)? {
+                Message::Event(event) => events(event),
+                // Other stages go on meanwhile.
+                Message::Wanted(layers) => {
+                    let supply = move || {
+                        let fetched = depot.fetch(store, &layers, events);
+                        let supplied: Supplied = fetched.map_err(|error| error.to_string());
+                        answer(socket, &supplied)
+                    };
+                    std::thread::Builder::new().spawn_scoped(scope, supply)?;
+                }
+                Message::Done(done) => return Ok(Some(done)),
             }
         }
-    }
+        Ok(None)
+    });
+    let result = result.map_err(RemoteError::Lost)?;
     let held = match &result {
         Some(Ok(executed)) => hold(store, executed),
         _ => Ok(()),
@@ -91,6 +107,14 @@ pub(crate) fn run_remotely(
         Some(Ok(executed)) => Ok(executed),
         Some(Err(failure)) => Err(RemoteError::Step(failure)),
         None => Err(RemoteError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// A session that is gone needs no answer.
+fn answer(mut socket: &UnixStream, supplied: &Supplied) {
+    if let Ok(mut text) = serde_json::to_vec(supplied) {
+        text.push(b'\n');
+        let _ = socket.write_all(&text);
     }
 }
 
@@ -126,9 +150,14 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
             return Err(StepFailure::cancelled());
         };
         let cancel = &cancel;
+        let (answers, answered) = channel();
         let listen = move || {
-            // Nothing more is sent; the end of the stream means that the caller wants no result or is gone.
-            let _ = std::io::copy(&mut &ears, &mut std::io::sink());
+            // Only answers are sent; the end of the stream means that the caller wants no result or is gone.
+            for line in BufReader::new(ears).lines().map_while(Result::ok) {
+                if let Ok(supplied) = serde_json::from_str::<Supplied>(&line) {
+                    let _ = answers.send(supplied);
+                }
+            }
             cancel.cancel();
         };
         let listener = match std::thread::Builder::new().spawn_scoped(scope, listen) {
@@ -140,6 +169,21 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
             }
         };
         let events = |event| tell(&output, &Message::Event(event));
+        let answered = Mutex::new(answered);
+        let supply = |layers: &[DiffId]| {
+            // One question at a time, so that each gets its own answer.
+            let answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
+            tell(&output, &Message::Wanted(layers.to_vec()));
+            match answered.recv() {
+                Ok(supplied) => supplied.map_err(StepFailure::saying),
+                Err(_) => Err(StepFailure::cancelled()),
+            }
+        };
+        let caller = Caller {
+            cancel,
+            events: &events,
+            supply: &supply,
+        };
         let store = Store::open(&job.store).map_err(|error| StepFailure::of_build(&error));
         let told = Cell::new(false);
         let done = |result: &Result<Executed, StepFailure>| {
@@ -150,7 +194,7 @@ pub fn session_entry(context: SessionContext) -> ExitCode {
         let result = store
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|store| execute(&context, &job, store, cancel, &events, &done));
+            .and_then(|store| execute(&context, &job, store, &caller, &done));
         done(&result);
         // Until the caller hangs up.
         let _ = listener.join();
@@ -175,19 +219,25 @@ fn tell(output: &Mutex<UnixStream>, message: &Message) {
         .write_all(&text);
 }
 
+/// The process that wants the result.
+struct Caller<'c> {
+    cancel: &'c Cancel,
+    events: &'c (dyn Fn(BuildEvent) + Sync),
+    supply: &'c (dyn Fn(&[DiffId]) -> Result<(), StepFailure> + Sync),
+}
+
 fn execute(
     context: &SessionContext,
     job: &Job,
     store: &Store,
-    cancel: &Cancel,
-    events: &(dyn Fn(BuildEvent) + Sync),
+    caller: &Caller<'_>,
     done: &dyn Fn(&Result<Executed, StepFailure>),
 ) -> Result<Executed, StepFailure> {
     let (single_id, image_ids) = (context.is_single_id(), context.image_ids());
     let ownership = Ownership::of_session(single_id, image_ids);
     let (ids, kept) = ids_of_steps(job, single_id, image_ids)?;
     let stop = store.stop().clone();
-    let _stops = cancel.watch(move || stop.ask());
+    let _stops = caller.cancel.watch(move || stop.ask());
     // They execute the steps' programs for as long as this lives.
     let _emulators = Emulators::register(&job.emulators).map_err(|error| unregistered(&error))?;
     // It starts on another core while this one prepares.
@@ -202,16 +252,18 @@ fn execute(
         forge: &forge,
         network: OnceLock::new(),
         chores: Chores::default(),
+        arrived: Arrived::default(),
     };
     let workshop = Workshop {
         job,
         store,
         cache: Cache::new(store),
         memos: Memos::new(store),
-        cancel,
-        events,
+        cancel: caller.cancel,
+        events: caller.events,
         forecast: false,
         unpacker: None,
+        supply: caller.supply,
         session: Some(session),
     };
     let result = run_all(&workshop);

@@ -8,6 +8,7 @@ use image::{Area, DiffId, ImageConfig};
 use rootfs::closure::{Closure, Finding, Resolver, Settings};
 use rootfs::{NodeKind, Tree, TreePath};
 
+use crate::build::Elsewhere;
 use crate::error::BuildError;
 use crate::execute::view_of;
 use crate::graph::PlannedStage;
@@ -19,8 +20,8 @@ use crate::step::{CopyFrom, Label, StepKind};
 /// What is known of the program that the image starts.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// It starts, as far as its loader is concerned.
-    Starts,
+    /// It starts, as far as its loader is concerned; the name is that of program and layers together.
+    Starts(String),
     /// The image names none.
     Unnamed,
     /// It would not start.
@@ -33,17 +34,20 @@ pub(crate) fn check(
     stage: &PlannedStage,
     executed: &Executed,
     layers: &[DiffId],
+    elsewhere: &Elsewhere<'_>,
 ) -> Result<Verdict, BuildError> {
     let config = &stage.config;
     let Some(program) = program(config) else {
         return Ok(Verdict::Unnamed);
     };
     // What started once from the same layers starts again.
-    let known = format!("starts/{}", identity(config, &program, layers));
+    let name = identity(config, &program, layers);
+    let known = format!("starts/{name}");
     let place = host.store.subdir(Area::Cache).join(&known);
-    if place.exists() {
-        return Ok(Verdict::Starts);
+    if place.exists() || elsewhere.shared.starts(&name) {
+        return Ok(Verdict::Starts(name));
     }
+    elsewhere.bring(host, layers)?;
     let view = view_of(host.store, layers)?;
     let closure = match found(&view, config, &program) {
         Ok(path) => Resolver::new(&view, settings(config)).closure(&path),
@@ -55,7 +59,7 @@ pub(crate) fn check(
     if closure.starts() {
         // Failing to remember costs time, not correctness.
         let _ = host.store.write_derived(Area::Cache, &known, b"");
-        return Ok(Verdict::Starts);
+        return Ok(Verdict::Starts(name));
     }
     let place = Place::of_copy(host, stage, executed, &closure).unwrap_or(Place::of_entry(stage));
     Ok(Verdict::Broken(Box::new(place.finding(sentence(&closure)))))

@@ -202,7 +202,10 @@ impl Write for LayerWriter<'_> {
 }
 
 /// Brings a layer into the store, unless it is there.
-pub(crate) fn take_layer(
+///
+/// # Errors
+/// When it cannot be had, or one of its digests or sizes is wrong; then nothing is stored.
+pub fn take_layer(
     store: &Store,
     source: &dyn BlobSource,
     layer: &Layer,

@@ -5,6 +5,7 @@
 
 pub mod auth;
 mod authority;
+pub mod cached;
 pub mod compress;
 pub mod config;
 pub mod copy;
@@ -36,9 +37,9 @@ pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, Name
 pub use copy::{Copy, CopyError};
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};
 pub use docker_archive::{DockerArchive, DockerArchiveError};
-pub use export::{Export, ExportBlob, ExportError, Shipment};
+pub use export::{Export, ExportBlob, ExportError, LayerElsewhere, PackedLayer, Shipment};
 pub use image::{BlobError, BlobSource, Image, ImageError, Layer};
-pub use ingest::{LayerError, LayerObserver, LayerStream, Unobserved};
+pub use ingest::{LayerError, LayerObserver, LayerStream, Unobserved, take_layer};
 pub use json::{DOCUMENT_MAX, DocumentError};
 pub use layout::{Layout, LayoutError};
 pub use manifest::{Descriptor, Document, Index, Manifest};

@@ -62,7 +62,7 @@ pub(crate) fn note_place(store: &Store, blob: &Digest, at: &Reference) {
 
 /// Another version of rbuild may pack to other bytes.
 fn name(diff_id: &DiffId, packing: Packing) -> String {
-    let what = format!("{diff_id} {packing:?} {}", env!("CARGO_PKG_VERSION"));
+    let what = format!("{diff_id} {}", packing.form());
     format!("packed/{}", Digest::of(what).hex())
 }
 

@@ -29,9 +29,10 @@ use image::{Area, BlobError, ChainId, DiffId, Scratch, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use thiserror::Error;
 
+use crate::entry::{Entry, Kind};
 use crate::layer::{
-    Dialect, IndexError, IndexReader, LayerReader, Limits, Owners, ReadAhead, ReadError, ReadIndex,
-    Record, StoredIndex,
+    Dialect, IndexError, IndexReader, LayerIndex, LayerReader, Limits, Owners, ReadAhead, ReadError,
+    ReadIndex, Record, Stored, StoredIndex,
 };
 use crate::ownership::Ownership;
 use crate::path::TreePath;
@@ -159,6 +160,30 @@ fn push(view: &mut View, mut index: IndexReader<'_>) -> Result<(), TreesError> {
             Err(source) => return Err(TreesError::ReadIndex { diff_id, source }),
         }
     }
+}
+
+/// What a layer deletes, as a view of something that has it.
+fn deleted_by(store: &Store, diff_id: &DiffId) -> Result<View, TreesError> {
+    let mut view = View::in_scratch(&store.scratch());
+    view.begin_layer();
+    let mut index = open_index(store, diff_id)?;
+    let diff_id = *diff_id;
+    let unreadable = |source| TreesError::ReadIndex { diff_id, source };
+    while let Some(record) = index.next().map_err(unreadable)? {
+        let kind = match record.entry.kind {
+            Kind::Whiteout => Kind::File { size: 0 },
+            Kind::Opaque => Kind::Dir,
+            _ => continue,
+        };
+        let below = Record {
+            entry: Entry::new(record.entry.path, kind, 0o755),
+            stored: Stored::Nothing,
+            sum: 0,
+        };
+        view.apply(&below)
+            .map_err(|source| TreesError::Stack { diff_id, source })?;
+    }
+    Ok(view)
 }
 
 /// The same view, able to open files.
@@ -477,6 +502,28 @@ impl Trees {
             remove_tree(home)?;
         }
         fs::rename(&fresh, home).map_err(at("publish", home))
+    }
+
+    /// Unpacks a layer that was written with [`LayerTimes::Marked`](crate::layer::LayerTimes::Marked) into an empty directory, as
+    /// the tree of changes that it was made of, whatever lies below it.
+    ///
+    /// # Errors
+    /// When the layer is missing, is none, or cannot be stored.
+    pub fn unpack_changes(
+        &self,
+        store: &Store,
+        diff_id: &DiffId,
+        directory: &Path,
+    ) -> Result<(), TreesError> {
+        let lower = deleted_by(store, diff_id)?;
+        let blob = ReadAhead::new(store.open_blob(diff_id.digest())?);
+        let root = Root::open(directory)?;
+        unpack_verified(blob, (*diff_id, true), &root, (&lower, &[]), self.ownership)
+            .map(drop)
+            .map_err(|source| TreesError::Unpack {
+                diff_id: *diff_id,
+                source,
+            })
     }
 
     /// The directories of a stack of unpacked layers, topmost first, where owners are noted on them.

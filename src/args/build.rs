@@ -15,6 +15,7 @@ use crate::show::Progress;
 use crate::surroundings::Surroundings;
 
 mod agents;
+mod cache;
 pub(crate) mod context;
 mod elsewhere;
 mod files;
@@ -27,6 +28,7 @@ mod times;
 mod userns;
 mod volume;
 
+use cache::CacheArgs;
 use context::named_context;
 use elsewhere::ElsewhereArgs;
 use furnish::FurnishArgs;
@@ -74,6 +76,8 @@ pub(crate) struct BuildArgs {
     no_lint: bool,
     #[command(flatten)]
     results: ResultArgs,
+    #[command(flatten)]
+    caches: CacheArgs,
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
@@ -233,6 +237,7 @@ impl BuildArgs {
             steps,
             limits: self.limits.settings()?,
             results,
+            caches: self.caches.settings(),
             registry: self.registry.settings(here)?,
             dry_run: self.dry_run,
             check_reproducible: self.check_reproducible,

@@ -275,6 +275,7 @@ impl Build<'_> {
             closure_rules: image.closure_rules,
             tags: image.tags,
             outputs: self.settings.results.outputs.clone(),
+            caches: self.settings.caches.clone(),
             times: match (image.times.asked, inputs.commit_time) {
                 (Some(asked), _) => asked,
                 (None, Some(seconds)) => Times::Commit(seconds),
@@ -472,7 +473,7 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
             let kind = if registry { Kind::Registry } else { Kind::Failed };
             meant.into_iter().fold(Failure::new(kind, error), Failure::hint)
         }
-        BuildError::Push { .. } => Failure::new(Kind::Registry, error),
+        BuildError::Push { .. } | BuildError::CacheExport { .. } => Failure::new(Kind::Registry, error),
         BuildError::Session(_) | BuildError::Limits(_) => Failure::new(Kind::Host, error)
             .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
         BuildError::Context(_) | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {

@@ -9,10 +9,12 @@ const KEY: usize = 19;
 /// A verdict as one line.
 pub(super) fn line(verdict: &Verdict) -> String {
     let text = match verdict {
-        Verdict::Hit { key, built } => {
+        Verdict::Hit { key, built, from } => {
             let when = built.map(|time| format!(", built {}", rfc3339(time)));
+            let place = from.as_ref().map(|cache| format!(", from {cache}"));
             let key = key.get(..KEY).unwrap_or(key);
-            format!("cache hit: {key}{}", when.unwrap_or_default())
+            let (when, place) = (when.unwrap_or_default(), place.unwrap_or_default());
+            format!("cache hit: {key}{when}{place}")
         }
         Verdict::Miss { reasons } => {
             let reasons: Vec<String> = reasons.iter().map(reason).collect();
@@ -98,6 +100,7 @@ mod tests {
         let hit = Verdict::Hit {
             key,
             built: Some(0),
+            from: None,
         };
         assert_eq!(
             line(&hit),

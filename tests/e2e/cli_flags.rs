@@ -55,7 +55,7 @@ fn flags_of_other_builders_say_what_to_use_instead() {
     let site = site!();
     let file = "FROM scratch\nCOPY Containerfile /\n";
     for (flag, instead) in [
-        ("--cache-from=type=gha", "keep the directory of --root"),
+        ("--cache-repo=q.io/c", "use --cache-from and --cache-to"),
         ("--isolation=chroot", "RUN has user, mount, process"),
         ("--layers=false", "--squash makes one layer"),
         ("--no-push=false", "without --push nothing is pushed"),
@@ -72,7 +72,7 @@ fn flags_of_other_builders_say_what_to_use_instead() {
     );
     let (help, _) = site.place.expect(0, &["build", "--help"]);
     assert!(
-        !help.contains("--cache-from"),
+        !help.contains("--cache-repo"),
         "what is not there is not shown"
     );
 }

@@ -81,6 +81,7 @@ mod language_instructions;
 mod language_lexical;
 mod language_run;
 mod language_variables;
+mod registry_cache;
 mod registry_conf;
 mod registry_copy;
 mod registry_faults;

@@ -100,6 +100,42 @@ impl Registry {
     }
 }
 
+impl Registry {
+    fn blob_path(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        let data = self.directory.path().join("data/docker/registry/v2");
+        data.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2]))
+    }
+
+    /// Removes a blob behind the registry's back, or leaves so much of it with another byte at the start.
+    pub(crate) fn spoil(&self, digest: &str, left: Option<usize>) {
+        let path = self.blob_path(digest);
+        let Some(left) = left else {
+            return fs::remove_file(path).expect("a blob");
+        };
+        let mut bytes = fs::read(&path).expect("a blob");
+        if left > 0 {
+            bytes.truncate(left.min(bytes.len() / 2));
+        }
+        bytes[12] ^= 1;
+        fs::write(path, bytes).expect("a blob");
+    }
+
+    /// Removes every blob of the repository `app`.
+    pub(crate) fn sweep(&self) {
+        let data = self.directory.path().join("data/docker/registry/v2");
+        for entry in fs::read_dir(data.join("repositories/app/_layers/sha256"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let _ = fs::remove_file(self.blob_path(&name));
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -204,6 +204,7 @@ impl Workshop<'_> {
                 .unwrap_or_default(),
             CopyFrom::Context | CopyFrom::NamedContext(_) => Vec::new(),
         };
+        self.bring(&layers)?;
         let unpacked: Vec<UnpackedLayer> = session
             .trees
             .layers(self.store, &layers)

@@ -16,7 +16,7 @@ use rootfs::{DirTree, Note, Ownership, Root, Time, Tree};
 use super::completing::Found;
 use super::fetched::{FetchedTree, fetched};
 use super::gathered::{Detail, Gathered};
-use super::layers::{finish, view_of};
+use super::layers::finish;
 use super::lookup::{Done, Place};
 use super::mounted::Lowest;
 use super::{StageState, Workshop, needs_trees};
@@ -175,7 +175,7 @@ impl Workshop<'_> {
                     .get(*index)
                     .map_or(&[][..], |image| &image.layers);
                 Ok(Origin {
-                    tree: Box::new(view_of(self.store, layers)?),
+                    tree: Box::new(self.view_of(layers)?),
                     ignore: nothing()?,
                     directory: None,
                 })
@@ -186,7 +186,7 @@ impl Workshop<'_> {
                 let tree: Box<dyn Tree> = if needs_trees(self.job, stage) {
                     Box::new(self.mount_read_only(state)?)
                 } else {
-                    Box::new(view_of(self.store, &self.layers_of(state))?)
+                    Box::new(self.view_of(&self.layers_of(state))?)
                 };
                 Ok(Origin {
                     tree,
@@ -223,7 +223,7 @@ impl Workshop<'_> {
         copy: &CopyStep,
     ) -> Result<Done, StepFailure> {
         let origin = self.origin(&copy.from, place.finished)?;
-        let destination = view_of(self.store, &self.layers_of(state))?;
+        let destination = self.view_of(&self.layers_of(state))?;
         let finished = place.finished;
         let (time, ((layer, same_times), inputs)) =
             self.with_plan(place, state, &origin, &destination, |plan| {

@@ -29,10 +29,21 @@ impl Workshop<'_> {
     ) {
         if self.job.explain {
             let verdict = match found {
-                Some(result) => hit(result),
+                Some(result) => self.hit(result),
                 None => self.why_missed(place, state),
             };
             self.tell_verdict(place, verdict);
+        }
+    }
+
+    /// What is told of a result.
+    pub(crate) fn hit(&self, result: &StepResult) -> Verdict {
+        Verdict::Hit {
+            key: result.key.to_string(),
+            built: result.record.built,
+            from: result
+                .from
+                .map(|cache| self.job.shared.name(cache).to_owned()),
         }
     }
 
@@ -58,7 +69,8 @@ impl Workshop<'_> {
                 return Verdict::Unknown { why };
             }
         };
-        let candidates = self.cache.candidates(&self.key_of(state, place, None));
+        let lookup = self.key_of(state, place, None);
+        let candidates = self.cache.candidates(&self.stored(place.stage.id, &lookup));
         let same = |record: &&Record| record.inputs == gathered.digest;
         if let Some(record) = candidates.iter().find(same) {
             return miss(vec![Reason::of(self.why_unusable(place, record))]);
@@ -75,7 +87,8 @@ impl Workshop<'_> {
         state: &StageState,
     ) -> Option<Verdict> {
         let key = self.key_of(state, place, None);
-        if !self.cache.candidates(&key).is_empty() {
+        let stored = self.stored(place.stage.id, &key);
+        if !self.cache.candidates(&stored).is_empty() {
             return None;
         }
         let entry = self.entry(place, state, Inputs::default(), key);
@@ -239,14 +252,6 @@ fn shown_name(stage: &PlannedStage) -> String {
     match stage.name.parse::<usize>() {
         Ok(number) => format!("stage-{number}"),
         Err(_) => stage.name.clone(),
-    }
-}
-
-/// What is told of a result.
-pub(crate) fn hit(result: &StepResult) -> Verdict {
-    Verdict::Hit {
-        key: result.key.to_string(),
-        built: result.record.built,
     }
 }
 

@@ -13,7 +13,7 @@ use rootfs::{Entry, Kind, Meta, NodeKind, Root, Tree, TreeError, TreePath};
 use rustix::fs::Mode;
 
 use super::gathered::{Detail, Gathered};
-use super::layers::{finish, view_of};
+use super::layers::finish;
 use super::lookup::{Done, Place};
 use super::mounted::Lowest;
 use super::{SessionTools, StageState, Workshop};
@@ -197,7 +197,7 @@ impl Workshop<'_> {
         furnish: &Furnish,
     ) -> Result<Done, StepFailure> {
         let inputs = self.furnish_inputs(place.finished, furnish, Detail::Named)?;
-        let view = view_of(self.store, &self.layers_of(state))?;
+        let view = self.view_of(&self.layers_of(state))?;
         let addition = self.addition(place, furnish, &view)?;
         let time = self.time_of_furnishing(place, state, furnish)?;
         let (layer, same_times) = self.layer_of_addition(&addition, time)?;

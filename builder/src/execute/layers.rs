@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use image::store::UnhashedBlob;
 use image::{DiffId, Store};
 use rootfs::trees::{self, save_index};
-use rootfs::{LayerWriter, Root, View, changeset};
+use rootfs::{LayerTimes, LayerWriter, Root, View, changeset};
 
 use super::{StageState, StepResult, Workshop};
 use crate::cache::StepLayer;
@@ -42,12 +42,25 @@ pub(crate) fn finish(
 impl Workshop<'_> {
     /// A new layer with the times of the job, to be given to [`finish`].
     pub(super) fn layer_writer(&self) -> Result<LayerWriter<UnhashedBlob<'_>>, StepFailure> {
+        self.layer_writer_of(self.job.times.of_layers())
+    }
+
+    fn layer_writer_of(
+        &self,
+        times: LayerTimes,
+    ) -> Result<LayerWriter<UnhashedBlob<'_>>, StepFailure> {
         let blob = self
             .store
             .unhashed_blob()
             .map_err(|error| StepFailure::of_build(&error))?;
-        let writer = LayerWriter::new(blob, self.job.times.of_layers());
+        let writer = LayerWriter::new(blob, times);
         Ok(writer.with_scratch(&self.store.scratch()))
+    }
+
+    /// The merged view of layers, able to open files; those that are elsewhere are brought first.
+    pub(crate) fn view_of(&self, layers: &[DiffId]) -> Result<View, StepFailure> {
+        self.bring(layers)?;
+        view_of(self.store, layers)
     }
 
     /// The layers of a stage that was recorded, lowest first.
@@ -148,7 +161,11 @@ impl Workshop<'_> {
             .map_or(Ok(()), Err)
     }
 
-    fn note_layer(&self, result: &mut StepResult, (layer, same_times): (StepLayer, bool)) {
+    pub(super) fn note_layer(
+        &self,
+        result: &mut StepResult,
+        (layer, same_times): (StepLayer, bool),
+    ) {
         result.record.layer = Some(layer);
         result.record.packed = self.job.times;
         result.record.same_times = same_times;
@@ -157,18 +174,20 @@ impl Workshop<'_> {
 
     /// Makes the layer of one tree; the flag tells whether its times are the tree's.
     pub(crate) fn pack_one(&self, result: &StepResult) -> Result<(StepLayer, bool), StepFailure> {
+        self.pack_as(result, self.job.times.of_layers())
+    }
+
+    /// Makes the layer of one tree with certain times.
+    pub(super) fn pack_as(
+        &self,
+        result: &StepResult,
+        times: LayerTimes,
+    ) -> Result<(StepLayer, bool), StepFailure> {
         let session = self.session()?;
-        let published = || {
-            result
-                .record
-                .tree
-                .as_ref()
-                .map(|name| session.trees.step(name))
-        };
-        let tree = result.fresh_tree.clone().or_else(published);
+        let tree = self.tree_of(result)?;
         let tree = tree.ok_or_else(|| StepFailure::saying("pack a step that left no tree"))?;
         let root = Root::open(&tree).map_err(|error| StepFailure::of_build(&error))?;
-        let mut writer = self.layer_writer()?;
+        let mut writer = self.layer_writer_of(times)?;
         let notes = changeset::write(&root, session.trees.ownership(), &mut writer)
             .map_err(|error| StepFailure::of_build(&error))?;
         for note in notes {

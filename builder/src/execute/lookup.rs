@@ -106,6 +106,7 @@ impl Workshop<'_> {
                 .map(|tree| name_of(tree, &key))
                 .transpose()?,
             layer: done.layer,
+            neutral: None,
             time: done.time,
             packed: self.job.times,
             same_times: done.same_times,
@@ -119,6 +120,7 @@ impl Workshop<'_> {
             lookup,
             record,
             fresh_tree: done.tree,
+            from: None,
             cached: false,
             explanation: Some(Arc::new(self.entry(place, state, inputs, key))),
         })
@@ -144,7 +146,14 @@ impl Workshop<'_> {
         if self.job.fresh.contains_key(&place.stage.id) {
             return Ok(None);
         }
-        let candidates = self.cache.candidates(&lookup);
+        let stored = self.stored(place.stage.id, &lookup);
+        let of_store = self.cache.candidates(&stored).into_iter();
+        let shared = self.job.shared.candidates(&lookup).iter();
+        let shared = shared.map(|(cache, record)| (Some(*cache), record.clone()));
+        let candidates: Vec<(Option<usize>, Record)> = of_store
+            .map(|record| (None, record))
+            .chain(shared)
+            .collect();
         if candidates.is_empty() {
             return Ok(None);
         }
@@ -153,25 +162,26 @@ impl Workshop<'_> {
             return Ok(None);
         };
         let key = self.key_of(state, place, inputs.as_ref());
-        let usable = |record: &Record| {
+        let usable = |(_, record): &(Option<usize>, Record)| {
             record.inputs == inputs && self.is_there(place.stage, record).unwrap_or(false)
         };
         let known = candidates
             .into_iter()
-            .filter_map(|record| self.with_times_of_job(record));
-        let Some(mut record) = known.into_iter().find(usable) else {
+            .filter_map(|(from, record)| Some((from, self.with_times_of_job(record)?)));
+        let Some((from, mut record)) = known.into_iter().find(usable) else {
             return Ok(None);
         };
-        if record.source != source {
+        if record.source != source && from.is_none() {
             record.source = source;
             // All that the record names is there already. Failing to remember costs time, not correctness.
-            let _ = self.cache.publish(&lookup, &record);
+            let _ = self.cache.publish(&stored, &record);
         }
-        if let Some(StepLayer::Blob { diff_id, .. }) = &record.layer
-            && !self.store.contains(diff_id.digest())
-        {
-            // Pruned, or found damaged; its tree is there, so it is packed again where it is needed.
-            record.layer = None;
+        // What was pruned, or found damaged, is made again of what is there where it is needed.
+        let obtainable = |layer: &StepLayer| layer.diff_id().is_none_or(|id| self.obtainable(&id));
+        record.layer = record.layer.filter(obtainable);
+        record.neutral = record.neutral.filter(obtainable);
+        if record.of_tree().is_some() && self.lacks_tree(&record) {
+            record.tree = None;
         }
         let stage = place.stage.id;
         Ok(Some(StepResult {
@@ -180,6 +190,7 @@ impl Workshop<'_> {
             lookup,
             record,
             fresh_tree: None,
+            from,
             cached: true,
             explanation: None,
         }))
@@ -189,7 +200,11 @@ impl Workshop<'_> {
     pub(super) fn with_times_of_job(&self, mut record: Record) -> Option<Record> {
         let packed = matches!(record.layer, Some(StepLayer::Blob { .. }));
         if packed && record.packed != self.job.times {
-            record.tree.as_ref()?;
+            record
+                .tree
+                .as_ref()
+                .map(drop)
+                .or(record.neutral.as_ref().map(drop))?;
             record.layer = None;
         }
         Some(record)
@@ -216,7 +231,7 @@ impl Workshop<'_> {
         &self,
         place: &Place<'_>,
         source: Option<&CacheKey>,
-        candidates: &[Record],
+        candidates: &[(Option<usize>, Record)],
     ) -> Result<Option<Option<Digest>>, StepFailure> {
         let copy = match &place.planned.step.kind {
             StepKind::Copy(copy) => copy,
@@ -232,7 +247,7 @@ impl Workshop<'_> {
             StepKind::Workdir => return Ok(Some(None)),
         };
         let seen = |record: &&Record| source.is_some() && record.source.as_ref() == source;
-        if let Some(record) = candidates.iter().find(seen) {
+        if let Some(record) = candidates.iter().map(|(_, record)| record).find(seen) {
             return Ok(Some(record.inputs));
         }
         if let CopyFrom::Stage(id) = copy.from
@@ -251,27 +266,37 @@ impl Workshop<'_> {
     /// Whether a record's result can be used by what follows. A stage of trees needs the tree; where the whole build may
     /// turn out to be cached, without a session, its layer alone will do.
     fn is_there(&self, stage: &PlannedStage, record: &Record) -> Result<bool, StepFailure> {
-        let layer = match &record.layer {
-            Some(StepLayer::Empty) => true,
-            Some(StepLayer::Blob { diff_id, .. }) => self
-                .store
-                .reuse(diff_id.digest())
-                .map_err(|error| StepFailure::of_build(&error))?,
-            None => false,
-        };
+        let layer = self.is_layer_there(record.layer.as_ref())?;
         if !needs_trees(self.job, stage) {
             return Ok(layer);
         }
+        let of_tree = self.is_layer_there(record.of_tree())?;
         match (&self.session, &record.tree) {
-            // A layer that was made without a session is no lower directory.
-            (Some(_), None) => Ok(record.layer == Some(StepLayer::Empty)),
-            (Some(session), Some(tree)) => session
-                .trees
-                .reuse_step(self.store, tree)
-                .map_err(|error| StepFailure::of_build(&error)),
-            (None, _) if self.forecast => Ok(layer || self.has_tree(record)),
-            (None, _) => Ok(layer || !self.in_target_chain(stage.id)),
+            // A layer that was made without a session, or with other times, is no lower directory.
+            (Some(_), None) => Ok(of_tree),
+            (Some(session), Some(tree)) => {
+                let there = session.trees.reuse_step(self.store, tree);
+                Ok(there.map_err(|error| StepFailure::of_build(&error))? || of_tree)
+            }
+            (None, _) if self.forecast => Ok(layer || of_tree || self.has_tree(record)),
+            (None, _) => {
+                let leaves = self.in_target_chain(stage.id);
+                let shared = self.is_shared(stage.id);
+                Ok((layer || !leaves) && (of_tree || !shared))
+            }
         }
+    }
+
+    /// Whether a layer is in the store, or can be brought there.
+    fn is_layer_there(&self, layer: Option<&StepLayer>) -> Result<bool, StepFailure> {
+        let diff_id = match layer {
+            Some(StepLayer::Blob { diff_id, .. }) => diff_id,
+            Some(StepLayer::Empty) => return Ok(true),
+            None => return Ok(false),
+        };
+        let stored = self.store.reuse(diff_id.digest());
+        let stored = stored.map_err(|error| StepFailure::of_build(&error))?;
+        Ok(stored || self.job.shared.has(diff_id))
     }
 
     pub(crate) fn in_target_chain(&self, id: StageId) -> bool {
@@ -303,7 +328,7 @@ impl Workshop<'_> {
 }
 
 /// The name under which a finished tree is published: no two trees that exist have one inode.
-fn name_of(tree: &Path, key: &CacheKey) -> Result<String, StepFailure> {
+pub(super) fn name_of(tree: &Path, key: &CacheKey) -> Result<String, StepFailure> {
     let inode = std::fs::metadata(tree)
         .map_err(|error| StepFailure::saying(format!("look at the finished step: {error}")))?
         .ino();

@@ -24,6 +24,7 @@ mod mounts;
 mod output;
 mod run;
 mod schedule;
+mod sharing;
 mod supervised;
 mod views;
 mod workdir;
@@ -31,7 +32,7 @@ mod workdir;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use image::Store;
+use image::{DiffId, Store};
 use rootfs::accounts::{Account, Accounts};
 use rootfs::owners::Exchange;
 use rootfs::trees::{Trees, WorkArea};
@@ -43,7 +44,7 @@ use crate::event::BuildEvent;
 use crate::explain::Entry;
 use crate::graph::{Base, PlannedStage, StageId};
 use crate::job::{Executed, Job, StageSteps, StepFailure};
-use crate::key::{CacheKey, Owners};
+use crate::key::CacheKey;
 use crate::memos::Memos;
 use crate::ready::Unpacker;
 use crate::times::OLDEST;
@@ -51,12 +52,12 @@ use crate::times::OLDEST;
 use chores::Chore;
 pub(crate) use chores::Chores;
 pub(crate) use disturbed::ENV as DISTURBED_ENV;
-pub(crate) use explained::hit;
 pub(crate) use gathered::Detail;
 pub(crate) use kept::ids_of_steps;
 pub(crate) use layers::{finish, view_of};
 pub(crate) use lookup::Place;
 pub(crate) use schedule::run_all;
+pub(crate) use sharing::Arrived;
 
 /// Everything that the steps of one build share.
 pub(crate) struct Workshop<'w> {
@@ -70,6 +71,8 @@ pub(crate) struct Workshop<'w> {
     pub(crate) forecast: bool,
     /// Who unpacks the layers that are made without a session, where that is wanted.
     pub(crate) unpacker: Option<&'w Unpacker>,
+    /// Brings layers into the store that are known elsewhere.
+    pub(crate) supply: &'w (dyn Fn(&[DiffId]) -> Result<(), StepFailure> + Sync),
     /// What only a session has.
     pub(crate) session: Option<SessionTools<'w>>,
 }
@@ -85,6 +88,7 @@ pub(crate) struct SessionTools<'w> {
     pub(crate) forge: &'w StepForge,
     pub(crate) network: OnceLock<Result<SharedNetwork, StepFailure>>,
     pub(crate) chores: Chores,
+    pub(crate) arrived: Arrived,
 }
 
 /// The state of a stage's file system: a base and the results of steps on it.
@@ -104,9 +108,11 @@ pub(crate) struct StepResult {
     pub(crate) stage: StageId,
     /// The key of the result.
     pub(crate) key: CacheKey,
-    /// The name of its record.
+    /// The key without inputs, by which it is looked up.
     pub(crate) lookup: CacheKey,
     pub(crate) record: Record,
+    /// The shared cache that has it, where it is not the store.
+    pub(crate) from: Option<usize>,
     /// The directory with the changes, where there is one that is not published yet.
     pub(crate) fresh_tree: Option<std::path::PathBuf>,
     pub(crate) cached: bool,
@@ -128,11 +134,6 @@ impl StageState {
         stage: &PlannedStage,
         finished: &dyn Fn(StageId) -> Option<Self>,
     ) -> Result<Self, StepFailure> {
-        let owners = if job.single_id && needs_trees(job, stage) {
-            Owners::Noted
-        } else {
-            Owners::True
-        };
         let (chain, image, base_time) = match &stage.base {
             Base::Scratch => (None, None, OLDEST),
             Base::Image(index) => {
@@ -144,7 +145,7 @@ impl StageState {
             Base::Stage(id) => return finished(*id).ok_or_else(StepFailure::cancelled),
         };
         Ok(Self {
-            key: CacheKey::of_base(chain.as_ref(), base_time, owners, job.times),
+            key: CacheKey::of_base(chain.as_ref(), base_time, job.times),
             image,
             base_time,
             results: Vec::new(),
@@ -221,7 +222,8 @@ impl Workshop<'_> {
                 let Some(result) = self.find(&place, &state)? else {
                     return Ok(None);
                 };
-                found.push((stage.id, index, planned.label.clone(), hit(&result)));
+                let verdict = self.hit(&result);
+                found.push((stage.id, index, planned.label.clone(), verdict));
                 state.key = result.key;
                 state.results.push(result);
             }
@@ -239,19 +241,21 @@ impl Workshop<'_> {
             }
             self.tell(BuildEvent::StepCached { stage, step, label });
         }
-        Ok(finished
-            .get(&self.job.target)
-            .map(|target| self.executed(target)))
+        let Some(target) = finished.get(&self.job.target) else {
+            return Ok(None);
+        };
+        Ok(Some(Executed {
+            shared: self.shared_steps(&finished),
+            ..self.executed(target)
+        }))
     }
 
     /// Publishes every fresh result, after one flush of the store.
     pub(crate) fn publish(&self, states: &mut [(StageId, StageState)]) -> Result<(), StepFailure> {
         let fail = |error: &dyn std::error::Error| StepFailure::of_build(error);
         let fresh = || {
-            states
-                .iter()
-                .flat_map(|(_, state)| &state.results)
-                .any(|result| !result.cached)
+            let mut results = states.iter().flat_map(|(_, state)| &state.results);
+            results.any(|result| !result.cached || self.has_arrived(result))
         };
         if !fresh() || !self.job.publish {
             return Ok(());
@@ -261,6 +265,7 @@ impl Workshop<'_> {
         let mut explanations = Vec::new();
         for (id, state) in states {
             for result in &mut state.results {
+                self.adopt_arrived(result)?;
                 if result.stage == *id {
                     explanations.extend(result.explanation.take().map(|entry| (*id, entry)));
                 }
@@ -275,7 +280,7 @@ impl Workshop<'_> {
                 }
                 if !std::mem::replace(&mut result.cached, true) {
                     self.cache
-                        .publish(&result.lookup, &result.record)
+                        .publish(&self.stored(result.stage, &result.lookup), &result.record)
                         .map_err(|error| fail(&error))?;
                 }
             }
@@ -306,6 +311,8 @@ impl Workshop<'_> {
                 .collect(),
             chain,
             all: Vec::new(),
+            borrowed: self.borrowed(target),
+            shared: Vec::new(),
         }
     }
 }

@@ -152,28 +152,22 @@ impl Workshop<'_> {
     pub(crate) fn lowers(&self, state: &StageState) -> Result<Vec<PathBuf>, StepFailure> {
         let session = self.session()?;
         let fail = |error: rootfs::trees::TreesError| StepFailure::of_build(&error);
-        let mut lowers: Vec<PathBuf> = state
-            .results
-            .iter()
-            .rev()
-            .filter_map(|result| {
-                let published = || {
-                    result
-                        .record
-                        .tree
-                        .as_ref()
-                        .map(|name| session.trees.step(name))
-                };
-                result.fresh_tree.clone().or_else(published)
-            })
-            .collect();
+        let mut lowers: Vec<PathBuf> = Vec::new();
+        self.bring_trees(state)?;
         if let Some(image) = state.image.and_then(|index| self.job.images.get(index)) {
             let layers: Vec<UnpackedLayer> = session
                 .trees
                 .layers(self.store, &image.layers)
                 .map_err(fail)?;
-            lowers.extend(layers.into_iter().rev().map(|layer| layer.directory));
+            lowers.extend(layers.into_iter().map(|layer| layer.directory));
         }
+        for result in &state.results {
+            if let Some(tree) = self.tree_of(result)? {
+                self.settle_root(result, lowers.last().map(PathBuf::as_path))?;
+                lowers.push(tree);
+            }
+        }
+        lowers.reverse();
         Ok(lowers)
     }
 

@@ -57,6 +57,10 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
             .try_for_each(|(_, state)| workshop.pack(state)),
         Some(_) => Ok(()),
     };
+    let packed = packed.and_then(|()| match &failure {
+        None => workshop.make_shareable(&mut finished),
+        Some(_) => Ok(()),
+    });
     let all = match workshop.job.every_layer {
         true => finished
             .iter()
@@ -64,6 +68,7 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
             .collect(),
         false => Vec::new(),
     };
+    let shared = workshop.shared_steps(&finished);
     let target = finished.get(&workshop.job.target).cloned();
     let mut states: Vec<(StageId, StageState)> = partial.into_iter().chain(finished).collect();
     // The target comes first: its results know the layers that packing made.
@@ -80,6 +85,7 @@ pub(crate) fn run_all(workshop: &Workshop<'_>) -> Result<Executed, StepFailure> 
             }
             Ok(Executed {
                 all,
+                shared,
                 ..workshop.executed(&target)
             })
         }

@@ -6,7 +6,7 @@ use rootfs::tree::Follow;
 use rootfs::{Entry, Kind, Tree, TreePath};
 
 use super::gathered::Gathered;
-use super::layers::{finish, view_of};
+use super::layers::finish;
 use super::lookup::{Done, Place};
 use super::mounted::{Lowest, WorkingRoot};
 use super::{SessionTools, StageState, Workshop};
@@ -64,7 +64,7 @@ impl Workshop<'_> {
         place: &Place<'_>,
         state: &StageState,
     ) -> Result<Done, StepFailure> {
-        let view = view_of(self.store, &self.layers_of(state))?;
+        let view = self.view_of(&self.layers_of(state))?;
         let missing = missing(&view, place)?;
         if missing.is_empty() {
             return Ok(Done {

@@ -20,8 +20,11 @@ pub enum Verdict {
     Hit {
         /// The digest that stands for everything that led to it.
         key: String,
-        /// When it was made, in seconds since 1970; results of earlier versions of rbuild do not say.
+        /// When it was made, in seconds since 1970; results of earlier versions of rbuild and of other machines do not say.
         built: Option<i64>,
+        /// The cache that has it, where it is not the store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
     },
     /// Nothing that could be used.
     Miss {

@@ -161,7 +161,6 @@ pub(crate) fn nearest<'e>(
 mod tests {
     use super::*;
     use crate::graph::{Base, StageId};
-    use crate::key::Owners;
     use crate::step::{Label, RunNetwork, RunStep, Step};
     use crate::times::Times;
 
@@ -206,7 +205,7 @@ mod tests {
     }
 
     fn entry(index: usize, planned: &PlannedStep) -> Entry {
-        let base = CacheKey::of_base(None, 0, Owners::True, Times::Newest);
+        let base = CacheKey::of_base(None, 0, Times::Newest);
         let key = base.after(&planned.step, None);
         Entry::of(index, planned, key, Inputs::of(&planned.step))
     }

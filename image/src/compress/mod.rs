@@ -76,6 +76,15 @@ impl Packing {
         self.compression
     }
 
+    /// Names the packing and the version of rbuild: whoever has the same one makes the same bytes of a layer.
+    pub fn form(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        match self.level {
+            Some(level) => format!("{} {level} {version}", self.compression),
+            None => format!("{} {version}", self.compression),
+        }
+    }
+
     /// Compresses all of `input`.
     ///
     /// # Errors

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::compress::Packing;
 use crate::digest::{DiffId, Digest, Hasher};
-use crate::image::{BlobError, BlobSource, Image, ImageError, Layer};
+use crate::image::{BlobError, BlobSource, Image, ImageError};
 use crate::json::DOCUMENT_MAX;
-use crate::manifest::{Descriptor, Document};
+use crate::manifest::{Descriptor, Document, Manifest};
 use crate::media_type::{Compression, Format, MediaType};
 use crate::packed;
 use crate::platform::Platform;
@@ -97,6 +97,58 @@ pub struct ExportBlob<'e> {
     blob: &'e Blob<'e>,
 }
 
+/// A layer that leaves, and what it is announced as.
+#[derive(Debug)]
+pub struct PackedLayer<'s> {
+    blob: Blob<'s>,
+    media_type: MediaType,
+}
+
+/// A layer that the store need not have, as it lies packed elsewhere.
+#[derive(Clone)]
+pub struct LayerElsewhere {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// Who has it.
+    pub source: Arc<dyn BlobSource + Send + Sync>,
+    /// The repository that it is in.
+    pub place: Option<Reference>,
+}
+
+/// Finds a layer elsewhere, packed to the very bytes that this packing makes of it.
+pub type FindElsewhere<'f> = dyn Fn(&DiffId, Packing) -> Option<LayerElsewhere> + 'f;
+
+impl<'s> PackedLayer<'s> {
+    /// A layer of the store.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, or cannot be compressed.
+    pub fn of_store(
+        store: &'s Store,
+        diff_id: DiffId,
+        packing: Packing,
+        threads: NonZeroUsize,
+    ) -> Result<Self, ExportError> {
+        Ok(Self {
+            blob: pack(store, diff_id, packing, threads)?,
+            media_type: MediaType::layer(Format::Oci, packing.compression()),
+        })
+    }
+
+    /// A layer as it is elsewhere.
+    pub fn elsewhere(found: LayerElsewhere) -> Self {
+        Self {
+            media_type: found.descriptor.media_type.clone(),
+            blob: Blob::elsewhere(found),
+        }
+    }
+
+    /// The blob's descriptor.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.blob.digest, self.blob.size)
+    }
+}
+
 impl<'s> Export<'s> {
     /// Packs the layers of an image of the store, those whose packed digest is not known already. Its format is the image's own,
     /// unless another is given.
@@ -109,6 +161,35 @@ impl<'s> Export<'s> {
         packing: impl Into<Packing>,
         format: Option<Format>,
         threads: NonZeroUsize,
+    ) -> Result<Self, ExportError> {
+        Self::with_elsewhere(store, image, packing, format, threads, &|_, _| None)
+    }
+
+    /// Something that is no image: a configuration of a type of its own, and layers.
+    pub fn artifact((kind, config): (MediaType, &[u8]), layers: Vec<PackedLayer<'s>>) -> Self {
+        let descriptors = layers.iter().map(PackedLayer::descriptor).collect();
+        let manifest = Manifest::new(Descriptor::of(kind, config), descriptors);
+        let bytes = manifest.to_bytes();
+        let mut blobs: Vec<Blob<'s>> = layers.into_iter().map(|layer| layer.blob).collect();
+        blobs.push(Blob::of(config));
+        Self {
+            descriptor: Descriptor::of(manifest.media_type(), &bytes),
+            manifest: Blob::of(&bytes),
+            blobs,
+        }
+    }
+
+    /// As [`Export::new`]; layers that the store lacks may be found elsewhere.
+    ///
+    /// # Errors
+    /// When a layer is nowhere, damaged, or cannot be compressed.
+    pub fn with_elsewhere(
+        store: &'s Store,
+        image: &Image,
+        packing: impl Into<Packing>,
+        format: Option<Format>,
+        threads: NonZeroUsize,
+        elsewhere: &FindElsewhere<'_>,
     ) -> Result<Self, ExportError> {
         let packing = packing.into();
         let format = format.unwrap_or_else(|| image.format());
@@ -127,7 +208,11 @@ impl<'s> Export<'s> {
                 });
                 continue;
             }
-            let blob = pack(store, layer, packing, threads)?;
+            let there = store.contains(layer.diff_id.digest());
+            let blob = match elsewhere(&layer.diff_id, packing).filter(|_| !there) {
+                Some(found) => Blob::elsewhere(found),
+                None => pack(store, layer.diff_id, packing, threads)?,
+            };
             let media_type = MediaType::layer(format, packing.compression());
             let mut descriptor = Descriptor::new(media_type, blob.digest, blob.size);
             descriptor
@@ -171,15 +256,11 @@ impl<'s> Export<'s> {
                 return Err(ImageError::Inconsistent { digest, reason });
             }
             if seen.insert(descriptor.digest) {
-                blobs.push(Blob {
-                    digest: descriptor.digest,
-                    size: descriptor.size,
-                    content: Content::Elsewhere(Arc::clone(source)),
-                    places: place
-                        .map(|at| (at.registry().to_owned(), at.repository().to_owned()))
-                        .into_iter()
-                        .collect(),
-                });
+                blobs.push(Blob::elsewhere(LayerElsewhere {
+                    descriptor: descriptor.clone(),
+                    source: Arc::clone(source),
+                    place: place.cloned(),
+                }));
             }
         }
         Ok(Self {
@@ -262,6 +343,18 @@ impl<'s> Export<'s> {
 }
 
 impl Blob<'_> {
+    fn elsewhere(found: LayerElsewhere) -> Self {
+        let place = found.place.iter();
+        Self {
+            digest: found.descriptor.digest,
+            size: found.descriptor.size,
+            places: place
+                .map(|at| (at.registry().to_owned(), at.repository().to_owned()))
+                .collect(),
+            content: Content::Elsewhere(found.source),
+        }
+    }
+
     /// A document.
     fn of(bytes: &[u8]) -> Self {
         Self {
@@ -275,11 +368,10 @@ impl Blob<'_> {
 
 fn pack<'s>(
     store: &'s Store,
-    layer: &Layer,
+    diff_id: DiffId,
     packing: Packing,
     threads: NonZeroUsize,
 ) -> Result<Blob<'s>, ExportError> {
-    let diff_id = layer.diff_id;
     let tar = diff_id.digest();
     if packing.compression() == Compression::None {
         store.hold(tar)?;

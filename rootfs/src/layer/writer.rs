@@ -36,12 +36,14 @@ pub enum LayerTimes {
     Limited(i64),
     /// This one, everywhere.
     Exactly(i64),
+    /// Those of the entries with their marks, in PAX headers: what is unpacked from such a layer is the tree that it was made of.
+    Marked,
 }
 
 impl LayerTimes {
     fn of(self, time: Time) -> i64 {
         match self {
-            Self::Recorded => time.secs,
+            Self::Recorded | Self::Marked => time.secs,
             Self::Limited(epoch) if time.is_marked() => epoch,
             Self::Limited(epoch) => time.secs.min(epoch),
             Self::Exactly(epoch) => epoch,
@@ -324,7 +326,10 @@ impl<W: Write> LayerWriter<W> {
             Kind::Whiteout | Kind::Opaque | Kind::Hardlink(_)
         );
         self.retimed |= has_time && secs != entry.mtime.secs;
-        entry.mtime = Time { secs, nanos: 0 };
+        entry.mtime = match entry.mtime {
+            time if self.times == LayerTimes::Marked && time.is_marked() => time,
+            _ => Time { secs, nanos: 0 },
+        };
         let name = member_name(&entry);
         let link = link_name(&entry.kind);
         let mut extensions = Vec::new();
@@ -346,12 +351,8 @@ impl<W: Write> LayerWriter<W> {
                 entry.size().to_string().as_bytes(),
             );
         }
-        if !(0..=OCTAL_SIZE.cast_signed()).contains(&entry.mtime.secs) {
-            pax::record(
-                &mut extensions,
-                b"mtime",
-                entry.mtime.secs.to_string().as_bytes(),
-            );
+        if let Some(time) = pax_time(entry.mtime) {
+            pax::record(&mut extensions, b"mtime", time.as_bytes());
         }
         for (name, value) in &entry.xattrs {
             pax::xattr_record(&mut extensions, name, value);
@@ -424,6 +425,21 @@ fn block(
     more(&mut header);
     header.set_cksum();
     header
+}
+
+/// A time that no number of a header can be.
+fn pax_time(time: Time) -> Option<String> {
+    let Time { secs, nanos } = time;
+    match (secs, nanos) {
+        (0.., 0) if secs <= OCTAL_SIZE.cast_signed() => None,
+        (_, 0) => Some(secs.to_string()),
+        // Before 1970 the fraction counts towards zero.
+        (..0, _) => {
+            let (whole, fraction) = (secs + 1, 1_000_000_000 - nanos);
+            Some(format!("-{}.{fraction:09}", whole.unsigned_abs()))
+        }
+        _ => Some(format!("{secs}.{nanos:09}")),
+    }
 }
 
 fn member_name(entry: &Entry) -> Vec<u8> {

@@ -53,8 +53,7 @@ const fn value(
 
 const TRUE: &[&str] = &["true", "1"];
 const FALSE: &[&str] = &["false", "0"];
-const CACHE: &str =
-    "steps are cached in the store by content; keep the directory of --root between builds instead";
+const CACHE: &str = "use --cache-from and --cache-to REF";
 const LISTS: &str =
     "`--platform linux/amd64,linux/arm64 -t NAME` makes an index of all platforms in one build";
 const PLATFORM: &str = "use --platform OS/ARCH[/VARIANT]";
@@ -70,8 +69,6 @@ const FLAGS: &[(&str, &[Flag])] = &[
     (
         "docker and buildx",
         &[
-            value("cache-from", &[], CACHE),
-            value("cache-to", &[], CACHE),
             value("sbom", FALSE, ATTESTED),
             value("provenance", FALSE, ATTESTED),
             value("attest", &[], ATTESTED),

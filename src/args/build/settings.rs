@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use builder::{
-    ClosurePolicy, ClosureRules, NamedContext, Output, PullPolicy, RemoteSource, Shape, UserPolicy,
+    Caches, ClosurePolicy, ClosureRules, NamedContext, Output, PullPolicy, RemoteSource, Shape,
+    UserPolicy,
 };
 use image::{Platform, Reference};
 
@@ -57,6 +58,8 @@ pub(crate) struct BuildSettings {
     pub limits: LimitSettings,
     /// Where results go and how progress is shown.
     pub results: Results,
+    /// Caches that machines share.
+    pub caches: Caches,
     /// How registries are spoken to.
     pub registry: RegistrySettings,
     /// Whether only the plan is shown.
