@@ -25,6 +25,7 @@ mod request;
 mod run;
 mod signal;
 mod stdio;
+pub mod structure;
 mod userns;
 
 pub use container::{ContainerError, ContainerSpec, check_hostname, user_text};
