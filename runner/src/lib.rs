@@ -12,6 +12,7 @@
 
 mod container;
 mod execute;
+pub mod health;
 mod idmaps;
 mod mount;
 mod names;
@@ -20,6 +21,7 @@ mod prepared;
 mod protocol;
 mod publish;
 mod ranges;
+pub mod readiness;
 mod reown;
 mod request;
 mod run;

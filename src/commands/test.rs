@@ -1,7 +1,9 @@
 //! `rbuild test`. The invariant: everything that was found is one report, whatever it was found by, and what failed is the exit code.
 
 mod containers;
+mod drill;
 mod formats;
+mod readiness;
 mod report;
 mod structure;
 
@@ -30,6 +32,12 @@ pub(super) fn test(
         report
             .checks
             .extend(structure::checks(config, &opened, &containers)?);
+    }
+    if args.readiness || args.config.is_empty() {
+        readiness::report(args, &opened, &containers, here, &mut report)?;
+    }
+    if args.drill {
+        report.checks.extend(drill::checks(&containers)?);
     }
     formats::write(&report, args.format)?;
     Ok(match report.failed() {

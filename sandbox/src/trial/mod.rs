@@ -134,6 +134,8 @@ pub struct Identity {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Its user namespace's map of user ids, and of group ids (user_namespaces(7)).
+    pub maps: [String; 2],
     /// Ports below this one need a capability (ip(7)).
     pub first_port: u16,
     /// Whether the home directory, if there is one, can be written.
@@ -178,6 +180,8 @@ fn identity() -> Identity {
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
         groups: groups.into_iter().map(rustix::fs::Gid::as_raw).collect(),
+        maps: ["/proc/self/uid_map", "/proc/self/gid_map"]
+            .map(|map| std::fs::read_to_string(map).unwrap_or_default()),
         first_port: first
             .ok()
             .and_then(|text| text.trim().parse().ok())

@@ -160,6 +160,7 @@ impl Stage {
             let soon = Instant::now() + Duration::from_secs(5);
             self.pump(soon, |stage| is_over(stage.program.as_ref()))?;
         }
+        kill_what_is_left();
         let mut done = self
             .program
             .as_ref()
@@ -246,6 +247,13 @@ fn ended(status: WaitStatus) -> Option<Ended> {
 
 fn is_over(process: Option<&Process>) -> bool {
     process.is_none_or(Process::is_over)
+}
+
+/// What the program started goes with it, as when a container ends. Only in a process namespace of one's own, kill(2) says why.
+fn kill_what_is_left() {
+    if std::process::id() == 1 {
+        let _ = nix::sys::signal::kill(Pid::from_raw(-1), Signal::SIGKILL);
+    }
 }
 
 /// A process and what it started; it may be gone.

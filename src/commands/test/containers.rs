@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use sandbox::trial::{self, Record, Script};
 
@@ -17,6 +18,7 @@ use crate::surroundings::Surroundings;
 const PROGRAM: &str = "/.rbuild-trial";
 
 /// How containers of one image are run.
+#[derive(Clone)]
 pub(super) struct Containers {
     store: PathBuf,
     executable: PathBuf,
@@ -80,6 +82,48 @@ impl Containers {
         command
     }
 
+    /// The same with other ids.
+    pub(super) fn with_ids(&self, userns_mode: UsernsMode) -> Self {
+        Self {
+            userns_mode,
+            ..self.clone()
+        }
+    }
+
+    /// Runs the image's own program, tells it to stop when some time has passed, and says after how many milliseconds it ended, with
+    /// which exit code; `None` where it had to be killed.
+    pub(super) fn stop(
+        &self,
+        flags: &[String],
+        arguments: &[String],
+        wait: Duration,
+        patience: Duration,
+    ) -> Result<Option<(u64, i32)>, Failure> {
+        let mut command = self.command(flags);
+        command.arg(&self.image).args(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = Running(command.spawn().map_err(not_run)?);
+        std::thread::sleep(wait);
+        let told = Instant::now();
+        rustix::process::kill_process(child.pid(), rustix::process::Signal::TERM)
+            .map_err(|error| not_run(error.into()))?;
+        while told.elapsed() < patience {
+            if let Some(status) = child.0.try_wait().map_err(not_run)? {
+                let millis = u64::try_from(told.elapsed().as_millis()).unwrap_or(u64::MAX);
+                return Ok(Some((millis, status.code().unwrap_or(-1))));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(None)
+    }
+
+    /// What the drill printed, and said.
+    pub(super) fn drill(&self) -> Result<(Vec<u8>, String), Failure> {
+        let mut command = self.command(&["--drill=json".to_owned()]);
+        let output = command.arg(&self.image).output().map_err(not_run)?;
+        Ok((output.stdout, said(&output.stderr)))
+    }
+
     /// Performs a script in a container.
     pub(super) fn perform(&self, flags: &[String], script: &Script) -> Result<Ran, Failure> {
         let argument = trial::argument(script);
@@ -96,15 +140,33 @@ impl Containers {
             .arg(&self.image)
             .arg(argument)
             .output()
-            .map_err(|error| {
-                let error = anyhow::Error::new(error);
-                Failure::new(Kind::Host, error.context("run a container for the tests"))
-            })?;
+            .map_err(not_run)?;
         Ok(match trial::record(&output.stdout) {
             Some(record) if output.status.success() => Ran::Performed(Box::new(record)),
             _ => Ran::Not(said(&output.stderr)),
         })
     }
+}
+
+/// A container that ends with its value: killed, rbuild takes all of it along.
+struct Running(Child);
+
+impl Running {
+    fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn not_run(error: std::io::Error) -> Failure {
+    let error = anyhow::Error::new(error);
+    Failure::new(Kind::Host, error.context("run a container for the tests"))
 }
 
 /// What rbuild said, on one line.
