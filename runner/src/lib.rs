@@ -12,6 +12,7 @@
 
 mod container;
 mod execute;
+pub mod health;
 mod idmaps;
 mod mount;
 mod names;
@@ -20,11 +21,13 @@ mod prepared;
 mod protocol;
 mod publish;
 mod ranges;
+pub mod readiness;
 mod reown;
 mod request;
 mod run;
 mod signal;
 mod stdio;
+pub mod structure;
 mod userns;
 
 pub use container::{ContainerError, ContainerSpec, check_hostname, user_text};

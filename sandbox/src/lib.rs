@@ -32,6 +32,7 @@ mod supervisor;
 mod sys;
 mod target;
 mod tree;
+pub mod trial;
 mod wire;
 
 use std::process::ExitCode;
@@ -80,6 +81,9 @@ pub fn divert(entries: &[Entry]) -> Option<ExitCode> {
         // In an image it lies under a name of its own.
         name if name.ends_with(drill::PROGRAM) => {
             Some(drill::main(&std::env::args().skip(1).collect::<Vec<_>>()))
+        }
+        name if name.ends_with(trial::PROGRAM) => {
+            Some(trial::main(&std::env::args().skip(1).collect::<Vec<_>>()))
         }
         _ => None,
     }

@@ -427,7 +427,8 @@ fn execute(argv: &[String], env: &[(String, String)]) -> Result<(), SetupFailure
     Err(failure).during(here)
 }
 
-fn candidates(program: &str, env: &[(String, String)]) -> Vec<String> {
+/// Where a program is looked for that is called so.
+pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Vec<String> {
     if program.contains('/') || program.is_empty() {
         return vec![program.to_owned()];
     }

@@ -63,6 +63,15 @@ pub(crate) fn install() -> Result<(), Errno> {
         .try_for_each(|filter| sys::install_filter(filter))
 }
 
+/// A filter that has a tracer look at these calls and lets all others pass.
+///
+/// # Errors
+/// On an architecture without filters.
+pub(crate) fn tracing(calls: impl Iterator<Item = i64>) -> Result<BpfProgram, Errno> {
+    let rules = calls.map(|call| (call, Vec::new())).collect();
+    compile(rules, SeccompAction::Allow, SeccompAction::Trace(0))
+}
+
 fn deny_list() -> Result<BpfProgram, Errno> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         DENIED.iter().map(|call| (*call, Vec::new())).collect();

@@ -152,6 +152,21 @@ pub(crate) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(),
     Errno::result(result).map(drop)
 }
 
+/// Lets a traced process that stands still go on, with a signal or without (0), ptrace(2).
+pub(crate) fn resume(pid: Pid, request: libc::c_uint, signal: i32) -> Result<(), Errno> {
+    // JUSTIFICATION: nix's calls take none of the real-time signals, which threads of every libc use.
+    // SAFETY: the requests that continue take a number as data and no address.
+    let result = unsafe {
+        libc::ptrace(
+            request,
+            pid.as_raw(),
+            std::ptr::null_mut::<libc::c_void>(),
+            libc::c_long::from(signal),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Gives every signal its default action and unblocks all, so that a program starts as after a login: Rust's runtime ignores
 /// SIGPIPE, and a shell ignores SIGINT for what it starts in the background.
 pub(crate) fn reset_signals() -> Result<(), Errno> {

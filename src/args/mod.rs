@@ -25,6 +25,7 @@ pub(crate) mod run;
 pub(crate) mod secret;
 mod size;
 pub(crate) mod store;
+pub(crate) mod test;
 pub(crate) mod transfer;
 mod ulimit;
 
@@ -148,6 +149,8 @@ pub(crate) enum Command {
     Lsp(lsp::LspArgs),
     /// Run a container of an image
     Run(Box<run::RunArgs>),
+    /// Say whether an image runs rootless, and run structure tests
+    Test(Box<test::TestArgs>),
     /// List the images of the store
     Images(store::ImagesArgs),
     /// Show an image's configuration, layers or files

@@ -5,7 +5,7 @@ mod baseline;
 mod config;
 mod diff;
 mod files;
-mod formats;
+pub(super) mod formats;
 mod images;
 mod neighbours;
 mod shellcheck;

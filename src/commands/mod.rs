@@ -29,6 +29,7 @@ mod run;
 mod secrets;
 mod size;
 mod system;
+mod test;
 mod transfer;
 mod unshare;
 mod why;
@@ -117,6 +118,7 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
                 None => run::run(settings, &place()?, here),
             };
         }
+        Command::Test(args) => return test::test(&args, &place()?, here),
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,

@@ -99,6 +99,8 @@ mod run_ready;
 mod run_secrets;
 mod run_single_id;
 mod run_views;
+mod test_readiness;
+mod test_structure;
 
 #[test]
 fn no_test_file_was_forgotten() {

@@ -7,6 +7,9 @@ mod json;
 mod sarif;
 mod xml;
 
+pub(in crate::commands) use github::{data, property};
+pub(in crate::commands) use xml::attribute;
+
 use std::fmt::Write as _;
 
 use containerfile::{Diagnostic, LineCol, Severity, Source, Span};

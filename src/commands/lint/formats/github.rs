@@ -26,12 +26,12 @@ pub(super) fn command(source: &Source, found: &Diagnostic) -> String {
     )
 }
 
-fn data(text: &str) -> String {
+pub(in crate::commands) fn data(text: &str) -> String {
     text.replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }
 
-fn property(text: &str) -> String {
+pub(in crate::commands) fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -62,7 +62,7 @@ pub(super) fn junit(examined: &[Examined]) -> String {
 }
 
 /// Text between double quotes; characters that XML cannot hold are shown as Rust writes them.
-fn attribute(text: &str) -> String {
+pub(in crate::commands) fn attribute(text: &str) -> String {
     let mut xml = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,0 +1,351 @@
+//! `rbuild test`: will it run rootless? Each check is seen to pass, and to fail when what it checks is broken.
+
+use serde_json::Value;
+
+use crate::support::{Degree, Place, degree};
+
+fn built(containerfile: &str) -> Option<Place> {
+    let base = crate::support::base("busybox")?;
+    let place = Place::new();
+    place.write("www/index.html", "hello\n");
+    place.write("zone", "TZif2");
+    let context = format!("busybox=oci-layout:{}", base.display());
+    let more = [
+        "--network",
+        "none",
+        "--no-lint",
+        "--user-policy",
+        "warn",
+        "--closure",
+        "off",
+        "-t",
+        "box",
+    ];
+    place.build(
+        containerfile,
+        &[&more[..], &["--build-context", &context]].concat(),
+    );
+    Some(place)
+}
+
+macro_rules! requires_image {
+    ($containerfile:expr) => {{
+        requires!(execution);
+        match built($containerfile) {
+            Some(place) => place,
+            None => skip!("bases", "RBUILD_TEST_BASES has no busybox"),
+        }
+    }};
+}
+
+/// A report, and its exit code.
+fn report(place: &Place, code: i32, flags: &[&str]) -> Vec<Value> {
+    let args = [
+        &["test", "--format", "json", "--wait", "0.3"],
+        flags,
+        &["box"],
+    ]
+    .concat();
+    let (text, _) = place.expect(code, &args);
+    let mut report: Value = serde_json::from_str(&text).unwrap();
+    match report["checks"].take() {
+        Value::Array(checks) => checks,
+        other => panic!("{other}"),
+    }
+}
+
+/// The verdict of the check whose area and name begin so, and all that it says.
+fn check(report: &[Value], area: &str, name: &str) -> (String, String) {
+    let mut found = report.iter().filter(|check| {
+        check["area"] == area
+            && check["name"]
+                .as_str()
+                .is_some_and(|own| own.starts_with(name))
+    });
+    let found = found
+        .next()
+        .unwrap_or_else(|| panic!("no {area} {name} in {report:#?}"));
+    let verdict = found["verdict"].as_str().unwrap().to_owned();
+    (verdict, format!("{} {}", found["said"], found["remedies"]))
+}
+
+#[track_caller]
+fn expect(report: &[Value], (area, name): (&str, &str), verdict: &str, words: &[&str]) {
+    let (own, said) = check(report, area, name);
+    assert_eq!(own, verdict, "{area} {name}: {said}");
+    for word in words {
+        assert!(
+            said.contains(word),
+            "{area} {name}: {word} is not in {said}"
+        );
+    }
+}
+
+const SERVICE: &str = "FROM busybox\nCOPY www /www\nCOPY --chown=65532:65532 www /var/lib/app\nEXPOSE 8080\nUSER 65532:65532\n\
+    HEALTHCHECK CMD [\"wget\", \"-q\", \"-O\", \"/dev/null\", \"http://127.0.0.1:8080/\"]\n";
+
+#[test]
+fn a_service_that_is_ready_passes_everything() {
+    let place = requires_image!(&format!(
+        "{SERVICE}CMD [\"sh\", \"-c\", \"trap 'exit 0' TERM; httpd -p 8080 -h /www; while :; do sleep 0.1; done\"]\n"
+    ));
+    let report = report(&place, 0, &[]);
+    expect(
+        &report,
+        ("start", "starts"),
+        "passed",
+        &["listens at", ":8080"],
+    );
+    expect(
+        &report,
+        ("user", "user"),
+        "passed",
+        &["runs as 65532:65532", "as you"],
+    );
+    expect(
+        &report,
+        ("privileges", "capabilities"),
+        "passed",
+        &["needs none"],
+    );
+    expect(&report, ("ports", "ports"), "passed", &["8080"]);
+    expect(
+        &report,
+        ("health", "HEALTHCHECK"),
+        "passed",
+        &["unhealthy when the service has stopped"],
+    );
+    expect(&report, ("userns", "keep-id:uid=65532"), "passed", &[]);
+    expect(&report, ("read-only", "read-only"), "passed", &[]);
+    expect(&report, ("stop", "STOPSIGNAL"), "passed", &["exit code 0"]);
+    expect(&report, ("times", "time"), "passed", &["did not ask"]);
+    let nomap = match degree() {
+        Degree::NoSub => "skipped",
+        Degree::SubIds | Degree::Root => "passed",
+    };
+    expect(&report, ("userns", "nomap"), nomap, &[]);
+}
+
+#[test]
+fn a_service_that_is_not_ready_is_told_what_mends_it() {
+    requires!(degree Degree::SubIds);
+    // As first process httpd has no handler for SIGTERM; what it writes is lost under a read-only root.
+    let place = requires_image!(&format!(
+        "{SERVICE}EXPOSE 9090\nCMD [\"sh\", \"-c\", \"touch /var/lib/app/db || exit 5; exec httpd -f -p 127.0.0.1:8080 -h /www\"]\n"
+    ));
+    let report = report(&place, 0, &[]);
+    expect(
+        &report,
+        ("ports", "ports"),
+        "warned",
+        &[
+            "127.0.0.1:8080 only",
+            "exposes port 9090, and nothing listens",
+        ],
+    );
+    expect(
+        &report,
+        ("stop", "STOPSIGNAL"),
+        "warned",
+        &["ignores SIGTERM", "RunInit=true"],
+    );
+    expect(
+        &report,
+        ("read-only", "read-only"),
+        "warned",
+        &["it writes /var/lib/app/db", "Volume=app:/var/lib/app"],
+    );
+    // Another user cannot write there either.
+    expect(
+        &report,
+        ("userns", "any user"),
+        "warned",
+        &[
+            "exit code 5",
+            "/var/lib/app/db could not be written by user 12345",
+        ],
+    );
+}
+
+#[test]
+fn a_health_check_that_cannot_turn_green_or_red_fails() {
+    requires!(degree Degree::SubIds);
+    let service = |health: &str| {
+        format!(
+            "FROM busybox\nCOPY www /www\nUSER 65532:65532\nHEALTHCHECK {health}\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n"
+        )
+    };
+    let ask = |port: u16| {
+        format!("CMD [\"wget\", \"-q\", \"-O\", \"/dev/null\", \"http://127.0.0.1:{port}/\"]")
+    };
+    let Some(place) = built(&service(&ask(8080))) else {
+        skip!("bases", "RBUILD_TEST_BASES has no busybox")
+    };
+    expect(
+        &report(&place, 0, &["--health"]),
+        ("health", ""),
+        "passed",
+        &[],
+    );
+    for (health, said) in [
+        (ask(8081), "never healthy"),
+        ("CMD [\"true\"]".to_owned(), "it cannot fail"),
+        ("CMD [\"/no/such\"]".to_owned(), "could not be executed"),
+    ] {
+        let place = built(&service(&health)).unwrap();
+        expect(
+            &report(&place, 1, &["--health"]),
+            ("health", ""),
+            "failed",
+            &[said],
+        );
+    }
+    let bare = "FROM busybox AS box\nFROM scratch\nCOPY --from=box /bin/busybox /bin/busybox\nUSER 65532:65532\n\
+        HEALTHCHECK CMD wget -q -O- http://127.0.0.1:8080/\nCMD [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"8080\"]\n";
+    let place = built(bare).unwrap();
+    expect(
+        &report(&place, 1, &["--health"]),
+        ("health", ""),
+        "failed",
+        &["needs the shell /bin/sh", "needs no shell"],
+    );
+    let none = built("FROM busybox\nUSER 65532:65532\nCMD [\"true\"]\n").unwrap();
+    expect(
+        &report(&none, 0, &["--health"]),
+        ("health", ""),
+        "skipped",
+        &["has none"],
+    );
+}
+
+#[test]
+fn what_a_program_looked_for_becomes_the_line_that_mends_it() {
+    requires!(degree Degree::SubIds);
+    for (script, said, remedy) in [
+        (
+            "cat /etc/ssl/certs/ca-certificates.crt",
+            "ca-certificates.crt was looked for",
+            "# rbuild:ca-certificates",
+        ),
+        (
+            "echo x > /srv/data",
+            "/srv/data could not be written by user 65532 (/srv is 0:0, mode 0755)",
+            "COPY --chown=65532:65532",
+        ),
+        (
+            "cat /secret",
+            "/secret could not be read by user 65532",
+            "--chmod=a+rX",
+        ),
+        ("git status", "the program git was looked for", "COPY git"),
+        (
+            "chown 5:5 /own",
+            "may not change the owner of /own",
+            "COPY --chown=UID:GID",
+        ),
+        (
+            "cat /conf/app.toml",
+            "/conf/app.toml was looked for, and is not there",
+            "",
+        ),
+    ] {
+        let text = format!(
+            "FROM busybox\nCOPY www /srv\nCOPY --chmod=0600 zone /secret\nCOPY --chown=65532:65532 zone /own\nUSER 65532:65532\nCMD [\"sh\", \"-c\", \"{script}\"]\n"
+        );
+        let Some(place) = built(&text) else {
+            skip!("bases", "RBUILD_TEST_BASES has no busybox")
+        };
+        let report = report(&place, 1, &[]);
+        expect(&report, ("start", "starts"), "failed", &[said, remedy]);
+    }
+    let place = built("FROM busybox\nUSER 65532:65532\nCMD [\"/no/such\"]\n").unwrap();
+    let found = report(&place, 1, &[]);
+    expect(
+        &found,
+        ("start", "starts: /no/such"),
+        "failed",
+        &["could not be executed"],
+    );
+    expect(&found, ("missing", "what"), "failed", &["RB208"]);
+    expect(&found, ("stop", "stop"), "skipped", &["not tried"]);
+    // Where it does without, it is a warning.
+    let place = built(
+        "FROM busybox\nUSER 65532:65532\nCMD [\"sh\", \"-c\", \"cat /etc/ssl/cert.pem; true\"]\n",
+    )
+    .unwrap();
+    expect(
+        &report(&place, 0, &[]),
+        ("observed", ""),
+        "warned",
+        &["# rbuild:ca-certificates"],
+    );
+}
+
+#[test]
+fn the_capabilities_that_are_needed_are_found_by_trying() {
+    requires!(degree Degree::SubIds);
+    let place = requires_image!(
+        "FROM busybox\nEXPOSE 80\nUSER 65532:65532\nCMD [\"sh\", \"-c\", \"httpd -f -p 80\"]\n"
+    );
+    let report = report(&place, 1, &[]);
+    expect(
+        &report,
+        ("start", "starts"),
+        "failed",
+        &["may not listen at", "PublishPort=80:8080"],
+    );
+    expect(
+        &report,
+        ("privileges", ""),
+        "warned",
+        &[
+            "needs NET_BIND_SERVICE:",
+            "AddCapability=CAP_NET_BIND_SERVICE",
+        ],
+    );
+    expect(
+        &report,
+        ("ports", ""),
+        "warned",
+        &["port 80, below 1024", "PublishPort=80:8080"],
+    );
+    expect(&report, ("config", ""), "warned", &["RB401"]);
+}
+
+#[test]
+fn a_time_zone_that_is_asked_for_must_be_there() {
+    requires!(degree Degree::SubIds);
+    let date = "USER 65532:65532\nCMD [\"date\"]\n";
+    let place = requires_image!(&format!("FROM busybox\n{date}"));
+    expect(
+        &report(&place, 0, &[]),
+        ("times", ""),
+        "warned",
+        &["times are UTC"],
+    );
+    let place = built(&format!(
+        "FROM busybox\nCOPY zone /usr/share/zoneinfo/Asia/Shanghai\n{date}"
+    ))
+    .unwrap();
+    expect(
+        &report(&place, 0, &[]),
+        ("times", ""),
+        "passed",
+        &["has time zones"],
+    );
+}
+
+#[test]
+fn root_inside_and_names_of_users_are_told() {
+    requires!(degree Degree::SubIds);
+    let place = requires_image!("FROM busybox\nCMD [\"true\"]\n");
+    // The linter's judgement of the same image is an error.
+    let report = report(&place, 1, &[]);
+    expect(
+        &report,
+        ("user", ""),
+        "warned",
+        &["it is root inside", "USER 65532:65532"],
+    );
+    expect(&report, ("accounts", ""), "failed", &["RB101"]);
+}
