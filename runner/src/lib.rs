@@ -12,7 +12,9 @@
 
 mod container;
 mod execute;
+mod guests;
 mod idmaps;
+mod listen;
 mod mount;
 mod names;
 mod own;
@@ -23,19 +25,21 @@ mod ranges;
 mod reown;
 mod request;
 mod run;
+pub mod service;
 mod signal;
 mod stdio;
 mod userns;
 
 pub use container::{ContainerError, ContainerSpec, check_hostname, user_text};
-pub use execute::session_entry;
+pub use execute::{session_entry, sweep_entry};
 pub use idmaps::{MapLine, MapRequest, MapRequestError, ParseMapError};
 pub use mount::{ParseMountError, RequestedMount, Tmpfs, Volume};
 pub use protocol::Cause;
 pub use publish::{ParsePublishError, Publish};
 pub use request::{
-    CgroupPlace, ContainerLimits, Mounts, Network, Program, RunRequest, Secret, Stdin, StopPolicy,
+    CgroupPlace, ContainerLimits, ExecRequest, Mounts, Network, Program, RunRequest, Secret, Stdin,
+    StopPolicy,
 };
-pub use run::{ENTRY, RunError, Signals, Starting, prepare, start};
+pub use run::{ENTRY, RunError, SWEEP_ENTRY, Signals, Starting, prepare, start, sweep};
 pub use signal::{ParseSignalError, StopSignal};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

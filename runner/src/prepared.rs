@@ -12,7 +12,7 @@ use rootfs::accounts::{Account, Accounts};
 use rootfs::trees::{Trees, UnpackedLayer, WorkArea, WritableLayer, clear_unused_writable};
 use rootfs::{DirTree, Ownership, Root};
 use sandbox::{
-    MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SetupFailure,
+    Forward, MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SetupFailure,
     SharedNetwork, Upper,
 };
 
@@ -28,15 +28,17 @@ use crate::userns::{Mapping, Owners};
 /// A container whose root is mounted.
 pub(crate) struct Prepared {
     pub(crate) container: ContainerSpec,
-    root: OwnedFd,
+    /// Taken while another takes its place.
+    root: Option<OwnedFd>,
+    lowers: Vec<PathBuf>,
     /// Part of the root.
     top: Option<Reowned>,
     /// Whom files belong to that the image's root owns, as the session counts.
     image_root: Option<u32>,
     /// What the container wrote goes with it.
     writable: WritableLayer,
-    /// Where the network namespace has its path, if it needs one.
-    network: Option<WorkArea>,
+    /// The network, if it needs a process of its own, and where its namespace has its path.
+    network: Option<(SharedNetwork, WorkArea)>,
     /// Holds the layers for as long as they are mounted; dropped last.
     store: Store,
 }
@@ -88,7 +90,8 @@ impl Prepared {
         }
         Ok(Self {
             container,
-            root,
+            root: Some(root),
+            lowers,
             top,
             image_root: trees.image_root(),
             writable,
@@ -97,13 +100,32 @@ impl Prepared {
         })
     }
 
+    fn root(&self) -> Result<&OwnedFd, ExecuteError> {
+        let root = self.root.as_ref();
+        root.ok_or_else(|| ExecuteError::Stdio(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Mounts the image again, with what was written: the mount of a program that ended went with it.
+    pub(crate) fn renew(&mut self) -> Result<(), ExecuteError> {
+        // Two overlays must not have the same upper directory.
+        self.root = None;
+        let root = overlay(&self.writable, lowers(self.top.as_ref(), &self.lowers))?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// Another user of the image, as its files say now.
+    pub(crate) fn account(&self, user: &str) -> Result<Account, ExecuteError> {
+        account(self.root()?, user, &[])
+    }
+
     /// The sandbox; what it refers to is added to `handles`.
     pub(crate) fn spec(
         &mut self,
         run: &Run<'_>,
         handles: &mut Handles,
     ) -> Result<SandboxSpec, ExecuteError> {
-        let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
+        let root = self.root()?.try_clone().map_err(ExecuteError::Stdio)?;
         let root = handles.add(root);
         let mounts = self.mounts(run.request, handles)?;
         let network = self.network(run, handles)?;
@@ -243,17 +265,30 @@ impl Prepared {
             Network::None => NetworkSpec::None,
             Network::Host => NetworkSpec::Host,
             Network::Pasta { program, forwards } => {
-                let area = self.network.insert(WorkArea::create(&self.store)?);
-                let place = area.path().join("namespace");
-                let shared = SharedNetwork::start(program, &place, forwards, &[])?;
-                if !forwards.is_empty() && sandbox::confuses_loopback(program) {
-                    run.notice("this pasta passes connections from 127.0.0.1 of this machine on as if they came from inside the container; one of October 2024 or later does not");
+                if self.network.is_none() {
+                    self.network = Some(connect(run, &self.store, program, forwards)?);
                 }
+                let (shared, _) = self.network.as_ref().expect("it was just made");
                 let namespace = shared.namespace().try_clone_to_owned();
                 NetworkSpec::Shared(handles.add(namespace.map_err(ExecuteError::Stdio)?))
             }
         })
     }
+}
+
+fn connect(
+    run: &Run<'_>,
+    store: &Store,
+    program: &Path,
+    forwards: &[Forward],
+) -> Result<(SharedNetwork, WorkArea), ExecuteError> {
+    let area = WorkArea::create(store)?;
+    let place = area.path().join("namespace");
+    let shared = SharedNetwork::start(program, &place, forwards, &[])?;
+    if !forwards.is_empty() && sandbox::confuses_loopback(program) {
+        run.notice("this pasta passes connections from 127.0.0.1 of this machine on as if they came from inside the container; one of October 2024 or later does not");
+    }
+    Ok((shared, area))
 }
 
 fn scratch(path: &Path, source: io::Error) -> ExecuteError {
@@ -268,24 +303,30 @@ fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
-/// Mounts the image with a writable layer, whose root looks like that of the topmost lower one.
+/// Mounts the image with a new writable layer, whose root looks like that of the topmost lower one.
 fn mount(
     writable: &WritableLayer,
     top: Option<&Reowned>,
     below: &[PathBuf],
 ) -> Result<OwnedFd, ExecuteError> {
-    let lowers: Vec<PathBuf> = top
-        .map(Reowned::path)
-        .into_iter()
-        .chain(below.iter().cloned())
-        .collect();
-    let (upper, work) = (writable.upper(), writable.work());
+    let lowers = lowers(top, below);
+    let upper = writable.upper();
     if let Some(top) = lowers.first() {
         let seen = fs::metadata(top).map_err(|source| scratch(&upper, source))?;
         std::os::unix::fs::chown(&upper, Some(seen.uid()), Some(seen.gid()))
             .and_then(|()| fs::set_permissions(&upper, seen.permissions()))
             .map_err(|source| scratch(&upper, source))?;
     }
+    overlay(writable, lowers)
+}
+
+fn lowers(top: Option<&Reowned>, below: &[PathBuf]) -> Vec<PathBuf> {
+    let top = top.map(Reowned::path).into_iter();
+    top.chain(below.iter().cloned()).collect()
+}
+
+fn overlay(writable: &WritableLayer, lowers: Vec<PathBuf>) -> Result<OwnedFd, ExecuteError> {
+    let (upper, work) = (writable.upper(), writable.work());
     let overlay = Overlay {
         lowers,
         data_only: Vec::new(),

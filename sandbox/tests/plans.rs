@@ -31,10 +31,11 @@ fn build_step() -> SandboxSpec {
             cwd: "/src".to_owned(),
             user: UserSpec::default(),
             stdio: [Handle(1), Handle(2), Handle(3)],
-            terminal: false,
+            terminal: None,
             init: false,
         },
         supervisor: None,
+        namespaces: None,
     }
 }
 

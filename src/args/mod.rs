@@ -8,6 +8,7 @@ mod annotation;
 pub(crate) mod build;
 mod capability;
 pub(crate) mod closure;
+pub(crate) mod containers;
 mod csv;
 pub(crate) mod debug;
 mod default_command;
@@ -148,6 +149,20 @@ pub(crate) enum Command {
     Lsp(lsp::LspArgs),
     /// Run a container of an image
     Run(Box<run::RunArgs>),
+    /// List the containers that run in the background
+    Ps(containers::PsArgs),
+    /// Show what a container in the background wrote
+    Logs(containers::LogsArgs),
+    /// Run a program in a container in the background
+    Exec(containers::ExecArgs),
+    /// Take part in a container in the background
+    Attach(containers::AttachArgs),
+    /// Have containers in the background end
+    Stop(containers::StopArgs),
+    /// Send containers in the background a signal
+    Kill(containers::KillArgs),
+    /// Wait for the end of containers in the background
+    Wait(containers::WaitArgs),
     /// List the images of the store
     Images(store::ImagesArgs),
     /// Show an image's configuration, layers or files

@@ -97,6 +97,7 @@ mod run_ready;
 mod run_secrets;
 mod run_single_id;
 mod run_views;
+mod service;
 
 #[test]
 fn no_test_file_was_forgotten() {

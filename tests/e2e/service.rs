@@ -1,0 +1,516 @@
+//! Containers in the background: `rbuild run -d` and the commands about them, with real processes.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Degree, Place, binary, degree};
+
+/// A store with an image of busybox, and a runtime directory of its own, where no container is left when the test is over.
+struct Services(Place);
+
+impl Services {
+    fn new() -> Option<Self> {
+        let base = crate::support::base("busybox")?;
+        let place = Place::new();
+        let context = format!("busybox=oci-layout:{}", base.display());
+        let more = [
+            "--network",
+            "none",
+            "-t",
+            "box",
+            "--build-context",
+            &context,
+        ];
+        place.build("FROM busybox\nRUN echo app:x:65532: >/etc/group\nUSER 65532:65532\nENV KIND=image\nWORKDIR /tmp\n", &more);
+        Some(Self(place))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .current_dir(self.0.context())
+            .env("RBUILD_ROOT", self.0.store())
+            .env("XDG_RUNTIME_DIR", self.0.context().join("run"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("it starts")
+    }
+
+    fn expect(&self, code: i32, args: &[&str]) -> (String, String) {
+        let output = self.output(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}\nstdout:\n{stdout}\nstderr:\n{stderr}"
+        );
+        (stdout, stderr)
+    }
+
+    /// Starts a shell script in the background.
+    fn start(&self, flags: &[&str], script: &str) -> String {
+        let mut args = vec!["run", "-d", "--network", "none", "--stop-timeout", "1"];
+        args.extend(flags);
+        args.extend(["box", "sh", "-c", script]);
+        self.expect(0, &args).0.trim().to_owned()
+    }
+
+    fn ps(&self) -> Vec<serde_json::Value> {
+        let (text, _) = self.expect(0, &["ps", "-a", "--format", "json"]);
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).spawn().expect("it starts")
+    }
+
+    /// The processes whose command lines have the text in them.
+    fn processes(&self, text: &str) -> usize {
+        let output = Command::new("pgrep").args(["-f", "--", text]).output();
+        let output = output.expect("pgrep starts");
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let _ = self.output(&["kill", "-a"]);
+        let until = Instant::now() + Duration::from_secs(20);
+        let run = self.0.context().join("run/rbuild/containers");
+        while fs::read_dir(&run).is_ok_and(|all| all.flatten().any(|one| one.path().is_dir()))
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+macro_rules! services {
+    () => {{
+        requires!(execution);
+        match Services::new() {
+            Some(services) => services,
+            None => skip!("bases", "RBUILD_TEST_BASES has no busybox"),
+        }
+    }};
+}
+
+fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(seen) = seen() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs until it is told to end.
+const FOREVER: &str = "trap 'exit 3' TERM; while :; do sleep 0.05; done";
+
+#[test]
+fn a_service_is_started_seen_logged_and_stopped_and_nothing_of_it_is_left() {
+    let all = services!();
+    let script = format!("echo out; echo err >&2; {FOREVER}");
+    let id = all.start(&["--name", "web"], &script);
+    assert_eq!(id.len(), 64);
+    let [web] = &all.ps()[..] else {
+        panic!("{:?}", all.ps())
+    };
+    assert_eq!(web["Id"], id.as_str());
+    assert_eq!(
+        (&web["Names"][0], &web["State"]),
+        (&"web".into(), &"running".into())
+    );
+    assert_eq!(web["Command"][0], "sh");
+    let (table, _) = all.expect(0, &["ps"]);
+    assert!(
+        table.starts_with("CONTAINER ID") && table.contains(&id[..12]) && table.contains("Up "),
+        "{table}"
+    );
+    assert_eq!(all.expect(0, &["ps", "-q"]).0.trim(), &id[..12]);
+    until("it has written", || {
+        (all.expect(0, &["logs", "web"]).0 == "out\n").then_some(())
+    });
+    assert_eq!(
+        all.expect(0, &["logs", &id[..8]]),
+        ("out\n".into(), "err\n".into())
+    );
+    let (stamped, _) = all.expect(0, &["logs", "--timestamps", "web"]);
+    assert!(
+        stamped.starts_with("20") && stamped.ends_with("Z out\n"),
+        "{stamped}"
+    );
+    let waiting = all.spawn(&["wait", "web"]);
+    assert_eq!(all.expect(0, &["stop", "web"]).0, "web\n");
+    let waited = waiting.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&waited.stdout), "3\n");
+    assert!(all.ps().is_empty());
+    let (_, stderr) = all.expect(125, &["logs", "web"]);
+    assert!(
+        stderr.contains("web") && stderr.contains("hint:"),
+        "{stderr}"
+    );
+    assert!(!all.0.context().join("run/rbuild/containers/web").exists());
+}
+
+#[test]
+fn a_service_that_cannot_start_says_why_with_the_codes_of_docker() {
+    let all = services!();
+    let run = |image_and_program: &[&str]| {
+        let args = [&["run", "-d", "--network", "none"], image_and_program].concat();
+        let output = all.output(&args);
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, stderr) = run(&["box", "/no/such"]);
+    assert_eq!(code, Some(127), "{stderr}");
+    assert!(stderr.contains("/no/such"), "{stderr}");
+    assert_eq!(run(&["box", "/tmp"]).0, Some(126));
+    assert_eq!(run(&["no-such-image"]).0, Some(125));
+    let (code, stderr) = run(&["-u", "nobodys", "box", "true"]);
+    assert_eq!(code, Some(125));
+    assert!(stderr.contains("nobodys"), "{stderr}");
+    assert!(all.ps().is_empty());
+    for wrong in [
+        &["--name", "web"][..],
+        &["--restart", "always"],
+        &["-d", "--name", "../x"],
+        &["-d", "--restart", "never"],
+    ] {
+        let args = [&["run", "--network", "none"], wrong, &["box", "true"]].concat();
+        all.expect(2, &args);
+    }
+}
+
+#[test]
+fn a_name_is_taken_until_it_is_replaced() {
+    let all = services!();
+    let first = all.start(&["--name", "web"], FOREVER);
+    let (_, stderr) = all.expect(
+        125,
+        &[
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "--network",
+            "none",
+            "box",
+            "true",
+        ],
+    );
+    assert!(
+        stderr.contains(&first) && stderr.contains("--replace"),
+        "{stderr}"
+    );
+    let second = all.start(&["--name", "web", "--replace"], FOREVER);
+    assert_ne!(first, second);
+    let found = all.ps();
+    assert_eq!((found.len(), &found[0]["Id"]), (1, &second.as_str().into()));
+    let unnamed = all.start(&[], FOREVER);
+    let name = format!("box-{}", &unnamed[..6]);
+    assert_eq!(all.expect(0, &["stop", "-a"]).0.lines().count(), 2);
+    all.expect(125, &["stop", &name]);
+}
+
+#[test]
+fn what_ended_is_started_again_as_its_policy_says_and_keeps_what_it_wrote() {
+    let all = services!();
+    let script = "echo run >>/tmp/runs; wc -l </tmp/runs; exit 4";
+    let mut flags = vec![
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "again",
+        "--restart",
+    ];
+    flags.extend(["on-failure:2", "box", "sh", "-c", script]);
+    let mut following = {
+        all.expect(0, &flags);
+        all.spawn(&["logs", "-f", "again"])
+    };
+    let mut text = String::new();
+    following
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_string(&mut text)
+        .expect("text");
+    assert_eq!(text, "1\n2\n3\n");
+    assert!(following.wait().expect("it ends").success());
+    assert!(all.ps().is_empty());
+    // A stop is the end, whatever the policy; so is a SIGKILL, but no other signal.
+    all.start(
+        &["--name", "always", "--restart", "always"],
+        "trap 'exit 0' HUP TERM; echo started; while :; do sleep 0.05; done",
+    );
+    let starts = |count: usize| {
+        until("it is started", || {
+            (all.expect(0, &["logs", "always"]).0.lines().count() == count).then_some(())
+        });
+    };
+    starts(1);
+    all.expect(0, &["kill", "-s", "HUP", "always"]);
+    starts(2);
+    assert_eq!(all.ps()[0]["Restarts"], 1);
+    all.expect(0, &["stop", "always"]);
+    assert!(all.ps().is_empty());
+    all.start(&["--name", "always", "--restart", "always"], FOREVER);
+    all.expect(0, &["kill", "always"]);
+    until("it ends", || all.ps().is_empty().then_some(()));
+}
+
+#[test]
+fn exec_joins_the_container_and_has_its_confinement() {
+    let all = services!();
+    all.start(
+        &[
+            "--name",
+            "web",
+            "-v",
+            ".:/data",
+            "--ulimit",
+            "nofile=99:100",
+        ],
+        FOREVER,
+    );
+    let exec = |flags: &[&str], script: &str| {
+        let args = [&["exec"], flags, &["web", "sh", "-c", script]].concat();
+        all.expect(0, &args).0
+    };
+    assert_eq!(
+        exec(&["-e", "A=1"], "echo $KIND $A; pwd; id -u"),
+        "image 1\n/tmp\n65532\n"
+    );
+    assert_eq!(exec(&["-w", "/data"], "pwd; touch made"), "/data\n");
+    assert!(all.0.context().join("made").exists());
+    let inside = "cat /proc/1/status /proc/self/status | grep -E '^(Cap|NoNew|Seccomp:|Uid|Gid|Groups)' | sort | uniq -c | awk '{print $1}' | sort -u; ulimit -n; hostname >/dev/null; for n in user pid net ipc uts mnt cgroup; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo $n differs; done";
+    assert_eq!(exec(&[], inside), "2\n99\n");
+    // Nothing of rbuild's is open in it, and it makes no namespaces.
+    assert_eq!(
+        exec(
+            &[],
+            "ls /proc/self/fd | wc -l; unshare -U true 2>/dev/null || echo refused"
+        ),
+        "4\nrefused\n"
+    );
+    let (_, stderr) = all.expect(127, &["exec", "web", "/no/such"]);
+    assert!(stderr.contains("/no/such"), "{stderr}");
+    all.expect(126, &["exec", "web", "/tmp"]);
+    all.expect(125, &["exec", "-u", "nobodys", "web", "true"]);
+    all.expect(9, &["exec", "web", "sh", "-c", "exit 9"]);
+    all.expect(143, &["exec", "web", "sh", "-c", "kill -TERM $$"]);
+    if degree() != Degree::NoSub {
+        assert_eq!(
+            exec(&["-u", "7:8"], "id -u; id -g; echo through >/dev/stdout"),
+            "7\n8\nthrough\n"
+        );
+    }
+    let mut cat = all.spawn(&["exec", "-i", "web", "cat"]);
+    cat.stdin
+        .take()
+        .expect("a pipe")
+        .write_all(&[b'x'; 100_000])
+        .expect("written");
+    let output = cat.wait_with_output().expect("it ends");
+    assert_eq!(output.stdout.len(), 100_000);
+    let many = exec(&[], "head -c 3000000 /dev/zero; echo");
+    assert_eq!(many.len(), 3_000_001);
+}
+
+#[test]
+fn a_process_that_joined_ends_with_its_command_and_with_the_container() {
+    let all = services!();
+    all.start(&["--name", "web"], FOREVER);
+    let mut alone = all.spawn(&["exec", "web", "sleep", "7731"]);
+    let both = all.spawn(&["exec", "web", "sleep", "7732"]);
+    let started = |text: &str| {
+        until("it runs", || {
+            all.expect(0, &["exec", "web", "ps"])
+                .0
+                .contains(text)
+                .then_some(())
+        })
+    };
+    started("sleep 7731");
+    started("sleep 7732");
+    alone.kill().expect("killed");
+    alone.wait().expect("it ends");
+    until("it is gone", || {
+        (!all
+            .expect(0, &["exec", "web", "ps"])
+            .0
+            .contains("sleep 7731"))
+        .then_some(())
+    });
+    all.expect(0, &["stop", "web"]);
+    assert_eq!(
+        both.wait_with_output().expect("it ends").status.code(),
+        Some(137)
+    );
+}
+
+#[test]
+fn logs_are_followed_to_the_end_and_tails_are_short() {
+    let all = services!();
+    all.start(&["--name", "talk"], "for i in 1 2 3; do echo $i; done; printf 'open '; sleep 0.3; echo end; cat /dev/null; sleep 0.2; echo last");
+    let following = all.spawn(&["logs", "-f", "talk"]);
+    let output = following.wait_with_output().expect("it ends");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "1\n2\n3\nopen end\nlast\n"
+    );
+    all.start(&["--name", "tail"], &format!("seq 1 100; {FOREVER}"));
+    until("it has written", || {
+        all.expect(0, &["logs", "tail"])
+            .0
+            .ends_with("100\n")
+            .then_some(())
+    });
+    assert_eq!(
+        all.expect(0, &["logs", "--tail", "2", "tail"]).0,
+        "99\n100\n"
+    );
+    assert_eq!(all.expect(0, &["logs", "--tail", "0", "tail"]).0, "");
+}
+
+#[test]
+fn attach_gives_input_and_passes_the_exit_code_on() {
+    let all = services!();
+    all.start(
+        &["-i", "--name", "cat"],
+        "while read line; do [ $line = bye ] && exit 5; echo got $line; done",
+    );
+    let mut attached = all.spawn(&["attach", "cat"]);
+    let mut stdin = attached.stdin.take().expect("a pipe");
+    writeln!(stdin, "hello").expect("written");
+    let mut stdout = attached.stdout.take().expect("a pipe");
+    let mut heard = [0; 10];
+    stdout.read_exact(&mut heard).expect("heard");
+    assert_eq!(&heard, b"got hello\n");
+    writeln!(stdin, "bye").expect("written");
+    assert_eq!(attached.wait().expect("it ends").code(), Some(5));
+}
+
+#[test]
+fn after_sigkill_of_a_supervisor_the_container_is_gone_and_that_is_said_once() {
+    let all = services!();
+    let mark = format!("sleep 98{}", std::process::id());
+    all.start(
+        &["--name", "web"],
+        &format!("echo wrote >/tmp/file; echo said; {mark}"),
+    );
+    until("it has written", || {
+        (all.expect(0, &["logs", "web"]).0 == "said\n").then_some(())
+    });
+    let pid = all.ps()[0]["Pid"].to_string();
+    assert_eq!(all.processes(&format!("^{mark}")), 1);
+    let killed = Command::new("kill").args(["-KILL", &pid]).status();
+    assert!(killed.expect("kill starts").success());
+    until("its processes are gone", || {
+        (all.processes(&format!("^{mark}")) == 0).then_some(())
+    });
+    let writable = all.0.store().join("trees/writable");
+    let (table, stderr) = all.expect(0, &["ps"]);
+    assert!(table.contains("Dead: its supervisor was killed"), "{table}");
+    assert!(
+        stderr.contains("web") && stderr.contains("removed"),
+        "{stderr}"
+    );
+    assert!(all.ps().is_empty());
+    assert!(!all.0.context().join("run/rbuild/containers/web").exists());
+    let left = fs::read_dir(&writable).into_iter().flatten().flatten();
+    for layer in left {
+        let written = fs::read_dir(layer.path().join("upper"))
+            .into_iter()
+            .flatten()
+            .count();
+        assert_eq!(written, 0, "what it wrote is still there");
+    }
+}
+
+#[test]
+fn after_sigkill_of_a_run_in_the_foreground_nothing_of_the_container_is_left() {
+    let all = services!();
+    let mark = format!("sleep 97{}", std::process::id());
+    let mut run = all.spawn(&[
+        "run",
+        "--network",
+        "none",
+        "box",
+        "sh",
+        "-c",
+        &format!("echo x >/tmp/file; {mark} & wait"),
+    ]);
+    until("it runs", || {
+        (all.processes(&format!("^{mark}")) == 1).then_some(())
+    });
+    run.kill().expect("killed");
+    run.wait().expect("it ends");
+    until("its processes are gone", || {
+        (all.processes(&format!("^{mark}")) == 0).then_some(())
+    });
+    all.expect(0, &["run", "--network", "none", "box", "true"]);
+    let writable = all.0.store().join("trees/writable");
+    for layer in fs::read_dir(&writable).into_iter().flatten().flatten() {
+        let written = fs::read_dir(layer.path().join("upper"))
+            .into_iter()
+            .flatten()
+            .count();
+        assert_eq!(written, 0, "what it wrote is still there");
+    }
+}
+
+#[test]
+fn a_caller_that_reads_to_the_end_waits_for_no_service_and_its_descriptors_stay_its_own() {
+    let all = services!();
+    let (read, write) = std::io::pipe().expect("a pipe");
+    let mut command = all.command(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "web",
+        "box",
+        "sh",
+        "-c",
+        FOREVER,
+    ]);
+    command
+        .stdout(write.try_clone().expect("a copy"))
+        .stderr(write);
+    let start = Instant::now();
+    assert!(command.status().expect("it starts").success());
+    drop(command);
+    let mut text = String::new();
+    (&read).read_to_string(&mut text).expect("text");
+    assert_eq!(text.trim().len(), 64, "{text}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+    // The supervisor holds little: it is a copy of a process that did little.
+    let pid = all.ps()[0]["Pid"].to_string();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let own = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let own: u64 = own
+        .and_then(|text| text.trim().strip_suffix(" kB"))
+        .and_then(|text| text.parse().ok())
+        .expect("a size");
+    assert!(own < 10 << 10, "{own} kB");
+}
