@@ -500,7 +500,7 @@ fn a_caller_that_reads_to_the_end_waits_for_no_service_and_its_descriptors_stay_
     drop(command);
     let mut text = String::new();
     (&read).read_to_string(&mut text).expect("text");
-    assert_eq!(text.trim().len(), 64, "{text}");
+    assert_eq!(text.lines().last().map(str::len), Some(64), "{text}");
     assert!(start.elapsed() < Duration::from_secs(20));
     // The supervisor holds little: it is a copy of a process that did little.
     let pid = all.ps()[0]["Pid"].to_string();
@@ -513,4 +513,95 @@ fn a_caller_that_reads_to_the_end_waits_for_no_service_and_its_descriptors_stay_
         .and_then(|text| text.parse().ok())
         .expect("a size");
     assert!(own < 10 << 10, "{own} kB");
+}
+
+/// A terminal of the test's: its own side, and the side for a program.
+fn terminal() -> (fs::File, fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let own = openpt(flags).expect("a terminal");
+    grantpt(&own)
+        .and_then(|()| unlockpt(&own))
+        .expect("granted");
+    let other = ioctl_tiocgptpeer(&own, flags).expect("its other side");
+    let size = rustix::termios::Winsize {
+        ws_row: 41,
+        ws_col: 101,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    rustix::termios::tcsetwinsize(&other, size).expect("a size");
+    (own.into(), other.into())
+}
+
+/// Starts a command in a terminal, types a line, and returns what it shows up to a text.
+fn typed(all: &Services, args: &[&str], line: &[u8], end: &str) -> (Child, fs::File, String) {
+    let (mut own, other) = terminal();
+    let mut command = all.command(args);
+    let copy = || other.try_clone().expect("a copy");
+    let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn();
+    let child = child.expect("it starts");
+    own.write_all(line).expect("typed");
+    let mut shown = String::new();
+    let mut piece = [0; 4096];
+    while !shown.contains(end) {
+        let length = own.read(&mut piece).unwrap_or(0);
+        assert!(length > 0, "{args:?} ended after:\n{shown}");
+        shown.push_str(&String::from_utf8_lossy(&piece[..length]));
+    }
+    (child, own, shown)
+}
+
+#[test]
+fn a_terminal_is_the_containers_own_and_has_the_callers_size() {
+    let all = services!();
+    all.start(&["--name", "web"], FOREVER);
+    let line = b"stty size; tty; echo TERM=$TERM; ls -l $(tty) | awk '{print $1, $3}'; exit 6\n";
+    for args in [
+        &["exec", "-it", "web", "sh"][..],
+        &["run", "-it", "--network", "none", "box", "sh"],
+    ] {
+        let (mut child, mut own, mut shown) = typed(&all, args, line, "crw");
+        assert_eq!(child.wait().expect("it ends").code(), Some(6), "{shown}");
+        let mut rest = [0; 4096];
+        let length = own.read(&mut rest).unwrap_or(0);
+        shown.push_str(&String::from_utf8_lossy(&rest[..length]));
+        for word in ["41 101", "/dev/pts/", "TERM=xterm", "crw--w----"] {
+            assert!(shown.contains(word), "{args:?}: {word} is not in\n{shown}");
+        }
+        assert!(!shown.contains("not a tty"), "{shown}");
+    }
+}
+
+#[test]
+fn the_detach_keys_leave_a_container_as_it_is() {
+    let all = services!();
+    all.start(
+        &["-it", "--name", "shell"],
+        "while read line; do echo got $line; done",
+    );
+    let (_held, before) = terminal();
+    let (mut child, mut own, _) = typed(&all, &["attach", "shell"], b"one\n", "got one");
+    own.write_all(b"\x10\x11").expect("typed");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let modes = |terminal: &fs::File| {
+        rustix::termios::tcgetattr(terminal)
+            .expect("its modes")
+            .local_modes
+    };
+    assert_eq!(
+        modes(&own),
+        modes(&before),
+        "the caller's terminal is as it was"
+    );
+    let (mut child, mut own, _) = typed(
+        &all,
+        &["attach", "--detach-keys", "ctrl-x", "shell"],
+        b"\x10two\n",
+        "got \x10two",
+    );
+    own.write_all(b"\x18").expect("typed");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(all.ps()[0]["State"], "running");
+    assert!(all.expect(0, &["logs", "shell"]).0.contains("got one"));
 }
