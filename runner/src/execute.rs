@@ -30,6 +30,7 @@ use crate::request::{Network, RunRequest};
 use crate::run::{Choice, RunError};
 use crate::stdio::Streams;
 use crate::userns::UsernsMode;
+use crate::volume::VolumesError;
 
 /// Why a container did not run, or was lost.
 #[derive(Debug, Error)]
@@ -63,6 +64,8 @@ pub(crate) enum ExecuteError {
         source_path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    Named(#[from] VolumesError),
     #[error("make {path}")]
     Scratch { path: PathBuf, source: io::Error },
     #[error("connect the container's standard streams")]

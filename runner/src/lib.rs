@@ -16,6 +16,7 @@ mod guests;
 mod idmaps;
 mod listen;
 mod mount;
+mod name;
 mod names;
 mod own;
 mod prepared;
@@ -29,11 +30,13 @@ pub mod service;
 mod signal;
 mod stdio;
 mod userns;
+pub mod volume;
 
 pub use container::{ContainerError, ContainerSpec, check_hostname, user_text};
 pub use execute::{session_entry, sweep_entry};
 pub use idmaps::{MapLine, MapRequest, MapRequestError, ParseMapError};
-pub use mount::{ParseMountError, RequestedMount, Tmpfs, Volume};
+pub use mount::{NamedVolume, ParseMountError, RequestedMount, Tmpfs, Volume};
+pub use name::{Name, ParseNameError};
 pub use protocol::Cause;
 pub use publish::{ParsePublishError, Publish};
 pub use request::{

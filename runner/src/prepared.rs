@@ -18,12 +18,14 @@ use sandbox::{
 
 use crate::container::{ContainerSpec, numeric_ids};
 use crate::execute::{ExecuteError, Handles, Run, sandbox};
+use crate::mount::{NamedVolume, Volume};
 use crate::names;
 use crate::own;
 use crate::protocol::{FromSession, send};
 use crate::reown::{self, Reowned, Wanted};
 use crate::request::{Network, RunRequest, Secret};
 use crate::userns::{Mapping, Owners};
+use crate::volume::{HeldVolume, Volumes};
 
 /// A container whose root is mounted.
 pub(crate) struct Prepared {
@@ -39,6 +41,8 @@ pub(crate) struct Prepared {
     writable: WritableLayer,
     /// The network, if it needs a process of its own, and where its namespace has its path.
     network: Option<(SharedNetwork, WorkArea)>,
+    /// Volumes that nobody may remove meanwhile.
+    held: Vec<HeldVolume>,
     /// Holds the layers for as long as they are mounted; dropped last.
     store: Store,
 }
@@ -96,6 +100,7 @@ impl Prepared {
             image_root: trees.image_root(),
             writable,
             network: None,
+            held: Vec::new(),
             store,
         })
     }
@@ -109,6 +114,7 @@ impl Prepared {
     pub(crate) fn renew(&mut self) -> Result<(), ExecuteError> {
         // Two overlays must not have the same upper directory.
         self.root = None;
+        self.held.clear();
         let root = overlay(&self.writable, lowers(self.top.as_ref(), &self.lowers))?;
         self.root = Some(root);
         Ok(())
@@ -133,36 +139,16 @@ impl Prepared {
     }
 
     fn mounts(
-        &self,
+        &mut self,
         request: &RunRequest,
         handles: &mut Handles,
     ) -> Result<Vec<MountSpec>, ExecuteError> {
-        let mut mounts = self.names(&request.network, handles)?;
+        let mut mounts = Vec::new();
         for volume in &request.mounts.volumes {
-            let failed = |source| ExecuteError::Volume {
-                target: volume.target.clone(),
-                source,
-            };
-            let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
-            if volume.chown {
-                let owner = self.container.session_owner();
-                own::give(&handle, owner).map_err(|source| ExecuteError::Give {
-                    target: volume.target.clone(),
-                    source_path: volume.source.clone(),
-                    source,
-                })?;
-            }
-            let directory =
-                is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
-            let source = MountSource::Tree {
-                handle: handles.add(handle),
-                directory,
-            };
-            mounts.push(MountSpec {
-                target: volume.target.clone(),
-                source,
-                read_only: volume.read_only,
-            });
+            mounts.push(self.bind(volume, handles)?);
+        }
+        for volume in &request.mounts.named {
+            mounts.push(self.named(volume, handles)?);
         }
         let tmpfs = request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
             target: tmpfs.target.clone(),
@@ -173,10 +159,74 @@ impl Prepared {
             read_only: tmpfs.read_only,
         });
         mounts.extend(tmpfs);
+        // What is mounted below another must come after it.
+        let depth = |target: &str| target.split('/').filter(|name| !name.is_empty()).count();
+        mounts.sort_by_key(|mount| depth(&mount.target));
+        let names = self.names(&request.network, handles)?;
+        mounts.splice(0..0, names);
         for secret in &request.mounts.secrets {
             mounts.push(self.secret(secret, handles)?);
         }
         Ok(mounts)
+    }
+
+    fn bind(&self, volume: &Volume, handles: &mut Handles) -> Result<MountSpec, ExecuteError> {
+        let failed = |source| ExecuteError::Volume {
+            target: volume.target.clone(),
+            source,
+        };
+        let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
+        if volume.chown {
+            self.give(&handle, &volume.source, &volume.target)?;
+        }
+        let directory = is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
+        let source = MountSource::Tree {
+            handle: handles.add(handle),
+            directory,
+        };
+        Ok(MountSpec {
+            target: volume.target.clone(),
+            source,
+            read_only: volume.read_only,
+        })
+    }
+
+    /// A volume of the store, which is made and filled where this is its first use.
+    fn named(
+        &mut self,
+        volume: &NamedVolume,
+        handles: &mut Handles,
+    ) -> Result<MountSpec, ExecuteError> {
+        let held = Volumes::of(self.store.path()).hold(&volume.name)?;
+        let owner = self.container.session_owner();
+        held.fill(self.root()?, volume, owner)?;
+        let path = held.data();
+        let handle = sandbox::detached_tree(&path).map_err(|source| ExecuteError::Volume {
+            target: volume.target.clone(),
+            source,
+        })?;
+        if volume.chown {
+            self.give(&handle, &path, &volume.target)?;
+        }
+        self.held.push(held);
+        let source = MountSource::Tree {
+            handle: handles.add(handle),
+            directory: true,
+        };
+        Ok(MountSpec {
+            target: volume.target.clone(),
+            source,
+            read_only: volume.read_only,
+        })
+    }
+
+    fn give(&self, handle: &OwnedFd, path: &Path, target: &str) -> Result<(), ExecuteError> {
+        let given = own::give(handle, self.container.session_owner());
+        given.map_err(|source| ExecuteError::Give {
+            target: target.to_owned(),
+            source_path: path.to_owned(),
+            source,
+        })
     }
 
     fn secret(&self, secret: &Secret, handles: &mut Handles) -> Result<MountSpec, ExecuteError> {

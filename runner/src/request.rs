@@ -9,7 +9,7 @@ use sandbox::{CgroupLimits, Forward, ResourceLimit};
 use serde::{Deserialize, Serialize};
 
 use crate::idmaps::MapRequest;
-use crate::mount::{Tmpfs, Volume};
+use crate::mount::{NamedVolume, Tmpfs, Volume};
 use crate::signal::StopSignal;
 use crate::userns::UsernsMode;
 
@@ -89,6 +89,8 @@ pub struct ExecRequest {
 pub struct Mounts {
     /// Directories and files of the host.
     pub volumes: Vec<Volume>,
+    /// Directories of the store, by name.
+    pub named: Vec<NamedVolume>,
     /// Empty file systems in memory.
     pub tmpfs: Vec<Tmpfs>,
     /// Whether the image's file system is read-only.

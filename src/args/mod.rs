@@ -28,6 +28,7 @@ mod size;
 pub(crate) mod store;
 pub(crate) mod transfer;
 mod ulimit;
+pub(crate) mod volume;
 
 use std::path::PathBuf;
 
@@ -163,6 +164,8 @@ pub(crate) enum Command {
     Kill(containers::KillArgs),
     /// Wait for the end of containers in the background
     Wait(containers::WaitArgs),
+    /// Make, list and remove named volumes
+    Volume(volume::VolumeArgs),
     /// List the images of the store
     Images(store::ImagesArgs),
     /// Show an image's configuration, layers or files

@@ -37,6 +37,7 @@ mod stop;
 mod system;
 mod transfer;
 mod unshare;
+mod volume;
 mod why;
 
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
     (builder::check::CHECK_ENTRY, builder::check::check_entry),
     (runner::ENTRY, runner::session_entry),
     (runner::SWEEP_ENTRY, runner::sweep_entry),
+    (runner::volume::VOLUME_ENTRY, runner::volume::volume_entry),
     unshare::ENTRY,
     doctor::ENTRY,
     (sandbox::drill::ENTRY, sandbox::drill::session_entry),
@@ -131,6 +133,7 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Stop(args) => stop::stop(&args, here)?,
         Command::Kill(args) => stop::kill(&args, here)?,
         Command::Wait(args) => stop::wait(&args, here)?,
+        Command::Volume(args) => volume::volume(&args, &place()?, here)?,
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,

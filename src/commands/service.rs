@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use runner::service::{
-    Container, ContainerName, Containers, ContainersError, Record, Service, ServiceStreams, State,
+    Container, Containers, ContainersError, Record, Service, ServiceStreams, State,
 };
-use runner::{Network, RunRequest};
+use runner::{Name, Network, RunRequest};
 use sandbox::{Detached, Forward, Transport};
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +181,7 @@ fn port(forward: &Forward) -> String {
 }
 
 /// The last part of the image's name, and the beginning of the id.
-fn default_name(image: &str, id: &str) -> ContainerName {
+fn default_name(image: &str, id: &str) -> Name {
     let last = image.rsplit('/').next().unwrap_or_default();
     let last = last.split(['@', ':']).next().unwrap_or_default();
     let short = &id[..6];

@@ -605,3 +605,116 @@ fn the_detach_keys_leave_a_container_as_it_is() {
     assert_eq!(all.ps()[0]["State"], "running");
     assert!(all.expect(0, &["logs", "shell"]).0.contains("got one"));
 }
+
+#[test]
+fn a_named_volume_begins_with_the_images_files_and_outlives_containers() {
+    let all = services!();
+    let base = crate::support::base("busybox").expect("there was one");
+    let context = format!("busybox=oci-layout:{}", base.display());
+    let secret = all.0.context().join("secret");
+    fs::write(&secret, "of the host").expect("written");
+    let files = format!(
+        "FROM busybox\nRUN mkdir -p /data/below && echo first >/data/file && ln -s {} /data/link && \\\n chown -R 7:8 /data/below && chown 65532:65532 /data /data/file && chmod 750 /data && ln -s /data /way\nUSER 65532:65532\n",
+        secret.display()
+    );
+    all.0.build(
+        &files,
+        &[
+            "--network",
+            "none",
+            "-t",
+            "full",
+            "--build-context",
+            &context,
+        ],
+    );
+    let run = |flags: &[&str], script: &str| {
+        let args = [
+            &["run", "--network", "none"],
+            flags,
+            &["full", "sh", "-c", script],
+        ]
+        .concat();
+        all.expect(0, &args).0
+    };
+    let owner = if degree() == Degree::NoSub {
+        "65532"
+    } else {
+        "7"
+    };
+    let look = "cat /data/file; stat -c '%a %u' /data; stat -c %u /data/below; cat /data/link 2>/dev/null || echo nowhere";
+    assert_eq!(
+        run(&["-v", "vol:/data"], look),
+        format!("first\n750 65532\n{owner}\nnowhere\n")
+    );
+    run(&["-v", "vol:/data:z"], "echo second >/data/file");
+    assert_eq!(
+        run(
+            &["--mount", "type=volume,src=vol,dst=/data,ro"],
+            "cat /data/file; echo x 2>/dev/null >/data/x || echo read-only"
+        ),
+        "second\nread-only\n"
+    );
+    assert_eq!(
+        run(&["-v", "vol2:/way"], "cat /data/file"),
+        "first\n",
+        "the image's link leads to its own directory"
+    );
+    assert_eq!(
+        run(
+            &["-v", "none:/data:nocopy"],
+            "ls /data | wc -l; echo mine >/data/x"
+        ),
+        "0\n"
+    );
+    assert_eq!(
+        run(
+            &["-v", "new:/elsewhere/deep:U"],
+            "stat -c %u /elsewhere/deep; touch /elsewhere/deep/x"
+        ),
+        "65532\n"
+    );
+    let (list, _) = all.expect(0, &["volume", "ls"]);
+    assert_eq!(
+        list.split_whitespace().collect::<Vec<_>>(),
+        [
+            "DRIVER", "VOLUME", "NAME", "local", "new", "local", "none", "local", "vol", "local",
+            "vol2"
+        ]
+    );
+    all.start(
+        &["--name", "user", "-v", "vol:/data", "-v", "./:/data/below"],
+        FOREVER,
+    );
+    assert!(
+        all.expect(0, &["exec", "user", "ls", "/data/below"])
+            .0
+            .contains("secret"),
+        "what is below comes after"
+    );
+    let (_, stderr) = all.expect(2, &["volume", "rm", "vol"]);
+    assert!(stderr.contains("a container uses it"), "{stderr}");
+    all.expect(2, &["volume", "prune"]);
+    assert_eq!(
+        all.expect(0, &["volume", "prune", "-f"]).0,
+        "new\nnone\nvol2\n"
+    );
+    all.expect(0, &["stop", "user"]);
+    let (inspected, _) = all.expect(0, &["volume", "inspect", "vol"]);
+    assert!(
+        inspected.contains("\"Mountpoint\"") && inspected.contains("volumes/vol/data"),
+        "{inspected}"
+    );
+    assert_eq!(all.expect(0, &["volume", "rm", "vol"]).0, "vol\n");
+    all.expect(1, &["volume", "rm", "vol"]);
+    assert_eq!(all.expect(0, &["volume", "create", "own"]).0, "own\n");
+    all.expect(1, &["volume", "create", "own"]);
+    assert_eq!(all.expect(0, &["volume", "ls", "-q"]).0, "own\n");
+    all.expect(0, &["volume", "rm", "own"]);
+    assert_eq!(
+        fs::read_dir(all.0.store().join("volumes"))
+            .expect("it is there")
+            .count(),
+        0
+    );
+}

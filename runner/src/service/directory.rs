@@ -22,8 +22,8 @@ use thiserror::Error;
 
 use super::client::Connection;
 use super::log::LogReader;
-use super::name::ContainerName;
 use super::record::Record;
+use crate::name::Name;
 
 /// Why a container in the background cannot be had.
 #[derive(Debug, Error)]
@@ -44,7 +44,7 @@ pub enum ContainersError {
     #[error("name a container {name}: that is the name of the container {id}")]
     InUse {
         /// The name.
-        name: ContainerName,
+        name: Name,
         /// The other one's id.
         id: String,
     },
@@ -58,7 +58,7 @@ pub enum ContainersError {
     #[error("reach the container {name}: its supervisor was killed, and the container with it")]
     Dead {
         /// Its name.
-        name: ContainerName,
+        name: Name,
     },
 }
 

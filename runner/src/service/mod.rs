@@ -12,7 +12,6 @@
 mod client;
 mod directory;
 mod log;
-mod name;
 mod policy;
 mod record;
 mod streams;
@@ -21,7 +20,6 @@ mod supervise;
 pub use client::{Attached, Connection, Exec, ExecSignals, Progress};
 pub use directory::{Container, Containers, ContainersError, Home};
 pub use log::{LogEntry, LogReader, LogStream};
-pub use name::{ContainerName, ParseNameError};
 pub use policy::{ParsePolicyError, RestartPolicy};
 pub use record::{Record, State};
 pub use streams::ServiceStreams;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::name::ContainerName;
 use super::policy::RestartPolicy;
+use crate::name::Name;
 
 const FILE: &str = "record.json";
 
@@ -18,7 +18,7 @@ pub struct Record {
     /// 64 hexadecimal digits.
     pub id: String,
     /// Its name.
-    pub name: ContainerName,
+    pub name: Name,
     /// The image, as it was asked for.
     pub image: String,
     /// The program and its arguments, once it runs.

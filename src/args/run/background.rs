@@ -1,6 +1,7 @@
 //! Flags of `run` about containers that go on in the background, and about terminals.
 
-use runner::service::{ContainerName, RestartPolicy};
+use runner::Name;
+use runner::service::RestartPolicy;
 
 /// Where it runs.
 #[derive(Clone, Debug, clap::Args)]
@@ -11,7 +12,7 @@ pub(super) struct BackgroundArgs {
     detach: bool,
     /// Name it [default: the image's name and a few digits]
     #[arg(long, value_name = "NAME", requires = "detach")]
-    name: Option<ContainerName>,
+    name: Option<Name>,
     /// End and remove a container of the same name first
     #[arg(long, requires = "name")]
     replace: bool,
@@ -36,7 +37,7 @@ pub(super) struct BackgroundArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Background {
     /// `--name`.
-    pub name: Option<ContainerName>,
+    pub name: Option<Name>,
     /// `--replace`.
     pub replace: bool,
     /// `--restart`.

@@ -1,4 +1,4 @@
-//! The name of a container that runs in the background. The invariant: it is a file's name, and no path.
+//! The names of containers and volumes. The invariant: a name is that of a file, and no path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,26 +9,26 @@ use thiserror::Error;
 /// The longest name: that of a file, less what is made beside it.
 const MAX: usize = 200;
 
-/// A container's name.
+/// A container's or volume's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ContainerName(String);
+pub struct Name(String);
 
-/// A text that names no container.
+/// A text that is no name.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "name a container {0:?}: a name has letters, digits, '_', '.' and '-', and begins with a letter or digit"
+    "use the name {0:?}: it has letters, digits, '_', '.' and '-', and begins with a letter or digit"
 )]
 pub struct ParseNameError(String);
 
-impl ContainerName {
+impl Name {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for ContainerName {
+impl FromStr for Name {
     type Err = ParseNameError;
 
     /// What Podman takes (libpod/define, `NameRegex`).
@@ -45,7 +45,7 @@ impl FromStr for ContainerName {
     }
 }
 
-impl TryFrom<String> for ContainerName {
+impl TryFrom<String> for Name {
     type Error = ParseNameError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -53,13 +53,13 @@ impl TryFrom<String> for ContainerName {
     }
 }
 
-impl From<ContainerName> for String {
-    fn from(name: ContainerName) -> Self {
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
         name.0
     }
 }
 
-impl fmt::Display for ContainerName {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_name_is_never_a_path() {
         for good in ["web", "a", "0.b-c_D"] {
-            assert_eq!(good.parse::<ContainerName>().unwrap().as_str(), good);
+            assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
         }
         for bad in [
             "",
@@ -86,7 +86,7 @@ mod tests {
             "a\0",
             &"a".repeat(201),
         ] {
-            assert!(bad.parse::<ContainerName>().is_err(), "{bad:?}");
+            assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }
     }
 }
