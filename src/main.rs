@@ -2,7 +2,7 @@
 //!
 //! A command is: read the arguments ([`args`]), look at the surroundings once ([`surroundings`]), call one library function,
 //! show what happens ([`show`]). The invariant: only this crate prints, and only [`surroundings`] reads the environment, the
-//! home directory, the clock and the terminal.
+//! home directory and the clock.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -15,6 +15,7 @@ mod show;
 mod signals;
 mod stdout;
 mod surroundings;
+mod terminal;
 mod worktree;
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Everything that rbuild reads from around it: environment, home directory, clock, terminal, user ids. The invariant: it is
+//! Everything that rbuild reads from around it: environment, home directory, clock, user ids. The invariant: it is
 //! read here, once, and handed on as values; an empty variable counts as unset.
 
 use std::collections::HashMap;
@@ -40,6 +40,22 @@ pub(crate) fn secret_line() -> std::io::Result<String> {
     }
     read?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The time.
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// 64 hexadecimal digits that nobody has had.
+///
+/// # Errors
+/// When there is no /dev/urandom.
+pub(crate) fn new_id() -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut bytes = [0_u8; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What surrounds this process.
@@ -179,6 +195,16 @@ impl Surroundings {
     /// XDG_RUNTIME_DIR, where it is set and absolute.
     pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
         self.directory("XDG_RUNTIME_DIR")
+    }
+
+    /// Where containers in the background are noted: nothing of them outlives a start of the machine.
+    pub(crate) fn containers_dir(&self) -> PathBuf {
+        match self.runtime_dir() {
+            Some(directory) => directory.join("rbuild/containers"),
+            None if self.uid == 0 => "/run/rbuild/containers".into(),
+            // Who has not logged in has no such directory.
+            None => PathBuf::from(format!("/tmp/rbuild-containers-{}", self.uid)),
+        }
     }
 
     /// The files that may hold registry credentials, the most specific first. A file that the user named must exist.

@@ -13,6 +13,9 @@ use crate::userns::{Ids, Mapping, UsernsError, UsernsMode};
 /// What Docker and Podman give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What Docker and Podman give a program with a terminal.
+pub(crate) const TERM: &str = "xterm";
+
 /// The longest host name, HOST_NAME_MAX of sethostname(2).
 const HOSTNAME_MAX: usize = 64;
 
@@ -123,21 +126,11 @@ impl ContainerSpec {
             None => request.userns.mapping(process),
         };
         let ids = mapping.container_map(image_ids, process)?;
-        let groups = account
-            .groups
-            .iter()
-            .copied()
-            .filter(|gid| ids.gids.outside(*gid).is_some())
-            .collect();
         Ok(Self {
             argv: argv(config, request)?,
             env: environment(config, request, account, hostname)?,
             cwd: working_directory(config, request)?,
-            user: UserSpec {
-                uid: account.uid,
-                gid: account.gid,
-                groups,
-            },
+            user: user_spec(account, &ids),
             mapping,
             capabilities: CapabilitySet::EMPTY
                 .with(&request.cap_add)?
@@ -149,6 +142,12 @@ impl ContainerSpec {
         })
     }
 
+    /// Has the process be another user of the image; returns the variables that change with it.
+    pub(crate) fn become_user(&mut self, account: &Account) -> Vec<(String, String)> {
+        self.user = user_spec(account, &self.ids);
+        vec![("HOME".to_owned(), home(account).to_owned())]
+    }
+
     /// The session's ids of the process.
     pub fn session_owner(&self) -> Ids {
         // The plan refuses an unmapped user by name; its pipes stay the caller's until then.
@@ -157,6 +156,23 @@ impl ContainerSpec {
             gid: self.ids.gids.outside(self.user.gid).unwrap_or(0),
         }
     }
+}
+
+/// The account, with those of its groups that there are.
+fn user_spec(account: &Account, ids: &IdMap) -> UserSpec {
+    let mapped = |gid: &u32| ids.gids.outside(*gid).is_some();
+    UserSpec {
+        uid: account.uid,
+        gid: account.gid,
+        groups: account.groups.iter().copied().filter(mapped).collect(),
+    }
+}
+
+fn home(account: &Account) -> &str {
+    let home = account.home.as_deref();
+    home.and_then(|home| std::str::from_utf8(home).ok())
+        .filter(|home| home.starts_with('/'))
+        .unwrap_or("/")
 }
 
 /// Docker's rule: an entry point from the command line leaves the image's CMD out.
@@ -178,7 +194,7 @@ fn argv(config: &ContainerConfig, request: &RunRequest) -> Result<Vec<String>, C
     }
 }
 
-fn without_nul(text: String) -> Result<String, ContainerError> {
+pub(crate) fn without_nul(text: String) -> Result<String, ContainerError> {
     if text.contains('\0') {
         return Err(ContainerError::Nul(text));
     }
@@ -196,15 +212,12 @@ fn environment(
         Some((_, old)) => value.clone_into(old),
         None => env.push((key.to_owned(), value.to_owned())),
     };
-    let home = account
-        .home
-        .as_deref()
-        .and_then(|home| std::str::from_utf8(home).ok())
-        .filter(|home| home.starts_with('/'))
-        .unwrap_or("/");
     set("PATH", PATH);
+    if request.program.terminal {
+        set("TERM", TERM);
+    }
     set("HOSTNAME", hostname);
-    set("HOME", home);
+    set("HOME", home(account));
     for entry in &config.env {
         // Without a value Podman once took the host's: CVE-2020-14370.
         if let Some((key, value)) = entry.split_once('=').filter(|(key, _)| !key.is_empty()) {

@@ -3,33 +3,34 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use image::{ContainerConfig, DiffId, Image, Store};
 use rootfs::RootError;
 use rootfs::accounts::{Account, AccountError};
-use rootfs::trees::{TreesError, WritableLayer};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rootfs::trees::{TreesError, WritableLayer, clear_unused_writable};
 use sandbox::{
-    CgroupError, Confinement, EmulatorError, Emulators, Handle, IdClaim, IdMap, IdMapError,
-    IdleStep, MountSpec, NetworkError, NetworkSpec, ProcessSpec, SandboxSpec, SessionContext,
-    SetupFailure, Step, StepCgroup, StepError,
+    CgroupError, Confinement, Door, EmulatorError, Emulators, Handle, IdClaim, IdMap, IdMapError,
+    IdleStep, MountSpec, Namespaces, NetworkError, NetworkSpec, ProcessSpec, SandboxSpec,
+    SessionContext, SetupFailure, Step, StepCgroup, StepError,
 };
 use thiserror::Error;
 
 use crate::container::{ContainerError, ContainerSpec, numeric_ids, user_text};
+use crate::guests::{self, Guests, Host};
 use crate::idmaps::MapRequestError;
+use crate::listen::{Stop, listen};
 use crate::prepared::Prepared;
-use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
+use crate::protocol::{Cause, FromSession, Purpose, RunJob, ToSession, receive, send};
 use crate::ranges;
 use crate::reown::ReownError;
 use crate::request::{Network, RunRequest};
 use crate::run::{Choice, RunError};
-use crate::signal::StopSignal;
-use crate::stdio::{Carrying, Streams};
+use crate::stdio::Streams;
 use crate::userns::UsernsMode;
+use crate::volume::VolumesError;
 
 /// Why a container did not run, or was lost.
 #[derive(Debug, Error)]
@@ -63,6 +64,8 @@ pub(crate) enum ExecuteError {
         source_path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    Named(#[from] VolumesError),
     #[error("make {path}")]
     Scratch { path: PathBuf, source: io::Error },
     #[error("connect the container's standard streams")]
@@ -75,6 +78,8 @@ pub(crate) enum ExecuteError {
         "find {size} ids that no other container has: there are {most} in all (--userns auto:size=COUNT asks for fewer)"
     )]
     NoRange { size: u32, most: u32 },
+    #[error("take what the container's process tells")]
+    Doors(#[source] SetupFailure),
     #[error("limit the container")]
     Limits(#[from] CgroupError),
     #[error("forbid core files, which would hold secrets")]
@@ -89,7 +94,7 @@ pub(crate) enum ExecuteError {
 
 impl ExecuteError {
     /// The error number of an execve(2) that failed, all else being ready.
-    fn program(&self) -> Option<i32> {
+    pub(crate) fn program(&self) -> Option<i32> {
         match self {
             Self::Step(StepError::Execute(failure)) => Some(failure.errno),
             _ => None,
@@ -99,17 +104,25 @@ impl ExecuteError {
 
 /// What `sandbox::divert` calls in the session for a run.
 pub fn session_entry(context: SessionContext) -> ExitCode {
-    match Receiver::new(&context.socket).next() {
-        Ok(Some(ToSession::Run(job))) => live(&context, &job),
+    match receive(&context.socket) {
+        Ok(Some((ToSession::Run(job), _))) => live(&context, &job),
         _ => ExitCode::from(125),
     }
+}
+
+/// What `sandbox::divert` calls in the session of [`crate::sweep`].
+pub fn sweep_entry(context: SessionContext) -> ExitCode {
+    let store = receive::<PathBuf>(&context.socket).ok().flatten();
+    if let Some(store) = store.and_then(|(path, _)| Store::open(path).ok()) {
+        clear_unused_writable(&store);
+    }
+    ExitCode::SUCCESS
 }
 
 /// The whole life of a session that knows its job.
 pub(crate) fn live(context: &SessionContext, job: &RunJob) -> ExitCode {
     let socket = &context.socket;
-    let mut receiver = Receiver::new(socket);
-    let (last, _rest) = match contain(context, job, &mut receiver) {
+    let (last, _rest) = match contain(context, job) {
         Ok((code, rest)) => (FromSession::Ended { code }, Some(rest)),
         Err(error) => {
             let program = error.program();
@@ -121,7 +134,7 @@ pub(crate) fn live(context: &SessionContext, job: &RunJob) -> ExitCode {
         return ExitCode::from(125);
     }
     // Taking this process and its namespaces down would only keep the main one from its own end.
-    while let Ok(Some(_)) = receiver.next::<ToSession>() {}
+    while let Ok(Some(_)) = receive::<ToSession>(socket) {}
     ExitCode::SUCCESS
 }
 
@@ -129,7 +142,6 @@ pub(crate) fn live(context: &SessionContext, job: &RunJob) -> ExitCode {
 fn contain(
     context: &SessionContext,
     job: &RunJob,
-    orders: &mut Receiver<'_>,
 ) -> Result<(i32, impl Sized + use<>), ExecuteError> {
     let Choice {
         image,
@@ -141,13 +153,15 @@ fn contain(
         request: &job.request,
         image: &image,
         given: None,
+        serves: job.purpose == Purpose::Serve,
     };
     let _claim = run.choose_maps(&store)?;
     if !job.request.mounts.secrets.is_empty() {
         leave_no_core_file().map_err(ExecuteError::Core)?;
     }
     let expected = run.expected();
-    let idle = job.start.then(|| context.idle_step()).transpose()?;
+    let start = job.purpose != Purpose::Prepare;
+    let idle = start.then(|| context.idle_step()).transpose()?;
     let writable = WritableLayer::claim(&store)?;
     context.mapped().map_err(ExecuteError::Ids)?;
     let Some(mut idle) = idle else {
@@ -163,22 +177,88 @@ fn contain(
     }
     let mut prepared = Prepared::new(&run, store, writable)?;
     let cgroup = run.cgroup()?;
-    let (mut step, streams) = start(&run, &mut prepared, idle, cgroup.as_ref())?;
+    loop {
+        let (code, step) = live_once(&run, &mut prepared, idle, cgroup.as_ref())?;
+        if !run.serves || !wanted_again(&context.socket, code) {
+            return Ok((code, (prepared.clear(), Some(step))));
+        }
+        step.release();
+        prepared.renew()?;
+        idle = context.idle_step()?;
+    }
+}
+
+/// Runs the program once.
+fn live_once(
+    run: &Run<'_>,
+    prepared: &mut Prepared,
+    idle: IdleStep,
+    cgroup: Option<&StepCgroup>,
+) -> Result<(i32, Step), ExecuteError> {
+    let (mut step, streams, doors) = start(run, prepared, idle, cgroup)?;
     let mut carrying = streams.start().map_err(ExecuteError::Stdio)?;
     prepared.tidy();
+    let orders = &run.context.socket;
     let mut stop = Stop::new(prepared.container.stop_signal, run.request.stop.timeout);
-    listen(orders, &step, &mut carrying, &mut stop).map_err(ExecuteError::Stdio)?;
-    let outcome = step.executed().and_then(|()| {
-        // A step that cannot be listened to is over.
-        let _ = listen(orders, &step, &mut carrying, &mut stop);
-        step.outcome()
-    });
+    let mut guests = Guests::default();
+    listen(orders, &step, &mut carrying, &mut stop, &mut guests).map_err(ExecuteError::Stdio)?;
+    step.executed()?;
+    if let Some(namespaces) = doors.open(run, &prepared.container.argv)? {
+        guests.let_in(Host {
+            run,
+            prepared,
+            namespaces,
+            cgroup,
+        });
+    }
+    // A step that cannot be listened to is over.
+    let _ = listen(orders, &step, &mut carrying, &mut stop, &mut guests);
+    let outcome = step.outcome();
+    guests.see_off();
     carrying.finish();
     if cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
         run.notice("the kernel killed a process of the container when it had used up its memory");
     }
-    let code = outcome?.code();
-    Ok((code, (prepared.clear(), Some(step))))
+    Ok((outcome?.code(), step))
+}
+
+/// Tells that the program ended, and whether it is to start again.
+fn wanted_again(orders: &UnixStream, code: i32) -> bool {
+    if send(orders, &FromSession::Ended { code }).is_err() {
+        return false;
+    }
+    loop {
+        match receive(orders) {
+            Ok(Some((ToSession::Again, _))) => return true,
+            Ok(Some((ToSession::Exec(_), connection))) => guests::turn_away(connection),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return false,
+        }
+    }
+}
+
+/// Ways for what the program's process tells.
+#[derive(Default)]
+struct Doors {
+    namespaces: Option<Door>,
+    terminal: Option<Door>,
+}
+
+impl Doors {
+    /// Takes what came, and tells the main process that the program runs, where it waits for that.
+    fn open(self, run: &Run<'_>, argv: &[String]) -> Result<Option<Namespaces>, ExecuteError> {
+        let terminal = self.terminal.map(Door::terminal).transpose();
+        let terminal = terminal.map_err(ExecuteError::Doors)?;
+        if run.serves || terminal.is_some() {
+            let argv = argv.to_vec();
+            let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+            // The main process may be gone, which is noticed next.
+            let started = FromSession::Started { argv };
+            let _ = sandbox::send_message(&run.context.socket, &started, &terminal);
+        }
+        let namespaces = self.namespaces.map(Door::namespaces).transpose();
+        namespaces.map_err(ExecuteError::Doors)
+    }
 }
 
 /// Secrets came in a message and are in this process's memory.
@@ -193,21 +273,25 @@ fn start(
     prepared: &mut Prepared,
     idle: IdleStep,
     cgroup: Option<&StepCgroup>,
-) -> Result<(Step, Streams), ExecuteError> {
+) -> Result<(Step, Streams, Doors), ExecuteError> {
     let mut handles = Handles::default();
     let mut spec = prepared.spec(run, &mut handles)?;
     if let Some(cgroup) = cgroup {
         spec.limits.cgroup = Some(handles.add(cgroup.door()?));
     }
-    let owner = prepared.container.session_owner();
-    let streams =
-        Streams::new(run.request.stdin, &run.context.stdin, owner).map_err(ExecuteError::Stdio)?;
-    let fds: Vec<BorrowedFd<'_>> = streams
-        .program
-        .iter()
-        .chain(&handles.0)
-        .map(AsFd::as_fd)
-        .collect();
+    let mut doors = Doors::default();
+    if run.serves {
+        spec.namespaces = Some(handles.door(&mut doors.namespaces)?);
+    }
+    let streams = if run.request.program.terminal {
+        spec.process.terminal = Some(handles.door(&mut doors.terminal)?);
+        Streams::none()
+    } else {
+        let owner = prepared.container.session_owner();
+        Streams::new(run.request.stdin, &run.context.stdin, owner)
+    };
+    let streams = streams.map_err(ExecuteError::Stdio)?;
+    let fds = handles.all(&streams.program);
     let idle = if idle.fits(&spec, &fds) {
         idle
     } else {
@@ -215,91 +299,8 @@ fn start(
     };
     let step = idle.start(&spec, &fds)?;
     drop(fds);
-    Ok((step, streams))
+    Ok((step, streams, doors))
 }
-
-/// The end of a container that was asked for.
-struct Stop {
-    signal: StopSignal,
-    timeout: Option<Duration>,
-    /// When it is killed.
-    deadline: Option<Instant>,
-}
-
-impl Stop {
-    fn new(signal: StopSignal, timeout: Option<u32>) -> Self {
-        Self {
-            signal,
-            timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
-            deadline: None,
-        }
-    }
-
-    fn ask(&mut self, step: &Step) {
-        step.signal(self.signal.number());
-        if self.deadline.is_none() {
-            self.deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        }
-    }
-
-    /// For poll(2): how long there is still to wait.
-    fn left(&self) -> Option<Timespec> {
-        let left = self.deadline?.saturating_duration_since(Instant::now());
-        Timespec::try_from(left).ok()
-    }
-}
-
-/// Passes on what the main process says, and what the program writes, until the step has something to say; without the main
-/// process there is nobody to run for.
-fn listen(
-    orders: &mut Receiver<'_>,
-    step: &Step,
-    carrying: &mut Carrying,
-    stop: &mut Stop,
-) -> io::Result<()> {
-    loop {
-        if !orders.is_waiting() {
-            let socket = orders.socket();
-            let mut watched = vec![
-                PollFd::new(step, PollFlags::IN),
-                PollFd::new(socket, PollFlags::IN),
-            ];
-            let sources = carrying.sources();
-            watched.extend(sources.map(|from| PollFd::from_borrowed_fd(from, PollFlags::IN)));
-            match rustix::event::poll(&mut watched, stop.left().as_ref()) {
-                Err(rustix::io::Errno::INTR) => continue,
-                Ok(0) => {
-                    step.signal(KILL);
-                    stop.timeout = None;
-                    stop.deadline = None;
-                    continue;
-                }
-                other => other?,
-            };
-            let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
-            if ready[0] {
-                return Ok(());
-            }
-            carrying.pass(&ready[2..]);
-            if !ready[1] {
-                continue;
-            }
-        }
-        match orders.next() {
-            // Who ends rbuild wishes the container to stop.
-            Ok(Some(ToSession::Signal(TERM))) => stop.ask(step),
-            Ok(Some(ToSession::Signal(signal))) => step.signal(signal),
-            Ok(Some(ToSession::Run(_)) | None) | Err(_) => {
-                step.kill();
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Signals by their numbers, signal(7): the one that nobody survives, and the one that asks to end.
-const KILL: i32 = 9;
-const TERM: i32 = 15;
 
 /// What is to run.
 pub(crate) struct Run<'r> {
@@ -308,6 +309,8 @@ pub(crate) struct Run<'r> {
     image: &'r Image,
     /// The container's maps, where the mode does not tell them.
     pub(crate) given: Option<IdMap>,
+    /// Whether it may be started again and joined.
+    serves: bool,
 }
 
 impl Run<'_> {
@@ -369,8 +372,8 @@ impl Run<'_> {
 
     /// The sandbox as far as a user of numbers tells, before any account is looked up: enough to prepare what needs no root.
     fn expected(&self) -> Option<SandboxSpec> {
-        // With limits it would be prepared outside of its cgroup.
-        if self.request.limits.cgroup.is_some() {
+        // With limits it would be prepared outside of its cgroup, and a service needs a door.
+        if self.request.limits.cgroup.is_some() || self.serves {
             return None;
         }
         let network = match &self.request.network {
@@ -425,10 +428,11 @@ pub(crate) fn sandbox(
             cwd: container.cwd.clone(),
             user: container.user.clone(),
             stdio: STREAMS,
-            terminal: false,
+            terminal: None,
             init: request.program.init,
         },
         supervisor: None,
+        namespaces: None,
     }
 }
 
@@ -440,6 +444,19 @@ impl Handles {
     pub(crate) fn add(&mut self, handle: OwnedFd) -> Handle {
         self.0.push(handle);
         Handle(STREAMS.len() + self.0.len() - 1)
+    }
+
+    /// The outer side of a new door.
+    pub(crate) fn door(&mut self, door: &mut Option<Door>) -> Result<Handle, ExecuteError> {
+        let new = Door::new().map_err(ExecuteError::Stdio)?;
+        let outer = new.outer().try_clone_to_owned();
+        *door = Some(new);
+        Ok(self.add(outer.map_err(ExecuteError::Stdio)?))
+    }
+
+    /// All, with the streams.
+    pub(crate) fn all<'h>(&'h self, streams: &'h [OwnedFd; 3]) -> Vec<BorrowedFd<'h>> {
+        streams.iter().chain(&self.0).map(AsFd::as_fd).collect()
     }
 }
 

@@ -12,9 +12,12 @@
 
 mod container;
 mod execute;
+mod guests;
 pub mod health;
 mod idmaps;
+mod listen;
 mod mount;
+mod name;
 mod names;
 mod own;
 mod prepared;
@@ -25,20 +28,24 @@ pub mod readiness;
 mod reown;
 mod request;
 mod run;
+pub mod service;
 mod signal;
 mod stdio;
 pub mod structure;
 mod userns;
+pub mod volume;
 
 pub use container::{ContainerError, ContainerSpec, check_hostname, user_text};
-pub use execute::session_entry;
+pub use execute::{session_entry, sweep_entry};
 pub use idmaps::{MapLine, MapRequest, MapRequestError, ParseMapError};
-pub use mount::{ParseMountError, RequestedMount, Tmpfs, Volume};
+pub use mount::{NamedVolume, ParseMountError, RequestedMount, Tmpfs, Volume};
+pub use name::{Name, ParseNameError};
 pub use protocol::Cause;
 pub use publish::{ParsePublishError, Publish};
 pub use request::{
-    CgroupPlace, ContainerLimits, Mounts, Network, Program, RunRequest, Secret, Stdin, StopPolicy,
+    CgroupPlace, ContainerLimits, ExecRequest, Mounts, Network, Program, RunRequest, Secret, Stdin,
+    StopPolicy,
 };
-pub use run::{ENTRY, RunError, Signals, Starting, prepare, start};
+pub use run::{ENTRY, RunError, SWEEP_ENTRY, Signals, Starting, prepare, start, sweep};
 pub use signal::{ParseSignalError, StopSignal};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::name::{Name, ParseNameError};
+
 /// `SOURCE:TARGET[:OPTIONS]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
@@ -21,11 +23,28 @@ pub struct Volume {
     pub chown: bool,
 }
 
-/// What `--mount` asks for.
+/// A directory of the store that outlives containers, by name: `NAME:TARGET[:OPTIONS]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedVolume {
+    /// Its name.
+    pub name: Name,
+    /// An absolute path inside.
+    pub target: String,
+    /// Whether it is read-only.
+    pub read_only: bool,
+    /// Whether it, and all that is in it, is given to the container's user first.
+    pub chown: bool,
+    /// Whether it begins with what the image has there.
+    pub copy: bool,
+}
+
+/// What `--volume` and `--mount` ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestedMount {
     /// `type=bind`.
     Bind(Volume),
+    /// `type=volume`.
+    Named(NamedVolume),
     /// `type=tmpfs`.
     Tmpfs(Tmpfs),
 }
@@ -60,11 +79,12 @@ pub enum ParseMountError {
         /// The option.
         option: String,
     },
-    /// Docker would make a named volume of it.
-    #[error(
-        "use the volume source {0:?}: only paths are supported, no named volumes (write ./{0})"
-    )]
+    /// A build has no named volumes.
+    #[error("use the volume source {0:?}: only paths are supported here (write ./{0})")]
     Named(String),
+    /// The name of a volume.
+    #[error(transparent)]
+    Name(ParseNameError),
     /// A target has no meaning relative to anything.
     #[error("mount at {0:?}: the target must be an absolute path without `..`, and not / itself")]
     Target(String),
@@ -118,6 +138,35 @@ impl FromStr for Volume {
             }
         }
         Ok(volume)
+    }
+}
+
+/// `--volume`: a source without a slash is the name of a volume.
+impl FromStr for RequestedMount {
+    type Err = ParseMountError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (source, rest) = text.split_once(':').unwrap_or((text, ""));
+        if source.is_empty() || source.contains('/') || source.starts_with('.') {
+            return text.parse().map(Self::Bind);
+        }
+        let name = source.parse().map_err(ParseMountError::Name)?;
+        // These options say something of named volumes only.
+        let (path, options) = rest.split_once(':').unwrap_or((rest, ""));
+        let own = |option: &&str| !matches!(*option, "copy" | "nocopy");
+        let others: Vec<&str> = options.split(',').filter(own).collect();
+        let shown = match others[..] {
+            [] | [""] => format!("./{source}:{path}"),
+            _ => format!("./{source}:{path}:{}", others.join(",")),
+        };
+        let volume: Volume = shown.parse()?;
+        Ok(Self::Named(NamedVolume {
+            name,
+            target: volume.target,
+            read_only: volume.read_only,
+            chown: volume.chown,
+            copy: !options.split(',').any(|option| option == "nocopy"),
+        }))
     }
 }
 
@@ -205,11 +254,20 @@ impl RequestedMount {
                 })
             }
             Some("volume") => {
-                return Err(wrong(
-                    "there are no named volumes; type=bind takes a directory".to_owned(),
-                ));
+                let source = fields.take("source").filter(|source| !source.is_empty());
+                let source = source.ok_or_else(|| wrong("there is no source".to_owned()))?;
+                Self::Named(NamedVolume {
+                    name: source.parse().map_err(ParseMountError::Name)?,
+                    target: path,
+                    read_only,
+                    chown: fields.flag("u")?,
+                    copy: !fields.flag("volume-nocopy")?,
+                })
             }
-            Some(other) => return Err(wrong(format!("type={other} is none of bind and tmpfs"))),
+            Some(other) => {
+                let why = format!("type={other} is none of bind, volume and tmpfs");
+                return Err(wrong(why));
+            }
             None => return Err(wrong("there is no type".to_owned())),
         };
         match fields.known.keys().next() {
@@ -226,6 +284,7 @@ fn field(key: &str) -> &str {
         "dst" | "destination" => "target",
         "readonly" => "ro",
         "chown" => "u",
+        "nocopy" => "volume-nocopy",
         other => other,
     }
 }

@@ -12,31 +12,37 @@ use rootfs::accounts::{Account, Accounts};
 use rootfs::trees::{Trees, UnpackedLayer, WorkArea, WritableLayer, clear_unused_writable};
 use rootfs::{DirTree, Ownership, Root};
 use sandbox::{
-    MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SetupFailure,
+    Forward, MemoryFile, MountSource, MountSpec, NetworkSpec, Overlay, SandboxSpec, SetupFailure,
     SharedNetwork, Upper,
 };
 
 use crate::container::{ContainerSpec, numeric_ids};
 use crate::execute::{ExecuteError, Handles, Run, sandbox};
+use crate::mount::{NamedVolume, Volume};
 use crate::names;
 use crate::own;
 use crate::protocol::{FromSession, send};
 use crate::reown::{self, Reowned, Wanted};
 use crate::request::{Network, RunRequest, Secret};
 use crate::userns::{Mapping, Owners};
+use crate::volume::{HeldVolume, Volumes};
 
 /// A container whose root is mounted.
 pub(crate) struct Prepared {
     pub(crate) container: ContainerSpec,
-    root: OwnedFd,
+    /// Taken while another takes its place.
+    root: Option<OwnedFd>,
+    lowers: Vec<PathBuf>,
     /// Part of the root.
     top: Option<Reowned>,
     /// Whom files belong to that the image's root owns, as the session counts.
     image_root: Option<u32>,
     /// What the container wrote goes with it.
     writable: WritableLayer,
-    /// Where the network namespace has its path, if it needs one.
-    network: Option<WorkArea>,
+    /// The network, if it needs a process of its own, and where its namespace has its path.
+    network: Option<(SharedNetwork, WorkArea)>,
+    /// Volumes that nobody may remove meanwhile.
+    held: Vec<HeldVolume>,
     /// Holds the layers for as long as they are mounted; dropped last.
     store: Store,
 }
@@ -88,13 +94,35 @@ impl Prepared {
         }
         Ok(Self {
             container,
-            root,
+            root: Some(root),
+            lowers,
             top,
             image_root: trees.image_root(),
             writable,
             network: None,
+            held: Vec::new(),
             store,
         })
+    }
+
+    fn root(&self) -> Result<&OwnedFd, ExecuteError> {
+        let root = self.root.as_ref();
+        root.ok_or_else(|| ExecuteError::Stdio(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Mounts the image again, with what was written: the mount of a program that ended went with it.
+    pub(crate) fn renew(&mut self) -> Result<(), ExecuteError> {
+        // Two overlays must not have the same upper directory.
+        self.root = None;
+        self.held.clear();
+        let root = overlay(&self.writable, lowers(self.top.as_ref(), &self.lowers))?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// Another user of the image, as its files say now.
+    pub(crate) fn account(&self, user: &str) -> Result<Account, ExecuteError> {
+        account(self.root()?, user, &[])
     }
 
     /// The sandbox; what it refers to is added to `handles`.
@@ -103,7 +131,7 @@ impl Prepared {
         run: &Run<'_>,
         handles: &mut Handles,
     ) -> Result<SandboxSpec, ExecuteError> {
-        let root = self.root.try_clone().map_err(ExecuteError::Stdio)?;
+        let root = self.root()?.try_clone().map_err(ExecuteError::Stdio)?;
         let root = handles.add(root);
         let mounts = self.mounts(run.request, handles)?;
         let network = self.network(run, handles)?;
@@ -111,36 +139,16 @@ impl Prepared {
     }
 
     fn mounts(
-        &self,
+        &mut self,
         request: &RunRequest,
         handles: &mut Handles,
     ) -> Result<Vec<MountSpec>, ExecuteError> {
-        let mut mounts = self.names(&request.network, handles)?;
+        let mut mounts = Vec::new();
         for volume in &request.mounts.volumes {
-            let failed = |source| ExecuteError::Volume {
-                target: volume.target.clone(),
-                source,
-            };
-            let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
-            if volume.chown {
-                let owner = self.container.session_owner();
-                own::give(&handle, owner).map_err(|source| ExecuteError::Give {
-                    target: volume.target.clone(),
-                    source_path: volume.source.clone(),
-                    source,
-                })?;
-            }
-            let directory =
-                is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
-            let source = MountSource::Tree {
-                handle: handles.add(handle),
-                directory,
-            };
-            mounts.push(MountSpec {
-                target: volume.target.clone(),
-                source,
-                read_only: volume.read_only,
-            });
+            mounts.push(self.bind(volume, handles)?);
+        }
+        for volume in &request.mounts.named {
+            mounts.push(self.named(volume, handles)?);
         }
         let tmpfs = request.mounts.tmpfs.iter().map(|tmpfs| MountSpec {
             target: tmpfs.target.clone(),
@@ -151,10 +159,74 @@ impl Prepared {
             read_only: tmpfs.read_only,
         });
         mounts.extend(tmpfs);
+        // What is mounted below another must come after it.
+        let depth = |target: &str| target.split('/').filter(|name| !name.is_empty()).count();
+        mounts.sort_by_key(|mount| depth(&mount.target));
+        let names = self.names(&request.network, handles)?;
+        mounts.splice(0..0, names);
         for secret in &request.mounts.secrets {
             mounts.push(self.secret(secret, handles)?);
         }
         Ok(mounts)
+    }
+
+    fn bind(&self, volume: &Volume, handles: &mut Handles) -> Result<MountSpec, ExecuteError> {
+        let failed = |source| ExecuteError::Volume {
+            target: volume.target.clone(),
+            source,
+        };
+        let handle = sandbox::detached_tree(&volume.source).map_err(failed)?;
+        if volume.chown {
+            self.give(&handle, &volume.source, &volume.target)?;
+        }
+        let directory = is_directory(&handle).map_err(|source| scratch(&volume.source, source))?;
+        let source = MountSource::Tree {
+            handle: handles.add(handle),
+            directory,
+        };
+        Ok(MountSpec {
+            target: volume.target.clone(),
+            source,
+            read_only: volume.read_only,
+        })
+    }
+
+    /// A volume of the store, which is made and filled where this is its first use.
+    fn named(
+        &mut self,
+        volume: &NamedVolume,
+        handles: &mut Handles,
+    ) -> Result<MountSpec, ExecuteError> {
+        let held = Volumes::of(self.store.path()).hold(&volume.name)?;
+        let owner = self.container.session_owner();
+        held.fill(self.root()?, volume, owner)?;
+        let path = held.data();
+        let handle = sandbox::detached_tree(&path).map_err(|source| ExecuteError::Volume {
+            target: volume.target.clone(),
+            source,
+        })?;
+        if volume.chown {
+            self.give(&handle, &path, &volume.target)?;
+        }
+        self.held.push(held);
+        let source = MountSource::Tree {
+            handle: handles.add(handle),
+            directory: true,
+        };
+        Ok(MountSpec {
+            target: volume.target.clone(),
+            source,
+            read_only: volume.read_only,
+        })
+    }
+
+    fn give(&self, handle: &OwnedFd, path: &Path, target: &str) -> Result<(), ExecuteError> {
+        let given = own::give(handle, self.container.session_owner());
+        given.map_err(|source| ExecuteError::Give {
+            target: target.to_owned(),
+            source_path: path.to_owned(),
+            source,
+        })
     }
 
     fn secret(&self, secret: &Secret, handles: &mut Handles) -> Result<MountSpec, ExecuteError> {
@@ -243,17 +315,30 @@ impl Prepared {
             Network::None => NetworkSpec::None,
             Network::Host => NetworkSpec::Host,
             Network::Pasta { program, forwards } => {
-                let area = self.network.insert(WorkArea::create(&self.store)?);
-                let place = area.path().join("namespace");
-                let shared = SharedNetwork::start(program, &place, forwards, &[])?;
-                if !forwards.is_empty() && sandbox::confuses_loopback(program) {
-                    run.notice("this pasta passes connections from 127.0.0.1 of this machine on as if they came from inside the container; one of October 2024 or later does not");
+                if self.network.is_none() {
+                    self.network = Some(connect(run, &self.store, program, forwards)?);
                 }
+                let (shared, _) = self.network.as_ref().expect("it was just made");
                 let namespace = shared.namespace().try_clone_to_owned();
                 NetworkSpec::Shared(handles.add(namespace.map_err(ExecuteError::Stdio)?))
             }
         })
     }
+}
+
+fn connect(
+    run: &Run<'_>,
+    store: &Store,
+    program: &Path,
+    forwards: &[Forward],
+) -> Result<(SharedNetwork, WorkArea), ExecuteError> {
+    let area = WorkArea::create(store)?;
+    let place = area.path().join("namespace");
+    let shared = SharedNetwork::start(program, &place, forwards, &[])?;
+    if !forwards.is_empty() && sandbox::confuses_loopback(program) {
+        run.notice("this pasta passes connections from 127.0.0.1 of this machine on as if they came from inside the container; one of October 2024 or later does not");
+    }
+    Ok((shared, area))
 }
 
 fn scratch(path: &Path, source: io::Error) -> ExecuteError {
@@ -268,24 +353,30 @@ fn is_directory(handle: &OwnedFd) -> io::Result<bool> {
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
-/// Mounts the image with a writable layer, whose root looks like that of the topmost lower one.
+/// Mounts the image with a new writable layer, whose root looks like that of the topmost lower one.
 fn mount(
     writable: &WritableLayer,
     top: Option<&Reowned>,
     below: &[PathBuf],
 ) -> Result<OwnedFd, ExecuteError> {
-    let lowers: Vec<PathBuf> = top
-        .map(Reowned::path)
-        .into_iter()
-        .chain(below.iter().cloned())
-        .collect();
-    let (upper, work) = (writable.upper(), writable.work());
+    let lowers = lowers(top, below);
+    let upper = writable.upper();
     if let Some(top) = lowers.first() {
         let seen = fs::metadata(top).map_err(|source| scratch(&upper, source))?;
         std::os::unix::fs::chown(&upper, Some(seen.uid()), Some(seen.gid()))
             .and_then(|()| fs::set_permissions(&upper, seen.permissions()))
             .map_err(|source| scratch(&upper, source))?;
     }
+    overlay(writable, lowers)
+}
+
+fn lowers(top: Option<&Reowned>, below: &[PathBuf]) -> Vec<PathBuf> {
+    let top = top.map(Reowned::path).into_iter();
+    top.chain(below.iter().cloned()).collect()
+}
+
+fn overlay(writable: &WritableLayer, lowers: Vec<PathBuf>) -> Result<OwnedFd, ExecuteError> {
+    let (upper, work) = (writable.upper(), writable.work());
     let overlay = Overlay {
         lowers,
         data_only: Vec::new(),

@@ -1,19 +1,17 @@
-//! What the main process and its session tell each other: one JSON document a line. The invariant: a line is bounded and
-//! complete, or an error; no descriptor travels here.
+//! What the main process and its session tell each other. The invariant: a message is bounded and complete, or an error
+//! ([`sandbox::send_message`]).
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::request::RunRequest;
-
-/// The largest line: a configuration is at most a few megabytes, as are arguments and environment (execve(2)).
-const MAX_LINE: u64 = 64 << 20;
+use crate::request::{ExecRequest, RunRequest};
 
 /// Everything that the session needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,8 +20,19 @@ pub(crate) struct RunJob {
     pub(crate) store: PathBuf,
     /// What is asked for.
     pub(crate) request: RunRequest,
-    /// Whether the program starts; else everything is only made ready for a later start.
-    pub(crate) start: bool,
+    /// What is to happen.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// Everything is only made ready for a later start.
+    Prepare,
+    /// The program runs once.
+    Run,
+    /// It may be started again, and others may join it.
+    Serve,
 }
 
 /// From the main process.
@@ -31,8 +40,16 @@ pub(crate) struct RunJob {
 pub(crate) enum ToSession {
     /// Comes first, once, where the session was executed; a forked one knows it.
     Run(Box<RunJob>),
-    /// Pass this signal on.
+    /// Pass this signal on; SIGTERM becomes the container's own stop signal.
     Signal(i32),
+    /// Pass this signal on as it is.
+    Kill(i32),
+    /// Ask it to end, and kill it after so many seconds; else as it was asked for when it was started.
+    Stop(Option<u32>),
+    /// Have a process join it; the connection to who asks travels along.
+    Exec(ExecRequest),
+    /// After it has ended: start it again.
+    Again,
 }
 
 /// From the session.
@@ -40,7 +57,12 @@ pub(crate) enum ToSession {
 pub(crate) enum FromSession {
     /// The user should know this.
     Notice(String),
-    /// The program ended; nothing follows.
+    /// The program runs. Its terminal, if it has one, travels along.
+    Started {
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
+    /// The program ended. Nothing follows unless it is started again.
     Ended {
         /// Its exit code, or 128 + the signal.
         code: i32,
@@ -69,6 +91,14 @@ impl Cause {
             source: error.source().map(|source| Box::new(Self::of(source))),
         }
     }
+
+    /// The error and its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}: {}", self.text, source.chain()),
+            None => self.text.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -83,77 +113,20 @@ impl Error for Cause {
     }
 }
 
-pub(crate) fn send<T: Serialize>(mut socket: &UnixStream, message: &T) -> io::Result<()> {
-    let mut line = serde_json::to_vec(message).map_err(io::Error::other)?;
-    line.push(b'\n');
-    socket.write_all(&line)
+pub(crate) fn send<T: Serialize>(socket: &UnixStream, message: &T) -> io::Result<()> {
+    sandbox::send_message(socket, message, &[])
 }
 
-/// The receiving half of a socket.
-#[derive(Debug)]
-pub(crate) struct Receiver<'s>(BufReader<&'s UnixStream>);
-
-impl<'s> Receiver<'s> {
-    pub(crate) fn new(socket: &'s UnixStream) -> Self {
-        Self(BufReader::new(socket))
-    }
-
-    /// To be polled, unless a message [is here](Receiver::is_waiting) already.
-    pub(crate) fn socket(&self) -> &'s UnixStream {
-        self.0.get_ref()
-    }
-
-    /// Whether the next message, or its beginning, has been received.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.0.buffer().is_empty()
-    }
-
-    /// The next message, or `None` at the end of the stream.
-    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-        let mut line = Vec::new();
-        self.0
-            .by_ref()
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut line)?;
-        match line.last() {
-            None => Ok(None),
-            Some(b'\n') => serde_json::from_slice(&line)
-                .map(Some)
-                .map_err(io::Error::other),
-            Some(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
+/// The next message with its descriptors, or `None` at the end of the stream.
+pub(crate) fn receive<T: DeserializeOwned>(
+    socket: &UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    sandbox::receive_message(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_arrive_in_order_until_the_end() {
-        let (a, b) = UnixStream::pair().unwrap();
-        send(&a, &ToSession::Signal(15)).unwrap();
-        send(&a, &ToSession::Signal(2)).unwrap();
-        drop(a);
-        let mut receiver = Receiver::new(&b);
-        assert!(matches!(
-            receiver.next().unwrap(),
-            Some(ToSession::Signal(15))
-        ));
-        assert!(matches!(
-            receiver.next().unwrap(),
-            Some(ToSession::Signal(2))
-        ));
-        assert!(receiver.next::<ToSession>().unwrap().is_none());
-    }
-
-    #[test]
-    fn half_a_message_is_an_error() {
-        let (a, b) = UnixStream::pair().unwrap();
-        (&a).write_all(b"{\"Sig").unwrap();
-        drop(a);
-        assert!(Receiver::new(&b).next::<ToSession>().is_err());
-    }
 
     #[test]
     fn an_error_keeps_its_causes_on_the_way() {

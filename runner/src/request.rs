@@ -9,7 +9,7 @@ use sandbox::{CgroupLimits, Forward, ResourceLimit};
 use serde::{Deserialize, Serialize};
 
 use crate::idmaps::MapRequest;
-use crate::mount::{Tmpfs, Volume};
+use crate::mount::{NamedVolume, Tmpfs, Volume};
 use crate::signal::StopSignal;
 use crate::userns::UsernsMode;
 
@@ -63,6 +63,25 @@ pub struct Program {
     pub groups: Vec<String>,
     /// Whether the program is the child of an init.
     pub init: bool,
+    /// Whether it has a terminal, in place of the caller's streams.
+    pub terminal: bool,
+}
+
+/// A process that is to join a running container, where it differs from the container's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Variables over those of the container.
+    pub env: Vec<(String, String)>,
+    /// The working directory.
+    pub workdir: Option<String>,
+    /// As whom.
+    pub user: Option<String>,
+    /// Whether it gets the caller's standard input.
+    pub stdin: bool,
+    /// Whether it has a terminal.
+    pub terminal: bool,
 }
 
 /// What is mounted beside the image.
@@ -70,6 +89,8 @@ pub struct Program {
 pub struct Mounts {
     /// Directories and files of the host.
     pub volumes: Vec<Volume>,
+    /// Directories of the store, by name.
+    pub named: Vec<NamedVolume>,
     /// Empty file systems in memory.
     pub tmpfs: Vec<Tmpfs>,
     /// Whether the image's file system is read-only.

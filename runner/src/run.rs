@@ -2,7 +2,7 @@
 //! closes, this one when the session's does.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,14 @@ use sandbox::{
 use thiserror::Error;
 
 use crate::execute::live;
-use crate::protocol::{Cause, FromSession, Receiver, RunJob, ToSession, send};
+use crate::protocol::{Cause, FromSession, Purpose, RunJob, ToSession, receive, send};
 use crate::request::{RunRequest, Stdin};
 
 /// The name of the session's entry, for `sandbox::divert`.
 pub const ENTRY: &str = "run";
+
+/// The name of the entry of [`sweep`]'s session.
+pub const SWEEP_ENTRY: &str = "sweep";
 
 /// Signals for a container, from whoever catches them; readable when there are some.
 pub trait Signals: AsFd {
@@ -92,8 +95,8 @@ impl RunError {
 /// A container whose session has no ids yet. Dropped, it ends.
 #[derive(Debug)]
 pub struct Starting {
-    job: RunJob,
-    session: IdleSession,
+    pub(crate) job: RunJob,
+    pub(crate) session: IdleSession,
 }
 
 /// Starts a container of an image in the `store`, a directory: its session makes its namespaces and looks for the image while the
@@ -103,7 +106,15 @@ pub struct Starting {
 /// # Errors
 /// What is wrong with the request, or [`SessionError::Spawn`].
 pub fn start(request: &RunRequest, store: &Path) -> Result<Starting, RunError> {
-    let job = job(request, store, true)?;
+    begin(request, store, Purpose::Run)
+}
+
+pub(crate) fn begin(
+    request: &RunRequest,
+    store: &Path,
+    purpose: Purpose,
+) -> Result<Starting, RunError> {
+    let job = job(request, store, purpose)?;
     let ground = match request.stdin {
         Stdin::Caller { terminal: true } => Ground::Foreground,
         _ => Ground::Background,
@@ -114,7 +125,8 @@ pub fn start(request: &RunRequest, store: &Path) -> Result<Starting, RunError> {
 
 impl Starting {
     /// Runs it with the ids of the `plan`, and returns its exit code, 128 + n where signal n killed it. The program gets the `signals`;
-    /// as pid 1 it ignores what it has no handler for, pid_namespaces(7). What the user should know goes to `notice`.
+    /// as pid 1 it ignores what it has no handler for, pid_namespaces(7). What the user should know goes to `notice`, and
+    /// the other side of its terminal, if it has one, to `terminal`.
     ///
     /// # Errors
     /// When the program did not start; see [`RunError::exit_code`].
@@ -123,9 +135,10 @@ impl Starting {
         plan: &SessionPlan,
         signals: &mut dyn Signals,
         notice: &dyn Fn(String),
+        terminal: &dyn Fn(OwnedFd),
     ) -> Result<i32, RunError> {
         let session = self.session.start(plan)?;
-        in_session(&self.job, session, Some(signals), notice)
+        in_session(&self.job, session, Some(signals), (notice, terminal))
     }
 }
 
@@ -140,14 +153,24 @@ pub fn prepare(
     plan: &SessionPlan,
     notice: &dyn Fn(String),
 ) -> Result<(), RunError> {
-    let job = job(request, store, false)?;
+    let job = job(request, store, Purpose::Prepare)?;
     let session = Session::start(ENTRY, plan, Ground::Background)?;
     let order = ToSession::Run(Box::new(job.clone()));
     send(session.socket(), &order).map_err(RunError::Lost)?;
-    in_session(&job, session, None, notice).map(drop)
+    in_session(&job, session, None, (notice, &drop)).map(drop)
 }
 
-fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunError> {
+/// Removes what containers wrote into the `store`, a directory, whose processes were killed.
+///
+/// # Errors
+/// [`RunError::Session`].
+pub fn sweep(store: &Path, plan: &SessionPlan) -> Result<(), RunError> {
+    let mut session = Session::start(SWEEP_ENTRY, plan, Ground::Background)?;
+    sandbox::send_message(session.socket(), &store, &[]).map_err(RunError::Lost)?;
+    session.wait().map(drop).map_err(RunError::Lost)
+}
+
+fn job(request: &RunRequest, store: &Path, purpose: Purpose) -> Result<RunJob, RunError> {
     let mut volumes = request.mounts.volumes.iter();
     if let Some(volume) = volumes.find(|volume| !volume.source.is_absolute()) {
         return Err(RunError::RelativeVolume(volume.source.clone()));
@@ -155,27 +178,38 @@ fn job(request: &RunRequest, store: &Path, start: bool) -> Result<RunJob, RunErr
     Ok(RunJob {
         store: store.to_owned(),
         request: request.clone(),
-        start,
+        purpose,
     })
 }
+
+/// Who is told what the user should know, and who gets a terminal.
+type Tell<'t> = (&'t dyn Fn(String), &'t dyn Fn(OwnedFd));
 
 fn in_session(
     job: &RunJob,
     mut session: Session,
     signals: Option<&mut dyn Signals>,
-    notice: &dyn Fn(String),
+    tell: Tell<'_>,
 ) -> Result<i32, RunError> {
-    let result = follow(session.socket(), signals, notice);
+    let result = follow(session.socket(), signals, tell);
     if result.is_err() {
         session.kill();
     }
     // After its last message the session has only to end: nobody waits for that.
     match result {
-        // An error of the choice lost its type on the way here; it can be had again.
-        Err(RunError::Container(cause)) => Err(Choice::make(job)
-            .err()
-            .unwrap_or(RunError::Container(cause))),
+        Err(error) => Err(typed(error, job)),
         result => result,
+    }
+}
+
+/// An error of the choice lost its type on the way here; it can be had again.
+pub(crate) fn typed(error: RunError, job: &RunJob) -> RunError {
+    match error {
+        RunError::Container(cause) => {
+            let again = Choice::make(job).err();
+            again.unwrap_or(RunError::Container(cause))
+        }
+        error => error,
     }
 }
 
@@ -193,9 +227,9 @@ impl Choice {
     pub(crate) fn make(job: &RunJob) -> Result<Self, RunError> {
         let store = Store::open(&job.store)?;
         let image = image_of(&job.request, &store)?;
-        let emulator = match job.start {
-            true => emulator_for(&image, &job.request)?,
-            false => None,
+        let emulator = match job.purpose {
+            Purpose::Prepare => None,
+            Purpose::Run | Purpose::Serve => emulator_for(&image, &job.request)?,
         };
         Ok(Self {
             image,
@@ -238,39 +272,38 @@ fn emulator_for(image: &Image, request: &RunRequest) -> Result<Option<Emulator>,
 fn follow(
     socket: &UnixStream,
     mut signals: Option<&mut dyn Signals>,
-    notice: &dyn Fn(String),
+    (notice, terminal): Tell<'_>,
 ) -> Result<i32, RunError> {
-    let mut receiver = Receiver::new(socket);
     loop {
         if let Some(signals) = &mut signals {
-            pass_on(*signals, &receiver).map_err(RunError::Lost)?;
+            pass_on(*signals, socket).map_err(RunError::Lost)?;
         }
-        match receiver.next().map_err(RunError::Lost)? {
+        let received = receive(socket).map_err(RunError::Lost)?;
+        let (message, fds) = received.unzip();
+        match message {
             Some(FromSession::Notice(text)) => notice(text),
+            Some(FromSession::Started { .. }) => fds.into_iter().flatten().for_each(terminal),
             Some(FromSession::Ended { code }) => return Ok(code),
-            Some(FromSession::Failed {
-                program: Some(errno),
-                cause,
-            }) => {
-                return Err(RunError::Program {
-                    errno,
-                    source: cause,
-                });
-            }
-            Some(FromSession::Failed {
-                program: None,
-                cause,
-            }) => return Err(RunError::Container(cause)),
+            Some(FromSession::Failed { program, cause }) => return Err(failed(program, cause)),
             None => return Err(RunError::Lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 }
 
+pub(crate) fn failed(program: Option<i32>, cause: Cause) -> RunError {
+    match program {
+        Some(errno) => RunError::Program {
+            errno,
+            source: cause,
+        },
+        None => RunError::Container(cause),
+    }
+}
+
 /// Passes signals on until there is a message.
-fn pass_on(signals: &mut dyn Signals, receiver: &Receiver<'_>) -> io::Result<()> {
-    let mut heard = receiver.is_waiting();
+fn pass_on(signals: &mut dyn Signals, socket: &UnixStream) -> io::Result<()> {
+    let mut heard = false;
     while !heard {
-        let socket = receiver.socket();
         let mut watched = [
             PollFd::new(socket, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),

@@ -57,6 +57,16 @@ impl Streams {
         })
     }
 
+    /// Those of a program with a terminal, which takes their place.
+    pub(crate) fn none() -> io::Result<Self> {
+        let null = || File::options().read(true).write(true).open("/dev/null");
+        Ok(Self {
+            program: [null()?.into(), null()?.into(), null()?.into()],
+            input: None,
+            outputs: Vec::new(),
+        })
+    }
+
     /// Starts carrying, and lets go of the program's ends, so that its end is seen.
     pub(crate) fn start(self) -> io::Result<Carrying> {
         drop(self.program);
@@ -139,7 +149,7 @@ fn can_reopen(fd: &OwnedFd, owner: Ids) -> io::Result<bool> {
 }
 
 /// A pipe that belongs to the program's user: opening /proc/self/fd/1 again asks for that.
-fn owned_pipe(owner: Ids) -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn owned_pipe(owner: Ids) -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let ids = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     rustix::fs::fchown(&write, Some(ids.0), Some(ids.1))?;

@@ -7,6 +7,7 @@ mod capabilities;
 mod cgroup;
 mod claim;
 mod degree;
+mod detach;
 pub mod drill;
 mod executable;
 mod failure;
@@ -14,6 +15,7 @@ mod foreign;
 mod forge;
 mod idmap;
 mod init;
+mod join;
 mod memory;
 mod mountinfo;
 mod network;
@@ -31,6 +33,7 @@ pub mod subids;
 mod supervisor;
 mod sys;
 mod target;
+mod terminal;
 mod tree;
 pub mod trial;
 mod wire;
@@ -44,18 +47,20 @@ pub use cgroup::{
 };
 pub use claim::IdClaim;
 pub use degree::{Caller, WriterChoice};
+pub use detach::{Detached, detach};
 pub use executable::OwnExecutable;
 pub use failure::SetupFailure;
 pub use foreign::{Emulator, EmulatorError, Emulators};
 pub use forge::StepForge;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
+pub use join::{Door, Namespaces};
 pub use memory::{MemoryFile, memory_file, memory_files};
 pub use network::{
     DNS_FORWARD, Forward, HOST_GATEWAY, NetworkError, SharedNetwork, Transport, confuses_loopback,
 };
 pub use nix::errno::Errno;
 pub use overlay::{MAX_LOWERS, Overlay, Upper};
-pub use plan::{SetupOp, SetupPlan};
+pub use plan::{Namespace, SetupOp, SetupPlan};
 pub use resource::{Resource, UnknownResource};
 pub use session::{
     Entry, Ground, IdleSession, MapWriter, Session, SessionContext, SessionError, SessionPlan,
@@ -69,6 +74,7 @@ pub use supervisor::{
     FileOwner, IMITATED_IDS, LinkOwners, OwnerNotes, Supervisor, SupervisorError,
 };
 pub use tree::{detached_handle, detached_tree, subtree};
+pub use wire::{receive as receive_message, send as send_message};
 
 /// Diverts a process that rbuild started as its own session or step. It must be the first call of `main`; `Some` is the
 /// exit code to end with, `None` means that this is an ordinary start.

@@ -17,7 +17,7 @@ use crate::own_network::Joiner;
 use crate::plan::{Attribute, SetupOp};
 use crate::spec::{Handle, UserSpec};
 use crate::target::{self, TargetRoot};
-use crate::{capabilities, init, seccomp, supervisor, sys};
+use crate::{capabilities, init, join, seccomp, supervisor, sys, terminal};
 
 /// The state of a set-up inside the new namespaces.
 pub(crate) struct Performer {
@@ -51,6 +51,7 @@ impl Performer {
             SetupOp::JoinNetwork(_)
             | SetupOp::UserNamespace(_)
             | SetupOp::ProcessNamespace
+            | SetupOp::Hide
             | SetupOp::OwnNetwork => Err(SetupFailure::new(here(), Errno::EINVAL)),
             SetupOp::EnterCgroup(door) => {
                 // 0 is who writes, cgroups(7).
@@ -103,7 +104,14 @@ impl Performer {
                     Err(errno) => Err(errno).during(here),
                 }
             }
-            SetupOp::Stdio { handles, terminal } => self.stdio(*handles, *terminal).during(here),
+            SetupOp::TellNamespaces(door) => join::tell(self.handle(*door)?).during(here),
+            SetupOp::Join { namespace, handle } => {
+                join::enter(*namespace, self.handle(*handle)?).during(here)
+            }
+            SetupOp::Stdio(handles) => self.stdio(*handles).during(here),
+            SetupOp::Terminal { door, uid } => {
+                terminal::make(self.handle(*door)?, *uid).during(here)
+            }
             SetupOp::WorkingDirectory(path) => enter(path),
             SetupOp::Limit(limit) => limit.apply().during(here),
             SetupOp::Seccomp => seccomp::install().during(here),
@@ -301,17 +309,12 @@ impl Performer {
         Ok(())
     }
 
-    fn stdio(&self, handles: [Handle; 3], terminal: bool) -> Result<(), Errno> {
+    fn stdio(&self, handles: [Handle; 3]) -> Result<(), Errno> {
         let fds = handles.map(|h| self.handles.get(h.0).ok_or(Errno::EBADF));
         let raw = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
         rustix::stdio::dup2_stdin(fds[0]?).map_err(raw)?;
         rustix::stdio::dup2_stdout(fds[1]?).map_err(raw)?;
-        rustix::stdio::dup2_stderr(fds[2]?).map_err(raw)?;
-        if terminal {
-            sys::take_terminal()
-        } else {
-            Ok(())
-        }
+        rustix::stdio::dup2_stderr(fds[2]?).map_err(raw)
     }
 }
 

@@ -92,12 +92,25 @@ pub enum SetupOp {
     Hostname(String),
     /// Leave the caller's keyrings, session, terminal, signal actions and file mode mask.
     NewSession,
+    /// Send handles of the namespaces of which the sandbox is made.
+    TellNamespaces(Handle),
+    /// Be looked into by no process that has no power over this one's memory. It must come before a process can be seen inside.
+    Hide,
+    /// Join a namespace of a running sandbox.
+    Join {
+        /// Which.
+        namespace: Namespace,
+        /// Its handle.
+        handle: Handle,
+    },
     /// Take the descriptors as standard input, output and error.
-    Stdio {
-        /// The three.
-        handles: [Handle; 3],
-        /// Whether the first becomes the controlling terminal.
-        terminal: bool,
+    Stdio([Handle; 3]),
+    /// Make a terminal, which becomes the controlling one and standard input, output and error.
+    Terminal {
+        /// Where its other side is sent.
+        door: Handle,
+        /// Whose it is.
+        uid: u32,
     },
     /// Enter the working directory, which must lie in the root.
     WorkingDirectory(String),
@@ -136,6 +149,46 @@ pub enum SetupOp {
         /// Whether it becomes the child of this process, which then only passes signals on and reaps.
         init: bool,
     },
+}
+
+/// A kind of namespace, namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each variant is the kind of its name")]
+pub enum Namespace {
+    Network,
+    User,
+    Process,
+    Ipc,
+    Uts,
+    Cgroup,
+    Mount,
+}
+
+impl Namespace {
+    /// In the order in which they can be joined: power over most comes with the user namespace, but the network one may belong to the
+    /// session; joining the last changes the root.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Network,
+        Self::User,
+        Self::Process,
+        Self::Ipc,
+        Self::Uts,
+        Self::Cgroup,
+        Self::Mount,
+    ];
+
+    /// The name of its link in /proc/PID/ns.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::User => "user",
+            Self::Process => "pid",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Mount => "mnt",
+        }
+    }
 }
 
 /// An attribute of a mount, mount_setattr(2).
@@ -215,6 +268,8 @@ impl SetupPlan {
         ops.push(SetupOp::Scaffold);
         ops.extend(filesystems(spec, groups));
         ops.extend(masks());
+        // All are there by now, and /proc is still the session's.
+        ops.extend(spec.namespaces.map(SetupOp::TellNamespaces));
         ops.push(SetupOp::AttachRoot(spec.root));
         ops.extend(PREPARED.map(|path| SetupOp::MoveIn(path.to_owned())));
         ops.extend(spec.mounts.iter().map(requested));
@@ -228,10 +283,42 @@ impl SetupPlan {
         Self(ops)
     }
 
+    /// Returns the operations that make a process join the sandbox that `spec` describes, confined as the sandbox's own. Of the spec
+    /// only what concerns a process counts; `namespaces` are handles in the order of [`crate::Namespaces::handles`].
+    pub fn joining(spec: &SandboxSpec, namespaces: [Handle; 7]) -> Self {
+        let groups = spec.ids.gids.len() > 1;
+        let mut ops = vec![SetupOp::Hide];
+        let all = Namespace::ALL.into_iter().zip(namespaces);
+        // The host's is the session's, which it is in.
+        let wanted = all.filter(|(namespace, _)| {
+            *namespace != Namespace::Network || spec.network != NetworkSpec::Host
+        });
+        ops.extend(wanted.map(|(namespace, handle)| SetupOp::Join { namespace, handle }));
+        // Before the cgroup namespace is joined, whose root may be out of reach from within.
+        let fork = ops.iter().position(|op| {
+            let SetupOp::Join { namespace, .. } = op else {
+                return false;
+            };
+            *namespace == Namespace::Ipc
+        });
+        if let (Some(place), Some(door)) = (fork, spec.limits.cgroup) {
+            ops.insert(place, SetupOp::EnterCgroup(door));
+        }
+        if spec.ids.uids.outside(0).is_some() && spec.ids.gids.outside(0).is_some() {
+            ops.push(SetupOp::BecomeRoot { groups });
+        }
+        ops.push(SetupOp::NewSession);
+        ops.push(SetupOp::Bound(spec.confinement.capabilities));
+        ops.extend(process(&spec.process, spec, groups));
+        Self(ops)
+    }
+
     /// The operations that can be performed before the root is known, and those that cannot.
     pub(crate) fn parts(&self) -> (&[SetupOp], &[SetupOp]) {
         let attached = |op: &SetupOp| matches!(op, SetupOp::AttachRoot(_));
+        let joined = |op: &SetupOp| matches!(op, SetupOp::NewSession);
         let position = self.0.iter().position(attached);
+        let position = position.or_else(|| self.0.iter().position(joined));
         self.0.split_at(position.unwrap_or(self.0.len()))
     }
 }
@@ -367,13 +454,14 @@ fn requested(mount: &MountSpec) -> SetupOp {
 fn process(process: &ProcessSpec, spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
     let confinement = &spec.confinement;
     let keep = confinement.ambient && process.user.uid != 0 && !confinement.capabilities.is_empty();
-    let mut ops = vec![
-        SetupOp::Stdio {
-            handles: process.stdio,
-            terminal: process.terminal,
+    let streams = match process.terminal {
+        Some(door) => SetupOp::Terminal {
+            door,
+            uid: process.user.uid,
         },
-        SetupOp::WorkingDirectory(process.cwd.clone()),
-    ];
+        None => SetupOp::Stdio(process.stdio),
+    };
+    let mut ops = vec![streams, SetupOp::WorkingDirectory(process.cwd.clone())];
     ops.extend(spec.limits.resources.iter().copied().map(SetupOp::Limit));
     if confinement.seccomp {
         ops.push(SetupOp::Seccomp);
@@ -451,7 +539,13 @@ impl fmt::Display for SetupOp {
             }
             Self::Hostname(name) => write!(f, "set the host name to {name}"),
             Self::NewSession => f.write_str("start a new session with an empty keyring"),
-            Self::Stdio { .. } => f.write_str("take standard input, output and error"),
+            Self::TellNamespaces(_) => f.write_str("tell the namespaces"),
+            Self::Hide => f.write_str("hide from processes inside"),
+            Self::Join { namespace, .. } => {
+                write!(f, "join the {} namespace", namespace.file())
+            }
+            Self::Stdio(_) => f.write_str("take standard input, output and error"),
+            Self::Terminal { .. } => f.write_str("make a terminal"),
             Self::WorkingDirectory(path) => write!(f, "enter {path}"),
             Self::Limit(limit) => write!(f, "limit {limit}"),
             Self::Seccomp => f.write_str("install the system call filter"),

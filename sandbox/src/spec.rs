@@ -35,6 +35,8 @@ pub struct SandboxSpec {
     /// The [door](crate::Supervisor::door) of the supervisor that imitates the process's user, and all owners, where the ids have
     /// no room for them.
     pub supervisor: Option<Handle>,
+    /// Where its namespaces are sent, for processes that [join](crate::SetupPlan::joining) it; see [`crate::Door`].
+    pub namespaces: Option<Handle>,
 }
 
 /// One mount that the caller asked for.
@@ -128,8 +130,8 @@ pub struct ProcessSpec {
     pub user: UserSpec,
     /// Standard input, output and error.
     pub stdio: [Handle; 3],
-    /// Whether standard input is a terminal that becomes the controlling one.
-    pub terminal: bool,
+    /// Where the other side of a new terminal is sent that takes the place of the three; see [`crate::Door`].
+    pub terminal: Option<Handle>,
     /// Whether the program is the child of a first process that passes signals on and reaps orphans, instead of being it.
     pub init: bool,
 }

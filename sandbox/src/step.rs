@@ -25,9 +25,9 @@ use crate::failure::{During, SetupFailure};
 use crate::forge::StepForge;
 use crate::idmap::IdMap;
 use crate::perform::Performer;
-use crate::plan::{SetupOp, SetupPlan};
+use crate::plan::{Namespace, SetupOp, SetupPlan};
 use crate::spec::{Handle, SandboxSpec};
-use crate::{own_network, seccomp, sys, wire};
+use crate::{join, own_network, seccomp, sys, wire};
 
 /// `argv[0]` of a re-executed step; [`crate::divert`] looks for it.
 pub(crate) const ARGV0: &str = "rbuild-step";
@@ -131,8 +131,17 @@ struct Prepared {
     plan: SetupPlan,
     /// What its descriptors are: the network namespace and the cgroup that it joins.
     handles: Vec<Option<(u64, u64)>>,
-    /// Ids whose maps it still waits for.
-    unmapped: Option<IdMap>,
+    awaited: Awaited,
+}
+
+/// What an idle step that was told to prepare needs from here.
+#[derive(Debug)]
+enum Awaited {
+    /// The maps of these ids.
+    Maps(IdMap),
+    /// That its child is heard of.
+    Child,
+    Nothing,
 }
 
 impl IdleStep {
@@ -198,10 +207,20 @@ impl IdleStep {
         spec: &SandboxSpec,
         handles: &[BorrowedFd<'_>],
     ) -> Result<(), StepError> {
-        let (plan, handles) = ahead(spec, handles);
+        let awaited = Awaited::Maps(spec.ids.clone());
+        self.begin(&SetupPlan::of(spec), awaited, handles)
+    }
+
+    fn begin(
+        &mut self,
+        plan: &SetupPlan,
+        awaited: Awaited,
+        handles: &[BorrowedFd<'_>],
+    ) -> Result<(), StepError> {
+        let (plan, handles) = ahead(plan, handles);
         let prepared = Prepared {
             handles: handles.iter().map(identity).collect(),
-            unmapped: Some(spec.ids.clone()),
+            awaited,
             plan: plan.clone(),
         };
         let message = ToStep::Prepare(plan);
@@ -216,12 +235,14 @@ impl IdleStep {
     /// # Errors
     /// [`StepError::Maps`], or what the kernel refused.
     pub fn settle(&mut self) -> Result<(), StepError> {
-        let unmapped = self.prepared.as_mut().and_then(|p| p.unmapped.take());
-        match (unmapped, &mut self.step) {
-            (Some(ids), Some(step)) => {
+        let awaited = self.prepared.as_mut();
+        let awaited = awaited.map(|p| std::mem::replace(&mut p.awaited, Awaited::Nothing));
+        match (awaited, &mut self.step) {
+            (Some(Awaited::Maps(ids)), Some(step)) => {
                 step.map(&ids)?;
                 step.forked()
             }
+            (Some(Awaited::Child), Some(step)) => step.forked(),
             _ => Ok(()),
         }
     }
@@ -229,7 +250,7 @@ impl IdleStep {
     /// Whether what was prepared is what `spec` needs.
     pub fn fits(&self, spec: &SandboxSpec, handles: &[BorrowedFd<'_>]) -> bool {
         self.prepared.as_ref().is_none_or(|prepared| {
-            let (plan, handles) = ahead(spec, handles);
+            let (plan, handles) = ahead(&SetupPlan::of(spec), handles);
             prepared.plan == plan && handles.iter().map(identity).eq(prepared.handles.clone())
         })
     }
@@ -247,8 +268,21 @@ impl IdleStep {
         if self.prepared.is_none() {
             self.prepare(spec, handles)?;
         }
+        self.finish(&SetupPlan::of(spec), handles)
+    }
+
+    /// Has the process join a running sandbox instead; nothing was prepared. `plan` is that of [`SetupPlan::joining`].
+    ///
+    /// # Errors
+    /// As [`IdleStep::start`].
+    pub fn join(mut self, plan: &SetupPlan, handles: &[BorrowedFd<'_>]) -> Result<Step, StepError> {
+        self.begin(plan, Awaited::Child, handles)?;
+        self.finish(plan, handles)
+    }
+
+    fn finish(mut self, plan: &SetupPlan, handles: &[BorrowedFd<'_>]) -> Result<Step, StepError> {
         self.settle()?;
-        let plan = SetupPlan(SetupPlan::of(spec).parts().1.to_vec());
+        let plan = SetupPlan(plan.parts().1.to_vec());
         match wire::send(&self.step().socket, &ToStep::Finish(plan), handles) {
             // It has failed already, and said why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -271,11 +305,15 @@ impl Drop for IdleStep {
 }
 
 /// The operations of a plan that need no root, and the descriptors that they refer to, numbered anew.
-fn ahead<'h>(spec: &SandboxSpec, handles: &[BorrowedFd<'h>]) -> (SetupPlan, Vec<BorrowedFd<'h>>) {
-    let mut ops = SetupPlan::of(spec).parts().0.to_vec();
+fn ahead<'h>(plan: &SetupPlan, handles: &[BorrowedFd<'h>]) -> (SetupPlan, Vec<BorrowedFd<'h>>) {
+    let mut ops = plan.parts().0.to_vec();
     let mut needed = Vec::new();
     for op in &mut ops {
-        if let SetupOp::JoinNetwork(handle) | SetupOp::EnterCgroup(handle) = op {
+        if let SetupOp::JoinNetwork(handle)
+        | SetupOp::EnterCgroup(handle)
+        | SetupOp::TellNamespaces(handle)
+        | SetupOp::Join { handle, .. } = op
+        {
             let given = handles.get(handle.0).copied();
             *handle = Handle(needed.len());
             needed.extend(given);
@@ -383,6 +421,11 @@ impl Step {
         let outcome = self.executed().and_then(|()| self.outcome());
         self.reap();
         outcome
+    }
+
+    /// Lets go of a step whose end is known, and waits until its process is gone too.
+    pub fn release(mut self) {
+        self.reap();
     }
 
     /// A forge reaps its own.
@@ -571,6 +614,14 @@ fn enter_namespaces<'a>(
                 have_maps_written(socket).during(here)?;
             }
             SetupOp::ProcessNamespace => unshare(CloneFlags::CLONE_NEWPID).during(here)?,
+            SetupOp::Hide => nix::sys::prctl::set_dumpable(false).during(here)?,
+            SetupOp::Join {
+                namespace: namespace @ (Namespace::Network | Namespace::User | Namespace::Process),
+                handle,
+            } => {
+                let fd = handles.get(handle.0).ok_or(Errno::EBADF).during(here)?;
+                join::enter(*namespace, fd).during(here)?;
+            }
             _ => return Ok(ops),
         }
         ops = rest;

@@ -19,7 +19,10 @@ const MAX_FRAME: usize = 64 << 20;
 const MAX_FDS: usize = 250;
 
 /// Sends one message and its descriptors.
-pub(crate) fn send<T: Serialize>(
+///
+/// # Errors
+/// Those of sendmsg(2), or too many descriptors.
+pub fn send<T: Serialize>(
     mut socket: &UnixStream,
     message: &T,
     fds: &[BorrowedFd<'_>],
@@ -48,7 +51,10 @@ pub(crate) fn send<T: Serialize>(
 }
 
 /// Receives one message and its descriptors, or `None` at the end of the stream.
-pub(crate) fn receive<T: DeserializeOwned>(
+///
+/// # Errors
+/// Those of recvmsg(2); what is too large, or no such message.
+pub fn receive<T: DeserializeOwned>(
     mut socket: &UnixStream,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut length = [0; 4];

@@ -31,10 +31,11 @@ fn build_step() -> SandboxSpec {
             cwd: "/src".to_owned(),
             user: UserSpec::default(),
             stdio: [Handle(1), Handle(2), Handle(3)],
-            terminal: false,
+            terminal: None,
             init: false,
         },
         supervisor: None,
+        namespaces: None,
     }
 }
 
@@ -322,4 +323,29 @@ fn a_plan_is_the_same_after_its_way_through_a_socket() {
     let plan = SetupPlan::of(&container());
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<SetupPlan>(&text).unwrap(), plan);
+}
+
+#[test]
+fn who_joins_a_container_hides_first_and_is_confined_as_the_container() {
+    let handles = [4, 5, 6, 7, 8, 9, 10].map(Handle);
+    insta::assert_snapshot!(SetupPlan::joining(&container(), handles), @r"
+    hide from processes inside
+    join the net namespace
+    join the user namespace
+    join the pid namespace
+    join the ipc namespace
+    join the uts namespace
+    join the cgroup namespace
+    join the mnt namespace
+    become the namespace's root
+    start a new session with an empty keyring
+    bound capabilities to none
+    take standard input, output and error
+    enter /src
+    install the system call filter
+    become user 65532:65532
+    set capabilities to none
+    set no_new_privs
+    execute /app
+    ");
 }

@@ -8,6 +8,7 @@ mod annotation;
 pub(crate) mod build;
 mod capability;
 pub(crate) mod closure;
+pub(crate) mod containers;
 mod csv;
 pub(crate) mod debug;
 mod default_command;
@@ -28,6 +29,7 @@ pub(crate) mod store;
 pub(crate) mod test;
 pub(crate) mod transfer;
 mod ulimit;
+pub(crate) mod volume;
 
 use std::path::PathBuf;
 
@@ -151,6 +153,22 @@ pub(crate) enum Command {
     Run(Box<run::RunArgs>),
     /// Say whether an image runs rootless, and run structure tests
     Test(Box<test::TestArgs>),
+    /// List the containers that run in the background
+    Ps(containers::PsArgs),
+    /// Show what a container in the background wrote
+    Logs(containers::LogsArgs),
+    /// Run a program in a container in the background
+    Exec(containers::ExecArgs),
+    /// Take part in a container in the background
+    Attach(containers::AttachArgs),
+    /// Have containers in the background end
+    Stop(containers::StopArgs),
+    /// Send containers in the background a signal
+    Kill(containers::KillArgs),
+    /// Wait for the end of containers in the background
+    Wait(containers::WaitArgs),
+    /// Make, list and remove named volumes
+    Volume(volume::VolumeArgs),
     /// List the images of the store
     Images(store::ImagesArgs),
     /// Show an image's configuration, layers or files

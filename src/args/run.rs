@@ -1,6 +1,7 @@
 //! `rbuild run`: raw arguments to settings. The invariant: whatever depends on the image (its user, entry point, directory) stays
 //! open here, whatever does not is valid; files that are named are still to be read.
 
+mod background;
 mod files;
 mod isolation;
 mod process;
@@ -13,6 +14,8 @@ use super::build::NetworkArg;
 use super::limits::{LimitArgs, LimitSettings};
 use crate::failure::{Failure, Kind};
 use crate::surroundings::Surroundings;
+pub(crate) use background::Background;
+use background::BackgroundArgs;
 use files::FileArgs;
 pub(crate) use files::SecretFile;
 use isolation::IsolationArgs;
@@ -25,6 +28,7 @@ Examples:
   rbuild run -v ./data:/data hello --verbose           a directory, and arguments for the program
   rbuild run -p 8080:80 --read-only web                a port, and files that nothing can change
   rbuild run --userns nomap --entrypoint /bin/sh app   a user that is nobody outside
+  rbuild run -d --name web --restart always web        a service; see ps, logs, exec and stop
 
 Exit code: the program's own, 128 + n after signal n, or 125 (not started), 126 (not executable), 127 (not found).";
 
@@ -43,6 +47,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     process: ProcessArgs,
     #[command(flatten)]
+    background: BackgroundArgs,
+    #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
     files: FileArgs,
@@ -56,7 +62,7 @@ pub(crate) struct RunArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "text",
-        conflicts_with = "entrypoint"
+        conflicts_with_all = ["entrypoint", "detach", "tty"]
     )]
     drill: Option<DrillFormat>,
     /// Say more about what is done; twice for everything
@@ -89,6 +95,8 @@ pub(crate) struct RunSettings {
     pub secrets: Vec<SecretFile>,
     /// Limits that need a cgroup.
     pub limits: LimitSettings,
+    /// `--detach`.
+    pub background: Option<Background>,
     /// `--drill`.
     pub drill: Option<DrillFormat>,
 }
@@ -120,6 +128,7 @@ impl RunArgs {
             mounts,
             ..RunRequest::default()
         };
+        request.program.terminal = self.background.tty;
         let (network, publish) = self.isolation.settings(&mut request)?;
         Ok(RunSettings {
             request,
@@ -127,6 +136,7 @@ impl RunArgs {
             publish,
             env_files,
             secrets,
+            background: self.background.settings(),
             drill: self.drill,
             limits: self.limits.settings()?,
         })
@@ -292,7 +302,8 @@ mod tests {
             ("run --secret src=x hello", "--secret src=x"),
             ("run --secret id=a,mode=9 hello", "mode=9"),
             ("run --memory big hello", "--memory big"),
-            ("run -v name:/t hello", "name"),
+            ("run -v na@me:/t hello", "na@me"),
+            ("run -v name:t hello", "\"t\""),
             ("run -v /s:/t:exec hello", "exec"),
             ("run --tmpfs tmp hello", "tmp"),
             ("run --cap-add FLY hello", "FLY"),

@@ -1,6 +1,7 @@
 //! One command, one file: take the settings, call one library function, print. The invariant: a command returns its failure and
 //! prints none; what it prints on standard output is data.
 
+mod attach;
 mod build;
 mod closure;
 mod completions;
@@ -9,11 +10,13 @@ mod debug;
 mod diff;
 mod doctor;
 mod drill;
+mod exec;
 mod images;
 mod inspect;
 mod inspect_remote;
 mod lint;
 mod login;
+mod logs;
 mod lsp;
 mod man;
 mod manifest;
@@ -22,16 +25,20 @@ mod named_registry;
 mod opened;
 mod outline;
 mod prune;
+mod ps;
 mod pull;
 mod ready;
 mod rmi;
 mod run;
 mod secrets;
+mod service;
 mod size;
+mod stop;
 mod system;
 mod test;
 mod transfer;
 mod unshare;
+mod volume;
 mod why;
 
 use std::process::ExitCode;
@@ -50,6 +57,8 @@ pub(crate) const SESSION_ENTRIES: &[sandbox::Entry] = &[
     (builder::UNPACK_ENTRY, builder::unpack_entry),
     (builder::check::CHECK_ENTRY, builder::check::check_entry),
     (runner::ENTRY, runner::session_entry),
+    (runner::SWEEP_ENTRY, runner::sweep_entry),
+    (runner::volume::VOLUME_ENTRY, runner::volume::volume_entry),
     unshare::ENTRY,
     doctor::ENTRY,
     (sandbox::drill::ENTRY, sandbox::drill::session_entry),
@@ -119,6 +128,14 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
             };
         }
         Command::Test(args) => return test::test(&args, &place()?, here),
+        Command::Ps(args) => ps::ps(&args, here)?,
+        Command::Logs(args) => logs::logs(&args, here)?,
+        Command::Exec(args) => return exec::exec(args, here),
+        Command::Attach(args) => return attach::attach(&args, here),
+        Command::Stop(args) => stop::stop(&args, here)?,
+        Command::Kill(args) => stop::kill(&args, here)?,
+        Command::Wait(args) => stop::wait(&args, here)?,
+        Command::Volume(args) => volume::volume(&args, &place()?, here)?,
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,

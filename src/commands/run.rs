@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use runner::{CgroupPlace, Network, Publish, RunError, RunRequest, Secret, Stdin};
 use sandbox::{Forward, SessionPlan, StepCgroups, Transport};
 
-use super::secrets;
+use super::{secrets, service};
 use crate::args::UsernsMode;
 use crate::args::build::NetworkArg;
 use crate::args::limits::LimitSettings;
@@ -18,6 +18,7 @@ use crate::ranges;
 use crate::show;
 use crate::signals::ForContainer;
 use crate::surroundings::Surroundings;
+use crate::terminal::Shown;
 
 /// Runs a container and passes its exit code on; rbuild's own failures are 125, as with docker and podman.
 pub(super) fn run(
@@ -25,10 +26,19 @@ pub(super) fn run(
     place: &Path,
     here: &Surroundings,
 ) -> Result<ExitCode, Failure> {
-    perform(settings, place, here).map_err(|failure| match failure.code() {
+    match settings.background.clone() {
+        Some(background) => service::run(settings, &background, place, here),
+        None => perform(settings, place, here),
+    }
+    .map_err(as_docker)
+}
+
+/// The same failure with the exit code that users of docker and podman know.
+pub(super) fn as_docker(failure: Failure) -> Failure {
+    match failure.code() {
         126 | 127 => failure,
         _ => failure.with_kind(Kind::Code(125)),
-    })
+    }
 }
 
 fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
@@ -41,7 +51,16 @@ fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<E
     ranges::check(place, &plan)?;
     let mut signals = ForContainer::catch()?;
     let notice = |text: String| show::note(&text);
-    match starting.run(&plan, &mut signals, &notice) {
+    let shown = Shown::default();
+    let terminal = |terminal| {
+        if let Err(error) = shown.show(terminal) {
+            show::note(&format!("the terminal cannot be shown: {error}"));
+        }
+    };
+    let mut resized = shown.resized_by(&mut signals);
+    let ended = starting.run(&plan, &mut resized, &notice, &terminal);
+    shown.finish();
+    match ended {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(125))),
         Err(error) => Err(explain(error, place, here)),
     }
@@ -49,7 +68,7 @@ fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<E
 
 /// The session's ids. That it gets the likely ones shows what the checks of the host look for; where there are none, they say what is
 /// missing.
-fn plan(place: &Path, here: &Surroundings) -> Result<SessionPlan, Failure> {
+pub(super) fn plan(place: &Path, here: &Surroundings) -> Result<SessionPlan, Failure> {
     if here.userns_mode == UsernsMode::Auto
         && let Some(plan) = host::likely_plan(here)
     {
@@ -63,7 +82,7 @@ fn plan(place: &Path, here: &Surroundings) -> Result<SessionPlan, Failure> {
 }
 
 /// What is asked for, with all that depends on the surroundings.
-fn request(
+pub(super) fn request(
     settings: RunSettings,
     place: &Path,
     here: &Surroundings,
@@ -75,8 +94,14 @@ fn request(
         .into_iter()
         .map(|volume| volume.based_on(&here.directory))
         .collect();
-    request.stdin = Stdin::Caller {
-        terminal: here.stdin_is_terminal,
+    request.stdin = match &settings.background {
+        // Its terminal is another way in.
+        _ if request.program.terminal => Stdin::Null,
+        Some(background) if !background.open_stdin => Stdin::Null,
+        Some(_) => Stdin::Caller { terminal: false },
+        None => Stdin::Caller {
+            terminal: here.stdin_is_terminal,
+        },
     };
     let asked = match settings.network {
         // Ports that lead nowhere are not what was asked for.
@@ -174,7 +199,7 @@ fn secrets(files: &[SecretFile], here: &Surroundings) -> Result<Vec<Secret>, Fai
 }
 
 /// Makes the place of the container's cgroup, where it needs one. This process must have one thread.
-fn limited(
+pub(super) fn limited(
     limits: &LimitSettings,
     request: &mut RunRequest,
     place: &Path,
@@ -193,7 +218,7 @@ fn limited(
     Ok(Some(made))
 }
 
-fn explain(error: RunError, place: &Path, here: &Surroundings) -> Failure {
+pub(super) fn explain(error: RunError, place: &Path, here: &Surroundings) -> Failure {
     let code = u8::try_from(error.exit_code()).unwrap_or(125);
     // What the checks of the host find says more than what the kernel refused.
     if matches!(error, RunError::Session(_) | RunError::Container(_))

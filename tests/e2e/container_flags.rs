@@ -282,8 +282,8 @@ fn mounts_are_podmans() {
     refused(
         &place,
         2,
-        &["--mount", "type=volume,src=v,dst=/v"],
-        &["named volumes"],
+        &["--mount", "type=volume,dst=/v"],
+        &["no source"],
     );
 }
 

@@ -99,6 +99,7 @@ mod run_ready;
 mod run_secrets;
 mod run_single_id;
 mod run_views;
+mod service;
 mod test_readiness;
 mod test_structure;
 

@@ -291,10 +291,11 @@ impl Workshop<'_> {
                     groups: account.groups.clone(),
                 },
                 stdio: [Handle(1), Handle(2), Handle(3)],
-                terminal: false,
+                terminal: None,
                 init: false,
             },
             supervisor: None,
+            namespaces: None,
         })
     }
 

@@ -32,7 +32,9 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     let notice = |text: String| eprintln!("notice: {text}");
     let result = match starting {
         None => runner::prepare(&drive.request, &drive.store, &plan, &notice).map(|()| 0),
-        Some(starting) => starting.and_then(|starting| starting.run(&plan, &mut signals, &notice)),
+        Some(starting) => {
+            starting.and_then(|starting| starting.run(&plan, &mut signals, &notice, &drop))
+        }
     };
     let code = match result {
         Ok(code) => code,

@@ -408,10 +408,11 @@ impl<'a> Stage<'a> {
                 cwd: self.job.cwd.clone(),
                 user: self.job.user.clone(),
                 stdio: [Handle(1), Handle(2), Handle(3)],
-                terminal: false,
+                terminal: None,
                 init: false,
             },
             supervisor: None,
+            namespaces: None,
         }
     }
 }

@@ -12,13 +12,18 @@ use crate::surroundings::Surroundings;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
 pub(super) struct FileArgs {
-    /// Show a file or directory of this machine inside; U gives it, and all in it, to the container's user first; repeatable
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro|rw|U|z|Z]")]
+    /// Show a file or directory of this machine inside, or a volume by its name, which begins with what the image has there; U gives
+    /// it, and all in it, to the container's user first; repeatable
+    #[arg(
+        short,
+        long = "volume",
+        value_name = "SOURCE|NAME:TARGET[:ro|rw|U|z|Z|nocopy]"
+    )]
     volumes: Vec<String>,
     /// The same in other words; repeatable
     #[arg(
         long = "mount",
-        value_name = "type=bind,src=SOURCE,dst=TARGET[,ro]|type=tmpfs,dst=TARGET"
+        value_name = "type=bind|volume,src=SOURCE,dst=TARGET[,ro]|type=tmpfs,dst=TARGET"
     )]
     mounts: Vec<String>,
     /// Put an empty directory in memory there; repeatable
@@ -55,25 +60,33 @@ impl FileArgs {
         self,
         here: &Surroundings,
     ) -> Result<(Mounts, Vec<SecretFile>), Failure> {
-        let volumes = self.volumes.iter();
-        let volumes = volumes.map(|text| text.parse().map_err(misused));
         let tmpfs = self.tmpfs.iter().map(|text| text.parse().map_err(misused));
         let mut mounts = Mounts {
-            volumes: volumes.collect::<Result<_, _>>()?,
             tmpfs: tmpfs.collect::<Result<_, _>>()?,
             read_only: self.read_only,
-            secrets: Vec::new(),
+            ..Mounts::default()
         };
+        for text in &self.volumes {
+            add(&mut mounts, text.parse().map_err(misused)?);
+        }
         for text in &self.mounts {
             let fields =
                 csv::pairs(text).map_err(|why| Failure::usage(format!("--mount {text}: {why}")))?;
-            match RequestedMount::of_fields(text, &fields).map_err(misused)? {
-                RequestedMount::Bind(volume) => mounts.volumes.push(volume),
-                RequestedMount::Tmpfs(tmpfs) => mounts.tmpfs.push(tmpfs),
-            }
+            add(
+                &mut mounts,
+                RequestedMount::of_fields(text, &fields).map_err(misused)?,
+            );
         }
         let secrets = self.secrets.iter().map(|text| secret_file(text, here));
         Ok((mounts, secrets.collect::<Result<_, _>>()?))
+    }
+}
+
+fn add(mounts: &mut Mounts, mount: RequestedMount) {
+    match mount {
+        RequestedMount::Bind(volume) => mounts.volumes.push(volume),
+        RequestedMount::Named(volume) => mounts.named.push(volume),
+        RequestedMount::Tmpfs(tmpfs) => mounts.tmpfs.push(tmpfs),
     }
 }
 

@@ -76,6 +76,7 @@ impl ProcessArgs {
             user: self.user,
             groups: self.groups,
             init: self.init,
+            terminal: false,
         })
     }
 
