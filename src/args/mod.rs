@@ -12,6 +12,7 @@ mod csv;
 pub(crate) mod debug;
 mod default_command;
 pub(crate) mod host;
+pub(crate) mod init;
 pub(crate) mod limits;
 pub(crate) mod lint;
 pub(crate) mod login;
@@ -140,6 +141,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Build an image from a Containerfile
     Build(Box<build::BuildArgs>),
+    /// Write a Containerfile and all that belongs to it, from a template
+    Init(init::InitArgs),
     /// List the targets, arguments, secrets and sources of a Containerfile
     Outline(outline::OutlineArgs),
     /// Examine Containerfiles for what fails, or is unsafe, without root

@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod drill;
 mod images;
+mod init;
 mod inspect;
 mod inspect_remote;
 mod lint;
@@ -29,6 +30,7 @@ mod run;
 mod secrets;
 mod size;
 mod system;
+pub(crate) mod templates;
 mod transfer;
 mod unshare;
 mod why;
@@ -107,6 +109,7 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
     let place = || here.store_path(cli.global.root.as_deref());
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
+        Command::Init(args) => init::init(args.settings(&here.directory)?)?,
         Command::Outline(args) => outline::outline(&args)?,
         Command::Lint(args) => lint::lint(&args, &place, here)?,
         Command::Lsp(args) => return lsp::lsp(&args, here),

@@ -46,6 +46,7 @@ mod cli_exit_codes;
 mod cli_flags;
 mod cli_help;
 mod cli_host;
+mod cli_init;
 mod cli_lint;
 mod cli_lint_images;
 mod cli_look;
