@@ -103,13 +103,12 @@ check_git() {
     expect 'gpg \(GnuPG\)' run --entrypoint /usr/bin/gpg git --version
     # A signed commit: git executes gpg, which starts its agent.
     # shellcheck disable=SC2016 # the container's own variables
-    expect 'Good signature from "a@b' run --env GNUPGHOME=/tmp/g --env HOME=/tmp --entrypoint /usr/bin/sh git -c '
+    expect 'Good signature from "a@b' run --env HOME=/tmp --entrypoint /usr/bin/sh git -c '
         set -e
         ulimit -c 0; umask 077
-        echo >/tmp/mark
         gpg --batch --quiet --passphrase "" --quick-gen-key a@b
         git init -q /tmp/r && cd /tmp/r
-        git -c user.name=a -c user.email=a@b commit -q --allow-empty -S -m signed
+        git -c user.name=a -c user.email=a@b -c user.signingkey=a@b commit -q --allow-empty -S -m signed
         git verify-commit HEAD'
 }
 
@@ -167,10 +166,30 @@ example() {
     printf '    %s s\n' $((SECONDS - started))
 }
 
+# An ordinary image of Python, which is changed into one from scratch.
+distroless() {
+    local project=$work/projects/distroless
+    say "distroless"
+    user mkdir "$project"
+    user tee "$project/Containerfile" >/dev/null <<'FILE'
+FROM docker.io/library/debian:12-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates python3
+WORKDIR /app
+COPY app.py .
+CMD python3 app.py
+FILE
+    echo 'import ssl, sqlite3; print(sqlite3.sqlite_version, len(ssl.create_default_context().get_ca_certs()) > 100)' |
+        user tee "$project/app.py" >/dev/null
+    expect 'both end with 0, and print the same' rbuild distroless --write "$project/Containerfile" -- \
+        --build-context "docker.io/library/debian:12-slim=oci-layout:$debian"
+    expect 'FROM scratch' cat "$project/Containerfile"
+}
+
 templates=("$@")
 [ $# -gt 0 ] || mapfile -t templates < <(rbuild init --list | awk '$1 != "ci" { print $1 }')
 serve
 for name in "${templates[@]}"; do
     example "$name"
 done
+[ $# -gt 0 ] || distroless
 say "${#templates[@]} examples built and run"

@@ -11,6 +11,7 @@ pub(crate) mod closure;
 mod csv;
 pub(crate) mod debug;
 mod default_command;
+pub(crate) mod distroless;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod limits;
@@ -143,6 +144,8 @@ pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
     /// Write a Containerfile and all that belongs to it, from a template
     Init(init::InitArgs),
+    /// Propose a Containerfile whose image is made from scratch, and prove that it does the same
+    Distroless(distroless::DistrolessArgs),
     /// List the targets, arguments, secrets and sources of a Containerfile
     Outline(outline::OutlineArgs),
     /// Examine Containerfiles for what fails, or is unsafe, without root

@@ -7,6 +7,7 @@ mod completions;
 mod containerfile;
 mod debug;
 mod diff;
+mod distroless;
 mod doctor;
 mod drill;
 mod images;
@@ -110,6 +111,9 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
         Command::Init(args) => init::init(args.settings(&here.directory)?)?,
+        Command::Distroless(args) => {
+            distroless::distroless(&args, &cli.global, &place()?, here)?;
+        }
         Command::Outline(args) => outline::outline(&args)?,
         Command::Lint(args) => lint::lint(&args, &place, here)?,
         Command::Lsp(args) => return lsp::lsp(&args, here),

@@ -42,6 +42,7 @@ mod build_workdir;
 mod cli_build;
 mod cli_closure;
 mod cli_debug;
+mod cli_distroless;
 mod cli_exit_codes;
 mod cli_flags;
 mod cli_help;
