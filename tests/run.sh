@@ -20,7 +20,7 @@ source "$repo/tests/lib/host.sh"
 cd "$repo"
 
 say "host: packages, users, base images"
-ensure_packages uidmap passt mmdebstrap python3 gcc git libc6-dev musl-tools strace openssl
+ensure_packages uidmap passt mmdebstrap python3 python3-yaml gcc git libc6-dev musl-tools strace openssl
 ensure_test_users
 # World-readable, and not below anybody's home directory.
 stage=$(mktemp -d /tmp/rbuild-tests.XXXXXX)

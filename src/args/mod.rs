@@ -12,7 +12,9 @@ pub(crate) mod containers;
 mod csv;
 pub(crate) mod debug;
 mod default_command;
+pub(crate) mod distroless;
 pub(crate) mod host;
+pub(crate) mod init;
 pub(crate) mod limits;
 pub(crate) mod lint;
 pub(crate) mod login;
@@ -143,6 +145,10 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Build an image from a Containerfile
     Build(Box<build::BuildArgs>),
+    /// Write a Containerfile and all that belongs to it, from a template
+    Init(init::InitArgs),
+    /// Propose a Containerfile whose image is made from scratch, and prove that it does the same
+    Distroless(distroless::DistrolessArgs),
     /// List the targets, arguments, secrets and sources of a Containerfile
     Outline(outline::OutlineArgs),
     /// Examine Containerfiles for what fails, or is unsafe, without root

@@ -3,7 +3,7 @@
 
 mod baseline;
 mod config;
-mod diff;
+pub(super) mod diff;
 mod files;
 pub(super) mod formats;
 mod images;

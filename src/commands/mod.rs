@@ -8,10 +8,12 @@ mod completions;
 mod containerfile;
 mod debug;
 mod diff;
+mod distroless;
 mod doctor;
 mod drill;
 mod exec;
 mod images;
+mod init;
 mod inspect;
 mod inspect_remote;
 mod lint;
@@ -35,6 +37,7 @@ mod service;
 mod size;
 mod stop;
 mod system;
+pub(crate) mod templates;
 mod test;
 mod transfer;
 mod unshare;
@@ -117,6 +120,10 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
     let place = || here.store_path(cli.global.root.as_deref());
     match cli.command {
         Command::Build(args) => build::build(args.settings(here)?, &place()?, here)?,
+        Command::Init(args) => init::init(args.settings(&here.directory)?)?,
+        Command::Distroless(args) => {
+            distroless::distroless(&args, &cli.global, &place()?, here)?;
+        }
         Command::Outline(args) => outline::outline(&args)?,
         Command::Lint(args) => lint::lint(&args, &place, here)?,
         Command::Lsp(args) => return lsp::lsp(&args, here),

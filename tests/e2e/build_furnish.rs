@@ -516,3 +516,65 @@ fn what_is_added_is_reproducible() {
     let (_, said) = place.expect(0, &["build", "--check-reproducible", "."]);
     assert!(said.contains("reproducible: both builds gave"), "{said}");
 }
+
+#[test]
+fn a_java_runtime_gets_its_trust_store_where_it_looks() {
+    let place = Place::new();
+    authority(&place);
+    place.write("libjvm.so", "a runtime");
+    place.write("old", "another store");
+    let file = "FROM scratch\nCOPY libjvm.so /opt/java/lib/server/libjvm.so\nCOPY old /opt/java/lib/security/cacerts\n\
+         # rbuild:ca-certificates extra=ca.pem\nUSER 1:1\n";
+    place.build(file, &["-t", "java", "-o", "out", "-o", "type=store"]);
+    let store = fs::read(place.context().join("out/opt/java/lib/security/cacerts")).expect("it");
+    assert!(store.starts_with(&[0x30, 0x83]), "it is DER");
+    // No password, as the cacerts of OpenJDK 18 and later.
+    let output = Command::new("openssl")
+        .args([
+            "pkcs12",
+            "-nokeys",
+            "-passin",
+            "pass:",
+            "-in",
+            "out/opt/java/lib/security/cacerts",
+        ])
+        .current_dir(place.context())
+        .output()
+        .expect("the program openssl");
+    let read = String::from_utf8_lossy(&output.stdout).into_owned();
+    let bundle = fs::read_to_string(
+        place
+            .context()
+            .join("out/etc/ssl/certs/ca-certificates.crt"),
+    )
+    .expect("a bundle");
+    let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+    assert!(count(&bundle) > 100, "{bundle}");
+    assert_eq!(
+        count(&read),
+        count(&bundle),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(read.contains("friendlyName: a test's own ca ["), "{read}");
+
+    // `--ca auto`: where a runtime has no store, and nothing else asks for a bundle.
+    let bare = "FROM scratch\nCOPY libjvm.so /opt/java/lib/server/libjvm.so\nUSER 1:1\n";
+    place.build(bare, &["-t", "bare", "--ca", "auto"]);
+    assert!(files(&place, "bare").contains_key("/opt/java/lib/security/cacerts"));
+    let own = "FROM scratch\nCOPY libjvm.so /opt/java/lib/server/libjvm.so\nCOPY old /opt/java/lib/security/cacerts\nUSER 1:1\n";
+    place.build(own, &["-t", "own", "--ca", "auto"]);
+    assert!(!files(&place, "own").contains_key("/etc/ssl/certs/ca-certificates.crt"));
+}
+
+#[test]
+fn what_reads_a_database_of_nss_is_named() {
+    let place = Place::new();
+    place.write("libsoftokn3.so", "NSS");
+    place.write(
+        "Containerfile",
+        "FROM scratch\nCOPY libsoftokn3.so /usr/lib/\n# rbuild:ca-certificates\nUSER 1:1\n",
+    );
+    let (_, said) = place.expect(0, &["build", "--progress", "plain", "-t", "nss", "."]);
+    assert!(said.contains("/usr/lib/libsoftokn3.so reads certificates from a database of NSS, which is not written"), "{said}");
+}

@@ -1,7 +1,7 @@
 //! Trust stores: certificates parsed, put together, and written as programs look for them.
 //!
 //! ```text
-//! PEM, DER, Mozilla's roots --read--> Bundle, by fingerprint --write--> one PEM file, or a directory of files named by subject
+//! PEM, DER, Mozilla's roots --read--> Bundle, by fingerprint --write--> one PEM file, a directory of files named by subject, or PKCS#12
 //! ```
 //!
 //! Invariant: a bundle holds every certificate once, in an order that only its certificates decide, so equal sources in any order
@@ -9,6 +9,7 @@
 
 mod certificate;
 mod der;
+mod java;
 mod pem;
 mod readers;
 mod subject;
@@ -22,6 +23,7 @@ use crate::path::{TreePath, escape};
 use crate::tree::{NodeKind, Tree, TreeError};
 
 pub use certificate::Certificate;
+pub use java::java_stores;
 pub use readers::{Reader, readers};
 
 /// Where distributions have their bundle, the most common first: Go's `certFiles` (crypto/x509/root_linux.go).

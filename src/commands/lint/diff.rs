@@ -15,7 +15,7 @@ struct Change<'f> {
 }
 
 /// The diff; blank where nothing can be fixed.
-pub(super) fn unified(source: &Source, findings: &[Diagnostic]) -> String {
+pub(in super::super) fn unified(source: &Source, findings: &[Diagnostic]) -> String {
     let changes = changes(source, &lint::fixes(source.text(), findings));
     if changes.is_empty() {
         return String::new();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rootfs::certificates::{BUNDLES, Bundle, Reader, bundle_of, readers};
-use rootfs::{Tree, TreeError};
+use rootfs::certificates::{BUNDLES, Bundle, Reader, bundle_of, java_stores, readers};
+use rootfs::{Meta, Tree, TreeError, TreePath};
 
 use super::{Addition, Piece, all_files, fail};
 use crate::execute::lookup::Place;
@@ -28,8 +28,12 @@ impl Workshop<'_> {
     ) -> Result<Addition, StepFailure> {
         let mut addition = Addition::default();
         let there = bundle_of(tree).map_err(|error| fail(&error))?;
-        let found = programs(tree).map_err(|error| fail(&error))?;
-        if step.if_needed && (there.is_some() || found.is_empty()) {
+        let files = all_files(tree).map_err(|error| fail(&error))?;
+        let found = programs(tree, &files).map_err(|error| fail(&error))?;
+        let stores = java_stores(files.iter().map(|(path, _)| path));
+        let unmet = |store: &TreePath| !matches!(tree.lookup(store), Ok(Some(_)));
+        let needed = there.is_none() && !found.is_empty() || stores.iter().any(unmet);
+        if step.if_needed && !needed {
             return Ok(addition);
         }
         let (bundle, sources) = self.bundle(place, step, tree, there.is_some())?;
@@ -54,7 +58,12 @@ impl Workshop<'_> {
                 addition.put(tree, &format!("{DIRECTORY}/{name}"), Piece::file(text))?;
             }
         }
+        for store in &stores {
+            let store = addition.put(tree, &store.to_string(), Piece::file(bundle.pkcs12()))?;
+            told.push_str(&format!(", {store} for Java"));
+        }
         addition.notices.push(told);
+        addition.notices.extend(database_of_nss(&files));
         let expired = bundle.expired(self.job.now);
         if !expired.is_empty() {
             let names = expired.join(", ");
@@ -128,7 +137,16 @@ impl Workshop<'_> {
 }
 
 /// What reads the variables.
-fn programs(tree: &dyn Tree) -> Result<Vec<Reader>, TreeError> {
-    let files = all_files(tree)?;
+fn programs(tree: &dyn Tree, files: &[(TreePath, Meta)]) -> Result<Vec<Reader>, TreeError> {
     readers(tree, files.iter().map(|(path, meta)| (path, meta)))
+}
+
+/// NSS, which Firefox and Chromium use, knows no bundle.
+fn database_of_nss(files: &[(TreePath, Meta)]) -> Option<String> {
+    let of_nss = |path: &&TreePath| path.file_name() == Some(b"libsoftokn3.so");
+    let library = files.iter().map(|(path, _)| path).find(of_nss)?;
+    Some(format!(
+        "{library} reads certificates from a database of NSS, which is not written: in a build stage, make one with `certutil -N -d sql:DIR \
+         --empty-password` and `certutil -A -d sql:DIR -t C,, -n NAME -i FILE`, and copy it to /etc/pki/nssdb"
+    ))
 }

@@ -1,6 +1,9 @@
 //! What may be in the final image, as far as the text says. Invariant: the answer "no" is certain; all doubt is a "may".
 
-use crate::ast::{CopySource, Heredoc, InstructionKind, Span, Spanned, Text, Transfer, Word};
+use crate::ast::{
+    CopySource, Heredoc, InstructionKind, Span, Spanned, Stage, Text, Transfer, Word,
+};
+use crate::extensions::ExtensionName;
 use crate::path;
 
 use super::{Root, Step, View};
@@ -153,10 +156,9 @@ impl View<'_> {
             return true;
         }
         let makes = |index: usize| {
-            self.stages[index]
-                .steps
-                .iter()
-                .any(|step| self.may_make(index, step, wanted))
+            let stage = &self.stages[index];
+            let mut steps = stage.steps.iter();
+            furnished(stage.stage, wanted) || steps.any(|step| self.may_make(index, step, wanted))
         };
         self.shipped().into_iter().any(makes)
     }
@@ -174,7 +176,10 @@ impl View<'_> {
                 let Some(made) = step.path(&copying.transfer.destination) else {
                     return true;
                 };
+                // What programs need may be anywhere that a package puts files.
+                let completes = !step.instruction.extensions.is_empty();
                 reaches(&made)
+                    || completes && !matches!(wanted, "/tmp" | "/etc/passwd")
                     || path::below(wanted, &made).is_some_and(|rest| {
                         copying
                             .paths()
@@ -246,6 +251,21 @@ impl View<'_> {
             made.is_some_and(|made| made.is_none_or(|made| near(&made)))
         })
     }
+}
+
+/// Whether a comment in a stage asks rbuild for something at a path.
+fn furnished(stage: &Stage, wanted: &str) -> bool {
+    let mut names = stage.extensions.iter().map(|asked| asked.name.value);
+    names.any(|name| match name {
+        ExtensionName::Accounts => {
+            matches!(
+                wanted,
+                "/tmp" | "/etc/passwd" | "/etc/group" | "/etc/nsswitch.conf"
+            ) || wanted.starts_with("/home")
+        }
+        ExtensionName::CaCertificates => wanted.starts_with("/etc/ssl/certs"),
+        ExtensionName::Closure => false,
+    })
 }
 
 /// The place of a flag of an instruction, or of the instruction's keyword.
