@@ -31,7 +31,7 @@ use thiserror::Error;
 
 use crate::entry::{Entry, Kind};
 use crate::layer::{
-    Dialect, IndexError, IndexReader, LayerIndex, LayerReader, Limits, Owners, ReadAhead,
+    Dialect, IndexError, IndexReader, LayerReader, Limits, Owners, ReadAhead,
     ReadError, ReadIndex, Record, Stored, StoredIndex,
 };
 use crate::ownership::Ownership;

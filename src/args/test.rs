@@ -89,7 +89,6 @@ impl TestArgs {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::args::{Command, tests::parse};
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn base_text(source: &Source, file: &Containerfile) -> Result<String,
             "change {name}: its image is made from scratch already"
         )));
     }
-    Ok(format!("{}\n", &source.text()[..from.span.end]))
+    Ok(format!("{}\n", &source.text()[..from.span.end()]))
 }
 
 fn no_stage() -> Failure {
@@ -56,7 +56,7 @@ pub(super) fn propose(
         Some(name) => name.value.clone(),
         None => {
             let name = free_name(file);
-            let behind = Span::new(last.from.image.span.end, last.from.image.span.end);
+            let behind = Span::new(last.from.image.span.end(), last.from.image.span.end());
             edits.push(edit(behind, format!(" AS {name}")));
             name
         }
@@ -72,7 +72,7 @@ pub(super) fn propose(
     let text = source.text();
     // The edit of the last line is that of the end, too: there is no line behind it that could be changed.
     let at_end = edits.iter_mut().filter_map(|edit| edit.fix.as_mut());
-    match at_end.last().filter(|fix| fix.span.end == text.len()) {
+    match at_end.last().filter(|fix| fix.span.end() == text.len()) {
         Some(last) => last.replacement = format!("\n{stage}"),
         None => {
             let kept = text.trim_end_matches('\n').len();
@@ -106,10 +106,10 @@ fn is_repeated(kind: &InstructionKind) -> bool {
 
 fn whole_lines(source: &Source, span: Span) -> Span {
     let text = source.text();
-    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[span.end..]
+    let start = text[..span.start()].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[span.end()..]
         .find('\n')
-        .map_or(text.len(), |at| span.end + at + 1);
+        .map_or(text.len(), |at| span.end() + at + 1);
     Span::new(start, end)
 }
 

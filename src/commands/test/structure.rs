@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rootfs::TreePath;
 use rootfs::closure::Resolver;
-use rootfs::trees::layer_index;
+use rootfs::trees::open_index;
 use runner::structure::{self, CommandTest, OwnTests, StructureTests, Variable, expand};
 use sandbox::trial::{Act, Command, Script};
 
@@ -158,10 +158,10 @@ fn own(tests: &OwnTests, opened: &Opened) -> Result<Vec<Check>, Failure> {
     if let Some((budget, _)) = tests.size_budget {
         let mut size = 0;
         for layer in opened.image.layers() {
-            let index = layer_index(&opened.store, &layer.diff_id);
+            let index = open_index(&opened.store, &layer.diff_id);
             size += index
                 .map_err(|error| Failure::new(Kind::Failed, error))?
-                .size;
+                .size();
         }
         let text = format!(
             "the layers have {}, at most {} are allowed",
