@@ -161,7 +161,10 @@ fn contain(
     }
     let expected = run.expected();
     let start = job.purpose != Purpose::Prepare;
-    let idle = start.then(|| context.idle_step()).transpose()?;
+    let mut idle = start.then(|| context.idle_step()).transpose()?;
+    if let (Some(spec), Some(idle)) = (&expected, &mut idle) {
+        idle.prepare(spec, &[])?;
+    }
     let writable = WritableLayer::claim(&store)?;
     context.mapped().map_err(ExecuteError::Ids)?;
     let Some(mut idle) = idle else {
@@ -170,9 +173,8 @@ fn contain(
     };
     // It executes the program for as long as this lives.
     let _emulator = Emulators::register(emulator.as_slice())?;
-    if let Some(spec) = expected {
+    if expected.is_some() {
         // On another processor, while the image is mounted on this one.
-        idle.prepare(&spec, &[])?;
         idle.settle()?;
     }
     let mut prepared = Prepared::new(&run, store, writable)?;
@@ -438,12 +440,20 @@ pub(crate) fn sandbox(
 
 /// The descriptors that a spec refers to; the first three are the streams.
 #[derive(Debug, Default)]
-pub(crate) struct Handles(Vec<OwnedFd>);
+pub(crate) struct Handles {
+    given: Vec<OwnedFd>,
+    kept: Vec<OwnedFd>,
+}
 
 impl Handles {
     pub(crate) fn add(&mut self, handle: OwnedFd) -> Handle {
-        self.0.push(handle);
-        Handle(STREAMS.len() + self.0.len() - 1)
+        self.given.push(handle);
+        Handle(STREAMS.len() + self.given.len() - 1)
+    }
+
+    /// Keeps what no spec refers to for as long as the others, until the step has them.
+    pub(crate) fn keep(&mut self, handle: OwnedFd) {
+        self.kept.push(handle);
     }
 
     /// The outer side of a new door.
@@ -456,7 +466,7 @@ impl Handles {
 
     /// All, with the streams.
     pub(crate) fn all<'h>(&'h self, streams: &'h [OwnedFd; 3]) -> Vec<BorrowedFd<'h>> {
-        streams.iter().chain(&self.0).map(AsFd::as_fd).collect()
+        streams.iter().chain(&self.given).map(AsFd::as_fd).collect()
     }
 }
 

@@ -279,16 +279,20 @@ impl Prepared {
             };
             (*name, file)
         });
-        let trees =
+        let made =
             sandbox::memory_files(self.writable.path(), in_memory).map_err(ExecuteError::Names)?;
-        let mounted = files.iter().zip(trees).map(|((name, _), tree)| MountSpec {
-            target: format!("/etc/{name}"),
-            source: MountSource::Tree {
-                handle: handles.add(tree),
-                directory: false,
-            },
-            read_only: false,
-        });
+        handles.keep(made.whole);
+        let mounted = files
+            .iter()
+            .zip(made.trees)
+            .map(|((name, _), tree)| MountSpec {
+                target: format!("/etc/{name}"),
+                source: MountSource::Tree {
+                    handle: handles.add(tree),
+                    directory: false,
+                },
+                read_only: false,
+            });
         Ok(mounted.collect())
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
         return ExitCode::from(125);
     };
     // Once for all that it forks.
-    let _ = seccomp::filters();
+    let _ = seccomp::filter();
     while let Ok(Some(((), handles))) = wire::receive::<()>(&control) {
         reap();
         let Some(socket) = handles.into_iter().next().and_then(out_of_the_way) else {

@@ -54,7 +54,7 @@ pub use foreign::{Emulator, EmulatorError, Emulators};
 pub use forge::StepForge;
 pub use idmap::{Extent, ExtentMap, IdMap, IdMapError};
 pub use join::{Door, Namespaces};
-pub use memory::{MemoryFile, memory_file, memory_files};
+pub use memory::{MemoryFile, MemoryFiles, memory_file, memory_files};
 pub use network::{
     DNS_FORWARD, Forward, HOST_GATEWAY, NetworkError, SharedNetwork, Transport, confuses_loopback,
 };

@@ -37,13 +37,24 @@ impl std::fmt::Debug for MemoryFile<'_> {
 /// What a program may add to such files before the file system is full, in bytes.
 const ROOM: usize = 1 << 20;
 
+/// Files in memory.
+#[derive(Debug)]
+pub struct MemoryFiles<const N: usize> {
+    /// A detached mount of each.
+    pub trees: [OwnedFd; N],
+    /// The file system that they are on. Whoever closes it waits until no processor looks at it any more (the kernel's
+    /// `namespace_unlock`), so that is for when there is nothing else to do.
+    pub whole: OwnedFd,
+}
+
 /// Makes a file on a tmpfs of its own, for [`MountSource::Tree`](crate::MountSource). `place` is a directory of the calling
 /// session; nothing stays in it.
 ///
 /// # Errors
 /// What the kernel refused.
 pub fn memory_file(place: &Path, file: &MemoryFile<'_>) -> Result<OwnedFd, SetupFailure> {
-    let [tree] = memory_files(place, [("file", *file)])?;
+    let MemoryFiles { trees, .. } = memory_files(place, [("file", *file)])?;
+    let [tree] = trees;
     Ok(tree)
 }
 
@@ -54,25 +65,26 @@ pub fn memory_file(place: &Path, file: &MemoryFile<'_>) -> Result<OwnedFd, Setup
 pub fn memory_files<const N: usize>(
     place: &Path,
     files: [(&str, MemoryFile<'_>); N],
-) -> Result<[OwnedFd; N], SetupFailure> {
+) -> Result<MemoryFiles<N>, SetupFailure> {
     let here = || "make a file in memory".to_owned();
-    let mount = mount(&files)?;
+    let whole = mount(&files)?;
     for (name, file) in &files {
-        write(&mount, name, file)?;
+        write(&whole, name, file)?;
     }
     let names = files.map(|(name, _)| name);
-    let trees = match clones(&mount, names) {
+    let trees = match clones(&whole, names) {
         // Before Linux 6.15 only what is attached somewhere can be cloned, open_tree(2).
         Err(rustix::io::Errno::INVAL) => {
             let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(&mount, "", CWD, place, from).during(here)?;
-            let trees = clones(&mount, names);
+            rustix::mount::move_mount(&whole, "", CWD, place, from).during(here)?;
+            let trees = clones(&whole, names);
             rustix::mount::unmount(place, UnmountFlags::DETACH).during(here)?;
             trees
         }
         other => other,
     };
-    trees.during(here)
+    let trees = trees.during(here)?;
+    Ok(MemoryFiles { trees, whole })
 }
 
 fn mount(files: &[(&str, MemoryFile<'_>)]) -> Result<OwnedFd, SetupFailure> {

@@ -50,7 +50,7 @@ impl Performer {
         match op {
             SetupOp::JoinNetwork(_)
             | SetupOp::UserNamespace(_)
-            | SetupOp::ProcessNamespace
+            | SetupOp::FirstProcess
             | SetupOp::Hide
             | SetupOp::OwnNetwork => Err(SetupFailure::new(here(), Errno::EINVAL)),
             SetupOp::EnterCgroup(door) => {
@@ -318,15 +318,9 @@ impl Performer {
     }
 }
 
-/// All namespaces but those that the first process's parent makes for it. Mounts that only the sandbox's own processes see are gone
-/// when the last of them is.
+/// All namespaces but those that the first process is born in or is given.
 fn unshare_rest() -> Result<(), Errno> {
-    unshare(
-        CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWCGROUP,
-    )
+    unshare(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP)
 }
 
 fn mount_flag(attribute: Attribute) -> MountAttrFlags {

@@ -19,8 +19,9 @@ pub enum SetupOp {
     JoinNetwork(Handle),
     /// Create a user namespace and have its maps written.
     UserNamespace(IdMap),
-    /// Create a process namespace; what follows is done by its first process, so that all of the sandbox is gone with it.
-    ProcessNamespace,
+    /// Fork the first process of a process namespace, in a mount namespace of its own; it does what follows, so that all of the
+    /// sandbox is gone with it.
+    FirstProcess,
     /// Enter the cgroup whose limits hold for the sandbox. It must come before the cgroup namespace, which shows as root what
     /// its maker was in.
     EnterCgroup(Handle),
@@ -345,7 +346,7 @@ fn namespaces(spec: &SandboxSpec, groups: bool) -> Vec<SetupOp> {
         ops.push(SetupOp::JoinNetwork(handle));
     }
     ops.push(SetupOp::UserNamespace(spec.ids.clone()));
-    ops.push(SetupOp::ProcessNamespace);
+    ops.push(SetupOp::FirstProcess);
     if spec.network == NetworkSpec::None {
         ops.push(SetupOp::OwnNetwork);
     }
@@ -503,10 +504,10 @@ impl fmt::Display for SetupOp {
                     one_line(&ids.uids.to_string())
                 )
             }
-            Self::ProcessNamespace => f.write_str("create a pid namespace"),
+            Self::FirstProcess => f.write_str("fork into a pid and a mount namespace"),
             Self::EnterCgroup(_) => f.write_str("enter the step's cgroup"),
             Self::OwnNetwork => f.write_str("begin to make a network namespace"),
-            Self::Namespaces => f.write_str("create mount, ipc, uts and cgroup namespaces"),
+            Self::Namespaces => f.write_str("create ipc, uts and cgroup namespaces"),
             Self::Scaffold => f.write_str("mount an empty file system to prepare in"),
             Self::MoveIn(path) => write!(f, "move {path} into the root"),
             Self::BecomeRoot { .. } => f.write_str("become the namespace's root"),

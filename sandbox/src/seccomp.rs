@@ -5,18 +5,14 @@
 mod calls;
 mod search;
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use seccompiler::BpfProgram;
 
 use crate::sys;
-use calls::DENIED;
-use search::allow_list;
+use calls::{ALLOWED, ALLOWED_HERE, DENIED};
+use search::{Answer, program};
 
 /// Flags of clone(2) that make a namespace; CLONE_NEWTIME shares its bit with the exit signal and has no effect there.
 const CLONE_NEW: [i32; 7] = [
@@ -40,27 +36,24 @@ const FAMILIES: [i32; 5] = [
 ];
 
 /// Execution domains that Docker and Podman allow: Linux and Linux32, each with and without UNAME26, and the query.
-const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// The filters, compiled once in a process and those that it forks.
+/// The filter, made once in a process and those that it forks.
 ///
 /// # Errors
 /// On an architecture without lists.
-pub(crate) fn filters() -> Result<&'static [BpfProgram; 2], Errno> {
-    static FILTERS: OnceLock<[BpfProgram; 2]> = OnceLock::new();
-    if let Some(compiled) = FILTERS.get() {
-        return Ok(compiled);
+pub(crate) fn filter() -> Result<&'static BpfProgram, Errno> {
+    static FILTER: OnceLock<BpfProgram> = OnceLock::new();
+    if let Some(made) = FILTER.get() {
+        return Ok(made);
     }
-    // Of two filters that return an error the one installed last names it (seccomp(2)), hence the order.
-    let compiled = [allow_list()?, deny_list()?];
-    Ok(FILTERS.get_or_init(|| compiled))
+    let made = program(&answers()?, Answer::Unknown)?;
+    Ok(FILTER.get_or_init(|| made))
 }
 
-/// Installs the filters for the calling thread and whatever it executes.
+/// Installs the filter for the calling thread and whatever it executes.
 pub(crate) fn install() -> Result<(), Errno> {
-    filters()?
-        .iter()
-        .try_for_each(|filter| sys::install_filter(filter))
+    sys::install_filter(filter()?)
 }
 
 /// A filter that has a tracer look at these calls and lets all others pass.
@@ -68,69 +61,57 @@ pub(crate) fn install() -> Result<(), Errno> {
 /// # Errors
 /// On an architecture without filters.
 pub(crate) fn tracing(calls: impl Iterator<Item = i64>) -> Result<BpfProgram, Errno> {
-    let rules = calls.map(|call| (call, Vec::new())).collect();
-    compile(rules, SeccompAction::Allow, SeccompAction::Trace(0))
+    let traced = calls.map(|call| Ok((number(call)?, Answer::Trace)));
+    program(&traced.collect::<Result<Vec<_>, _>>()?, Answer::Allow)
 }
 
-fn deny_list() -> Result<BpfProgram, Errno> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        DENIED.iter().map(|call| (*call, Vec::new())).collect();
-    let mut clone = Vec::new();
-    for flag in CLONE_NEW {
-        let flag = u64::from(flag.cast_unsigned());
-        clone.push(rule([condition(0, SeccompCmpOp::MaskedEq(flag), flag)?])?);
+/// What each call that is on a list gets.
+fn answers() -> Result<Vec<(u32, Answer)>, Errno> {
+    // clone3(2) passes its flags in memory, where no filter sees them: it is on no list, and ENOSYS sends libc back to clone(2).
+    let allowed = ALLOWED.iter().chain(ALLOWED_HERE);
+    let allowed = allowed.map(|call| Ok((number(*call)?, examined(*call))));
+    let denied = DENIED.iter();
+    let denied = denied.map(|call| Ok((number(*call)?, Answer::Deny)));
+    allowed.chain(denied).collect()
+}
+
+fn number(call: i64) -> Result<u32, Errno> {
+    u32::try_from(call).map_err(|_| Errno::EINVAL)
+}
+
+/// The answer to a call that is allowed, for some arguments only.
+fn examined(call: i64) -> Answer {
+    let bits = |all: u32, flag: &i32| all | flag.cast_unsigned();
+    match call {
+        libc::SYS_clone => Answer::UnlessBits(CLONE_NEW.iter().fold(0, bits)),
+        libc::SYS_socket => Answer::OnlyFor(FAMILIES.map(i32::cast_unsigned).to_vec()),
+        libc::SYS_personality => Answer::OnlyFor(PERSONALITIES.to_vec()),
+        _ => Answer::Allow,
     }
-    rules.insert(libc::SYS_clone, clone);
-    let families = FAMILIES.map(|family| u64::from(family.cast_unsigned()));
-    rules.insert(libc::SYS_socket, vec![none_of(families)?]);
-    rules.insert(libc::SYS_personality, vec![none_of(PERSONALITIES)?]);
-    compile(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Errno(Errno::EPERM as u32),
-    )
-}
-
-fn none_of<const N: usize>(values: [u64; N]) -> Result<SeccompRule, Errno> {
-    let conditions = values.map(|value| condition(0, SeccompCmpOp::Ne, value));
-    SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?).map_err(|_| Errno::EINVAL)
-}
-
-fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, Errno> {
-    SeccompRule::new(conditions.to_vec()).map_err(|_| Errno::EINVAL)
-}
-
-fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Errno> {
-    // The kernel truncates these arguments to 32 bits; comparing 64 would let set upper bits pass.
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
-        .map_err(|_| Errno::EINVAL)
-}
-
-fn compile(
-    rules: BTreeMap<i64, Vec<SeccompRule>>,
-    otherwise: SeccompAction,
-    matching: SeccompAction,
-) -> Result<BpfProgram, Errno> {
-    let architecture = std::env::consts::ARCH
-        .try_into()
-        .map_err(|_| Errno::ENOSYS)?;
-    SeccompFilter::new(rules, otherwise, matching, architecture)
-        .and_then(BpfProgram::try_from)
-        .map_err(|_| Errno::EINVAL)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::calls::{ALLOWED, ALLOWED_HERE};
     use super::*;
 
     #[test]
-    fn both_filters_compile_and_fit_the_kernels_limit() {
-        for filter in filters().unwrap() {
-            assert!(
-                !filter.is_empty() && filter.len() <= 4096,
-                "BPF_MAXINSNS, linux/bpf_common.h"
-            );
+    fn the_filter_fits_the_kernels_limit() {
+        let filter = filter().unwrap();
+        assert!(
+            !filter.is_empty() && filter.len() <= 4096,
+            "BPF_MAXINSNS, linux/bpf_common.h"
+        );
+    }
+
+    #[test]
+    fn calls_whose_arguments_matter_are_allowed_at_all() {
+        let examined = [libc::SYS_clone, libc::SYS_socket, libc::SYS_personality];
+        for call in examined {
+            let number = u32::try_from(call).unwrap();
+            let answers: Vec<_> = answers().unwrap();
+            let found = answers.iter().find(|(each, _)| *each == number);
+            let found = found.map(|(_, answer)| answer);
+            assert!(!matches!(found, None | Some(Answer::Allow)), "{call}");
         }
     }
 

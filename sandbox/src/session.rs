@@ -1,12 +1,13 @@
 //! The session: one user namespace in which everything that touches subordinate ids happens.
 //!
 //! ```text
-//! rbuild ──exec or fork──▶ rbuild-session ──fork──▶ session (pid 1 of an own pid namespace)
-//!   │   maps ids               │ waits                 ├─exec─▶ rbuild-step ─fork─▶ RUN program (pid 1 of a nested one)
-//!   └── socket ────────────────┴───────────────────────┘
+//! rbuild ──exec──▶ rbuild-session ──fork──▶ session (pid 1 of an own pid namespace)
+//!   │   maps ids       │ waits                 ├─exec─▶ rbuild-step ─fork─▶ RUN program (pid 1 of a nested one)
+//!   └── socket ────────┴───────────────────────┘
 //! ```
 //!
-//! Its process makes its namespaces before anybody says which ids it gets, so that a caller may find that out meanwhile.
+//! A caller with one thread may fork the session instead, into its namespaces, and there is no process in between. A session has
+//! its namespaces before anybody says which ids it gets, so that a caller may find that out meanwhile.
 //!
 //! The invariant: the process that unshares has one thread and nothing of the caller's but its standard streams; when the
 //! caller or the waiting process dies, the kernel kills the session and with its pid namespace every step in it.
@@ -157,9 +158,13 @@ impl Ground {
     }
 }
 
-/// The process of a session that has its namespaces but no ids yet. Dropped, it ends.
+/// The process of a session that has no ids yet. Dropped, it ends.
 #[derive(Debug)]
-pub struct IdleSession(Option<Session>);
+pub struct IdleSession {
+    session: Option<Session>,
+    /// Whether it has had its namespaces since it is there: a fork makes them, an executed process later.
+    separate: bool,
+}
 
 impl IdleSession {
     /// Re-executes rbuild, to have `entry`, one of the names given to [`crate::divert`], run in the session.
@@ -176,22 +181,31 @@ impl IdleSession {
             .map_err(SessionError::Spawn)?;
         // It is waited for by its number.
         let pid = Pid::from_raw(child.id().cast_signed());
-        Ok(Self(Some(Session::new(pid, socket))))
+        Ok(Self {
+            session: Some(Session::new(pid, socket)),
+            separate: false,
+        })
     }
 
     /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
     /// a program, and the session starts a step's process ahead.
     ///
     /// # Errors
-    /// [`SessionError::Spawn`], also where there is more than one thread.
+    /// [`SessionError::Spawn`], also where there is more than one thread; [`SessionError::Setup`] where the kernel makes no
+    /// namespaces.
     pub fn fork(
         run: impl FnOnce(SessionContext) -> ExitCode,
         ground: Ground,
     ) -> Result<Self, SessionError> {
         let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
-        match sys::fork().map_err(|errno| SessionError::Spawn(errno.into()))? {
-            sys::Forked::Parent(pid) => Ok(Self(Some(Session::new(pid, socket)))),
-            sys::Forked::Child => inside::forked(&theirs, run, ground),
+        let owner = inside::Owner::of_this_process();
+        let forked = inside::fork().during(|| "create a user, a mount and a pid namespace".into());
+        match forked.map_err(SessionError::Setup)? {
+            sys::Forked::Parent(pid) => Ok(Self {
+                session: Some(Session::new(pid, socket)),
+                separate: true,
+            }),
+            sys::Forked::Child => inside::forked(&theirs, owner, run, ground),
         }
     }
 
@@ -209,27 +223,36 @@ impl IdleSession {
         };
         let stdin = io::stdin();
         let handles = [stdin.as_fd(), mapped.as_fd()];
-        let sent = wire::send(&session.socket, &hello, &handles);
-        // Where it did not arrive, the session may have said why it ended.
-        session.expect(|message| matches!(message, Setup::Unshared))?;
-        sent.map_err(SessionError::Lost)?;
-        if hello.own_maps {
-            session.expect(|message| matches!(message, Setup::Ready))?;
-        }
-        let writing = maps::Writing::start(session.pid, plan, &writers)?;
-        drop(writers);
-        writing.finish()?;
-        Ok(self.0.take().expect("it is taken only here"))
+        let greet = |session: &Session| wire::send(&session.socket, &hello, &handles);
+        let written = if self.separate {
+            // The programs that write maps take longer than what the session does meanwhile: they come first.
+            let writing = maps::Writing::start(session.pid, plan, &writers);
+            drop(writers);
+            let sent = greet(session);
+            let written = writing.and_then(maps::Writing::finish);
+            // The session's own word says more than that of who found it dead.
+            session.hear_of_set_up(&hello, sent)?;
+            written
+        } else {
+            session.hear_of_set_up(&hello, greet(session))?;
+            let writing = maps::Writing::start(session.pid, plan, &writers);
+            drop(writers);
+            writing.and_then(maps::Writing::finish)
+        };
+        written?;
+        Ok(self.session.take().expect("it is taken only here"))
     }
 
     fn session(&self) -> &Session {
-        self.0.as_ref().expect("it is taken when this is used up")
+        self.session
+            .as_ref()
+            .expect("it is taken when this is used up")
     }
 }
 
 impl Drop for IdleSession {
     fn drop(&mut self) {
-        if let Some(session) = &mut self.0 {
+        if let Some(session) = &mut self.session {
             session.kill();
         }
     }
@@ -259,6 +282,17 @@ impl Session {
             ended: None,
             socket,
         }
+    }
+
+    /// Waits until the session has its namespaces, and its own maps where nobody else writes them.
+    fn hear_of_set_up(&self, hello: &Hello, sent: io::Result<()>) -> Result<(), SessionError> {
+        // Where the greeting did not arrive, the session may have said why it ended.
+        self.expect(|message| matches!(message, Setup::Unshared))?;
+        sent.map_err(SessionError::Lost)?;
+        if hello.own_maps {
+            self.expect(|message| matches!(message, Setup::Ready))?;
+        }
+        Ok(())
     }
 
     fn expect(&self, wanted: impl Fn(&Setup) -> bool) -> Result<(), SessionError> {

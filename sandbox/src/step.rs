@@ -75,6 +75,8 @@ pub enum StepError {
 enum ToStep {
     /// What does not depend on the root.
     Prepare(SetupPlan),
+    /// The session has its ids: without them it cannot have a user namespace made in it.
+    Begin,
     MapsWritten,
     /// The rest.
     Finish(SetupPlan),
@@ -198,7 +200,8 @@ impl IdleStep {
         }
     }
 
-    /// Has the process prepare what a sandbox like `spec` needs whatever its root is.
+    /// Tells the process what a sandbox like `spec` needs whatever its root is; it begins when it is to
+    /// [settle](IdleStep::settle).
     ///
     /// # Errors
     /// [`StepError::Spawn`]; what the kernel refuses is said by [`IdleStep::settle`], [`IdleStep::start`] or [`Step::wait`].
@@ -229,22 +232,26 @@ impl IdleStep {
         Ok(())
     }
 
-    /// Waits for the process's user namespace, writes its maps, without which it prepares nothing more, and waits for its
-    /// child that will be the program: a new process goes to an idle processor, one that is woken often stays on its waker's.
+    /// Has the process prepare what it was told: waits for its user namespace, writes its maps, without which it prepares nothing
+    /// more, and waits for its child that will be the program: a new process goes to an idle processor, one that is woken often
+    /// stays on its waker's. The session must have its ids.
     ///
     /// # Errors
     /// [`StepError::Maps`], or what the kernel refused.
     pub fn settle(&mut self) -> Result<(), StepError> {
         let awaited = self.prepared.as_mut();
         let awaited = awaited.map(|p| std::mem::replace(&mut p.awaited, Awaited::Nothing));
-        match (awaited, &mut self.step) {
-            (Some(Awaited::Maps(ids)), Some(step)) => {
-                step.map(&ids)?;
-                step.forked()
-            }
-            (Some(Awaited::Child), Some(step)) => step.forked(),
-            _ => Ok(()),
+        let (Some(awaited @ (Awaited::Maps(_) | Awaited::Child)), Some(step)) =
+            (awaited, &mut self.step)
+        else {
+            return Ok(());
+        };
+        // Who has ended already has said why.
+        let _ = wire::send(&step.socket, &ToStep::Begin, &[]);
+        if let Awaited::Maps(ids) = awaited {
+            step.map(&ids)?;
         }
+        step.forked()
     }
 
     /// Whether what was prepared is what `spec` needs.
@@ -510,7 +517,9 @@ fn leave_everything_but(socket: &UnixStream) -> io::Result<()> {
 
 /// The whole life of a step's process that has its socket.
 pub(crate) fn live(socket: &UnixStream) -> ExitCode {
-    let last = match run(socket) {
+    // Else the program's end would have to wait until its mounts are taken down; so this process's has to.
+    let mut mounts = None;
+    let last = match run(socket, &mut mounts) {
         Ok(message) => message,
         Err(failure) => FromStep::Failed(failure),
     };
@@ -518,6 +527,7 @@ pub(crate) fn live(socket: &UnixStream) -> ExitCode {
         // The end of this process must not delay what the session does now.
         while let Ok(Some(_)) = wire::receive::<ToStep>(socket) {}
     }
+    drop(mounts);
     ExitCode::SUCCESS
 }
 
@@ -535,17 +545,25 @@ pub(crate) fn take_socket() -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
+/// Leaves the program's mount namespace in `mounts`, where the kernel shows it.
+fn run(socket: &UnixStream, mounts: &mut Option<OwnedFd>) -> Result<FromStep, SetupFailure> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
         .during(|| "ask for the parent's death signal".into())?;
     let (failure_out, failure_in) = failure_pipe().during(|| "make a pipe".into())?;
-    // While there is nothing else to do; where it fails, it fails again when the filters are installed.
-    let _ = seccomp::filters();
+    // While there is nothing else to do; where it fails, it fails again when the filter is installed.
+    let _ = seccomp::filter();
     let received = wire::receive::<ToStep>(socket).during(|| "read the plan".into())?;
     let Some((ToStep::Prepare(SetupPlan(ops)), handles)) = received else {
         return Err(SetupFailure::new("read the plan", Errno::ECONNRESET));
     };
-    let rest = enter_namespaces(socket, &ops, &handles)?;
+    let told = wire::receive::<ToStep>(socket).during(|| "wait for the session's ids".into())?;
+    if !matches!(told, Some((ToStep::Begin, _))) {
+        return Err(SetupFailure::new(
+            "wait for the session's ids",
+            Errno::ECONNRESET,
+        ));
+    }
+    let (rest, born_in) = enter_namespaces(socket, &ops, &handles)?;
     let (rest, network) = match rest {
         [SetupOp::OwnNetwork, rest @ ..] => {
             let sides = own_network::pair().during(|| "make a socket".into())?;
@@ -554,7 +572,7 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
         rest => (rest, None),
     };
     let (maker, joiner) = network.unzip();
-    match sys::fork().during(|| "fork the step's first process".into())? {
+    match sys::fork_into(born_in).during(|| "fork the step's first process".into())? {
         sys::Forked::Child => {
             drop((failure_out, maker));
             become_program(rest, Performer::new(joiner), handles, socket, &failure_in)
@@ -562,6 +580,9 @@ fn run(socket: &UnixStream) -> Result<FromStep, SetupFailure> {
         sys::Forked::Parent(child) => {
             drop((failure_in, handles, joiner));
             let program = pidfd(child).during(|| "watch the program".into())?;
+            if born_in.contains(CloneFlags::CLONE_NEWNS) {
+                *mounts = sys::mount_namespace_of(&program).ok();
+            }
             wire::send(socket, &FromStep::Forked, &[program.as_fd()])
                 .during(|| "report to the session".into())?;
             if let Some(maker) = maker {
@@ -596,12 +617,14 @@ fn failure_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, third))
 }
 
-/// Performs the leading operations that change the process's own namespaces; returns the rest.
+/// Performs the leading operations that change the process's own namespaces; returns the rest, and the namespaces that its child
+/// is to be born in.
 fn enter_namespaces<'a>(
     socket: &UnixStream,
     mut ops: &'a [SetupOp],
     handles: &[OwnedFd],
-) -> Result<&'a [SetupOp], SetupFailure> {
+) -> Result<(&'a [SetupOp], CloneFlags), SetupFailure> {
+    let mut born_in = CloneFlags::empty();
     while let [op, rest @ ..] = ops {
         let here = || op.to_string();
         match op {
@@ -613,7 +636,7 @@ fn enter_namespaces<'a>(
                 unshare(CloneFlags::CLONE_NEWUSER).during(here)?;
                 have_maps_written(socket).during(here)?;
             }
-            SetupOp::ProcessNamespace => unshare(CloneFlags::CLONE_NEWPID).during(here)?,
+            SetupOp::FirstProcess => born_in = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS,
             SetupOp::Hide => nix::sys::prctl::set_dumpable(false).during(here)?,
             SetupOp::Join {
                 namespace: namespace @ (Namespace::Network | Namespace::User | Namespace::Process),
@@ -622,11 +645,11 @@ fn enter_namespaces<'a>(
                 let fd = handles.get(handle.0).ok_or(Errno::EBADF).during(here)?;
                 join::enter(*namespace, fd).during(here)?;
             }
-            _ => return Ok(ops),
+            _ => break,
         }
         ops = rest;
     }
-    Ok(ops)
+    Ok((ops, born_in))
 }
 
 fn have_maps_written(socket: &UnixStream) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Pid};
 
 /// The process that [`fork`] returns in.
@@ -35,10 +36,44 @@ pub(crate) fn fork() -> Result<Forked, Errno> {
     }
 }
 
+/// Forks the calling process, which must have one thread only, and puts the child into new `namespaces`, clone(2): of a new pid
+/// namespace it is the first process.
+///
+/// # Errors
+/// As [`fork`], and those of clone(2) for the namespaces.
+pub(crate) fn fork_into(namespaces: CloneFlags) -> Result<Forked, Errno> {
+    if thread_count() != Some(1) {
+        return Err(Errno::EDEADLK);
+    }
+    let flags = namespaces.bits() | libc::SIGCHLD;
+    // JUSTIFICATION: fork(2) makes no namespaces, and unshare(2) would need one more process, since the caller must not enter them.
+    // SAFETY: without CLONE_VM and with no stack this is fork(2): the child has its own copy of everything. The process has
+    // exactly one thread, checked above, so no lock can be held by a thread that is not copied. What libc's fork does beside is
+    // for processes with threads, but for the thread id that it remembers, which nothing here reads.
+    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match Errno::result(result)? {
+        0 => Ok(Forked::Child),
+        pid => i32::try_from(pid)
+            .map(|pid| Forked::Parent(Pid::from_raw(pid)))
+            .map_err(|_| Errno::EOVERFLOW),
+    }
+}
+
 fn thread_count() -> Option<usize> {
     // The link count of a proc task directory is 2 + threads; reading it costs one system call.
     let stat = rustix::fs::stat("/proc/self/task").ok()?;
     usize::try_from(stat.st_nlink).ok()?.checked_sub(2)
+}
+
+/// The mount namespace of the process that `pidfd` refers to, PIDFD_GET_MNT_NAMESPACE of linux/pidfd.h (Linux 6.11).
+pub(crate) fn mount_namespace_of(pidfd: impl AsFd) -> Result<OwnedFd, Errno> {
+    const GET_MOUNT_NAMESPACE: libc::c_ulong = 0xff03;
+    // JUSTIFICATION: no crate we use has the requests of pidfds.
+    // SAFETY: the argument of this request is 0; no memory is passed.
+    let fd = unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), GET_MOUNT_NAMESPACE, 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: the call has just returned this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Changes mount attributes of the mount (and with `recursive` of all below it) that `mount` refers to, mount_setattr(2).

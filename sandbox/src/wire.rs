@@ -39,15 +39,15 @@ pub fn send<T: Serialize>(
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // The descriptors ride on the length, so that the body may be read in pieces.
+    // One call, so that the reader is woken once. The descriptors ride on the length: the body may be read in pieces.
     let sent = rustix::net::sendmsg(
         socket.as_fd(),
-        &[IoSlice::new(&length)],
+        &[IoSlice::new(&length), IoSlice::new(&body)],
         &mut ancillary,
         SendFlags::NOSIGNAL,
     )?;
-    socket.write_all(&length[sent..])?;
-    socket.write_all(&body)
+    socket.write_all(length.get(sent..).unwrap_or_default())?;
+    socket.write_all(&body[sent.saturating_sub(length.len())..])
 }
 
 /// Receives one message and its descriptors, or `None` at the end of the stream.

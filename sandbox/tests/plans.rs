@@ -115,8 +115,8 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
     insta::assert_snapshot!(SetupPlan::of(&build_step()), @r"
     join the build's network namespace
     create a user namespace (uids 0 1 65536)
-    create a pid namespace
-    create mount, ipc, uts and cgroup namespaces
+    fork into a pid and a mount namespace
+    create ipc, uts and cgroup namespaces
     become the namespace's root
     forbid nested user namespaces
     set the host name to build
@@ -177,9 +177,9 @@ fn a_build_step_joins_the_network_and_drops_its_power_last() {
 fn a_container_has_its_own_network_and_a_read_only_root() {
     insta::assert_snapshot!(SetupPlan::of(&container()), @r"
     create a user namespace (uids 0 1 65536)
-    create a pid namespace
+    fork into a pid and a mount namespace
     begin to make a network namespace
-    create mount, ipc, uts and cgroup namespaces
+    create ipc, uts and cgroup namespaces
     become the namespace's root
     forbid nested user namespaces
     set the host name to build
@@ -264,8 +264,8 @@ fn a_container_has_its_own_network_and_a_read_only_root() {
 fn switched_off_protections_are_absent_from_the_plan() {
     insta::assert_snapshot!(SetupPlan::of(&unprotected()), @r"
     create a user namespace (uids 0 0 1)
-    create a pid namespace
-    create mount, ipc, uts and cgroup namespaces
+    fork into a pid and a mount namespace
+    create ipc, uts and cgroup namespaces
     become the namespace's root
     forbid nested user namespaces
     set the host name to build
@@ -311,9 +311,9 @@ fn a_step_is_in_its_cgroup_before_it_makes_a_cgroup_namespace() {
     assert_eq!(
         first[2..],
         [
-            "create a pid namespace",
+            "fork into a pid and a mount namespace",
             "enter the step's cgroup",
-            "create mount, ipc, uts and cgroup namespaces"
+            "create ipc, uts and cgroup namespaces"
         ]
     );
 }

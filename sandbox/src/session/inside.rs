@@ -41,17 +41,38 @@ pub(crate) fn main(entries: &[Entry]) -> ExitCode {
     let Some((_, run)) = entries.iter().find(|(name, _)| *name == entry) else {
         return ExitCode::from(LOST);
     };
-    live(*run, ground, Start::Executed)
+    let Ok(socket) = take_socket() else {
+        return ExitCode::from(LOST);
+    };
+    let owner = Owner::of_this_process();
+    match separate(ground) {
+        Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
+        Ok(sys::Forked::Child) => live(*run, socket, owner, Start::Executed),
+        Err(failure) => report(&socket, failure),
+    }
 }
 
-/// The whole life of the forked process; nothing of the caller's frames runs in it again.
+/// The namespaces of a session, but for its user namespace.
+const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS.union(CloneFlags::CLONE_NEWPID);
+
+/// Forks the calling process into the namespaces of a session.
+pub(super) fn fork() -> Result<sys::Forked, Errno> {
+    sys::fork_into(NAMESPACES.union(CloneFlags::CLONE_NEWUSER))
+}
+
+/// The whole life of the forked process, which has its namespaces; nothing of the caller's frames runs in it again.
 pub(super) fn forked(
     socket: &UnixStream,
+    owner: Owner,
     run: impl FnOnce(SessionContext) -> ExitCode,
     ground: Ground,
 ) -> ! {
-    let code = match rustix::stdio::dup2_stdin(socket) {
-        Ok(()) => live(run, ground, Start::Forked),
+    let taken = rustix::stdio::dup2_stdin(socket).map_err(io::Error::from);
+    let code = match taken.and_then(|()| take_socket()) {
+        Ok(socket) => match settle(ground) {
+            Ok(()) => live(run, socket, owner, Start::Forked),
+            Err(failure) => report(&socket, failure),
+        },
         Err(_) => ExitCode::from(LOST),
     };
     // No destructors: descriptors of the caller's frames are closed already.
@@ -62,25 +83,23 @@ pub(super) fn forked(
     })
 }
 
-fn live(run: impl FnOnce(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
-    let Ok(socket) = take_socket() else {
-        return ExitCode::from(LOST);
-    };
-    let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
-    match separate(ground) {
-        Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
-        Ok(sys::Forked::Child) => match ready(&socket, owner, start) {
-            Ok(Some(ready)) => {
-                end_with_a_panic();
-                let context = ready.context(socket);
-                match start {
-                    Start::Executed if context.mapped().is_err() => ExitCode::from(LOST),
-                    _ => run(context),
-                }
+/// The life of the session's first process.
+fn live(
+    run: impl FnOnce(SessionContext) -> ExitCode,
+    socket: UnixStream,
+    owner: Owner,
+    start: Start,
+) -> ExitCode {
+    match ready(&socket, owner, start) {
+        Ok(Some(ready)) => {
+            end_with_a_panic();
+            let context = ready.context(socket);
+            match start {
+                Start::Executed if context.mapped().is_err() => ExitCode::from(LOST),
+                _ => run(context),
             }
-            Ok(None) => ExitCode::from(LOST),
-            Err(failure) => report(&socket, failure),
-        },
+        }
+        Ok(None) => ExitCode::from(LOST),
         Err(failure) => report(&socket, failure),
     }
 }
@@ -111,14 +130,20 @@ fn take_socket() -> io::Result<UnixStream> {
 
 /// Makes the namespaces, and in the new pid namespace its first process.
 fn separate(ground: Ground) -> Result<sys::Forked, SetupFailure> {
-    let mortal = || {
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
-            .during(|| "ask for the parent's death signal".into())
-    };
     mortal()?;
     unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
-        .during(|| "create a mount and a pid namespace".into())?;
+    unshare(NAMESPACES).during(|| "create a mount and a pid namespace".into())?;
+    settle(ground)?;
+    let forked = sys::fork().during(|| "fork the session".into())?;
+    if matches!(forked, sys::Forked::Child) {
+        mortal()?;
+    }
+    Ok(forked)
+}
+
+/// Makes the namespaces the session's own.
+fn settle(ground: Ground) -> Result<(), SetupFailure> {
+    mortal()?;
     // Nothing that is mounted in the session shows outside; what is unmounted outside goes here too.
     rustix::mount::mount_change(
         "/",
@@ -129,11 +154,28 @@ fn separate(ground: Ground) -> Result<sys::Forked, SetupFailure> {
         nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
             .during(|| "leave the process group".into())?;
     }
-    let forked = sys::fork().during(|| "fork the session".into())?;
-    if matches!(forked, sys::Forked::Child) {
-        mortal()?;
+    Ok(())
+}
+
+fn mortal() -> Result<(), SetupFailure> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+        .during(|| "ask for the parent's death signal".into())
+}
+
+/// The caller's ids, as they are before there is a user namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Owner {
+    pub(super) fn of_this_process() -> Self {
+        Self {
+            uid: nix::unistd::geteuid(),
+            gid: nix::unistd::getegid(),
+        }
     }
-    Ok(forked)
 }
 
 /// What a session has when its function starts, but for the socket.
@@ -146,11 +188,7 @@ struct Ready {
 }
 
 /// Prepares what needs no ids, and hears which they will be. `None` when the caller went away or changed its mind.
-fn ready(
-    socket: &UnixStream,
-    (uid, gid): (Uid, Gid),
-    start: Start,
-) -> Result<Option<Ready>, SetupFailure> {
+fn ready(socket: &UnixStream, owner: Owner, start: Start) -> Result<Option<Ready>, SetupFailure> {
     let executable = OwnExecutable::open()?;
     wire::send(socket, &Setup::Unshared, &[]).during(|| "report to the caller".into())?;
     let received = wire::receive::<Hello>(socket).during(|| "hear from the caller".into())?;
@@ -161,7 +199,7 @@ fn ready(
         .then(|| start_ahead(&executable, hello.may_copy))
         .flatten();
     if hello.own_maps {
-        maps::write_own(uid, gid)?;
+        maps::write_own(owner.uid, owner.gid)?;
         wire::send(socket, &Setup::Ready, &[]).during(|| "report to the caller".into())?;
     }
     let [stdin, mapped] = <[OwnedFd; 2]>::try_from(fds)
@@ -180,7 +218,7 @@ fn ready(
 fn start_ahead(executable: &OwnExecutable, may_copy: bool) -> Option<IdleStep> {
     if may_copy {
         // What the copy would have to do.
-        let _ = seccomp::filters();
+        let _ = seccomp::filter();
         return None;
     }
     let spawned = capabilities::passed_on(|| IdleStep::spawn(executable));
