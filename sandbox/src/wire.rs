@@ -116,6 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_is_larger_than_the_sockets_buffer_arrives_whole() {
+        let (a, b) = UnixStream::pair().unwrap();
+        let text = "x".repeat(3 << 20);
+        let sent = text.clone();
+        let sender = std::thread::spawn(move || {
+            let file = tempfile::tempfile().unwrap();
+            send(&a, &sent, &[file.as_fd()]).unwrap();
+            send(&a, &"after", &[]).unwrap();
+        });
+        let (first, fds): (String, _) = receive(&b).unwrap().unwrap();
+        assert!(first == text, "{} bytes came", first.len());
+        assert_eq!(fds.len(), 1);
+        let (second, fds): (String, _) = receive(&b).unwrap().unwrap();
+        assert_eq!((second.as_str(), fds.len()), ("after", 0));
+        sender.join().unwrap();
+    }
+
+    #[test]
     fn the_end_of_the_stream_is_not_an_error_but_half_a_message_is() {
         let (a, b) = UnixStream::pair().unwrap();
         (&a).write_all(&[9, 0, 0, 0, b'"']).unwrap();
