@@ -189,47 +189,40 @@ impl<V: Value> Entries<'_, V> {
         Ok(())
     }
 
-    /// Takes the next entry of a source, and puts the one behind it in its place.
-    fn take(&mut self, source: usize) -> Result<Option<V>, ScratchError> {
-        let (value, behind) = match source.checked_sub(1) {
-            None => {
-                let value = self.recent.next().map(|(_, value)| value.clone());
-                (
-                    value,
-                    self.recent.clone().next().map(|(key, _)| key.clone()),
-                )
-            }
-            Some(cursor) => {
-                let cursor = &mut self.cursors[cursor];
-                (Some(decode(cursor.value())?), cursor.advance()?)
-            }
-        };
-        if let Some(top) = self.next.peek_mut() {
-            match behind {
-                Some(key) => {
-                    let mut top = top;
-                    top.0 = (key, source);
-                }
-                None => {
-                    PeekMut::pop(top);
-                }
-            }
-        }
-        Ok(value)
-    }
-
+    /// Takes the next entry, the newest of its key, and passes over the older ones.
     fn merged(&mut self) -> Result<Option<(Vec<u8>, V)>, ScratchError> {
-        let Some(Reverse((key, source))) = self.next.peek().cloned() else {
+        let Some(Reverse((_, source))) = self.next.peek() else {
             return Ok(None);
         };
-        let value = self.take(source)?;
-        while let Some(Reverse((other, older))) = self.next.peek()
-            && *other == key
+        let value = match source.checked_sub(1) {
+            None => self.recent.clone().next().map(|(_, value)| value.clone()),
+            Some(cursor) => Some(decode(self.cursors[cursor].value())?),
+        };
+        let key = self.pass()?;
+        while let Some(Reverse((other, _))) = self.next.peek()
+            && Some(other) == key.as_ref()
         {
-            let older = *older;
-            self.take(older)?;
+            self.pass()?;
         }
-        Ok(value.map(|value| (key, value)))
+        Ok(key.zip(value))
+    }
+
+    /// Goes on in the source of the next entry and gives this one's key.
+    fn pass(&mut self) -> Result<Option<Vec<u8>>, ScratchError> {
+        let Some(mut top) = self.next.peek_mut() else {
+            return Ok(None);
+        };
+        let behind = match top.0.1.checked_sub(1) {
+            None => {
+                self.recent.next();
+                self.recent.clone().next().map(|(key, _)| key.clone())
+            }
+            Some(cursor) => self.cursors[cursor].advance()?,
+        };
+        Ok(Some(match behind {
+            Some(key) => std::mem::replace(&mut top.0.0, key),
+            None => PeekMut::pop(top).0.0,
+        }))
     }
 }
 

@@ -230,7 +230,7 @@ impl BuildArgs {
         let (isolation, steps) = (self.isolation.settings(), self.steps.settings(here)?);
         userns::check(steps.run.keep_id, &isolation)?;
         Ok(BuildSettings {
-            sources: self.sources.settings()?,
+            sources: context::keeping_git_dir(self.sources.settings()?, &image.build_args)?,
             image,
             furnish: self.furnish.settings(),
             isolation,

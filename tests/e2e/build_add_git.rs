@@ -596,6 +596,29 @@ fn a_kept_git_directory_and_a_git_context_are_the_same_at_any_time() {
         json.contains("2001-09-09T01:46:40Z"),
         "the commit's time: {json}"
     );
+    // BuildKit's argument about the context; the URL's own parameter comes before it.
+    for (url, value, kept) in [
+        ("/r.git#main", "1", true),
+        ("/r.git#main", "false", false),
+        ("/r.git?keep-git-dir=false#main", "true", false),
+    ] {
+        let (url, out) = (web.url(url), format!("../git-{value}"));
+        let argument = format!("BUILDKIT_CONTEXT_KEEP_GIT_DIR={value}");
+        let args = [
+            "build",
+            "--user-policy",
+            "off",
+            "--build-arg",
+            &argument,
+            "-o",
+            &out,
+            &url,
+        ];
+        let (_, said) = one.place.expect(0, &args);
+        let there = one.place.context().join(out).join(".git/HEAD").exists();
+        assert_eq!(there, kept, "{url} {value}: {said}");
+        assert!(!said.contains("does nothing"), "{said}");
+    }
     // git takes the index for one that is to be refreshed.
     one.place
         .expect(0, &["build", "-o", "../out", "--user-policy", "off", "."]);

@@ -20,7 +20,8 @@ const PROXIES: [&str; 5] = [
 ];
 
 /// Arguments of BuildKit that are obeyed without an `ARG`.
-const OBEYED: [&str; 3] = [
+const OBEYED: [&str; 4] = [
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
     "BUILDKIT_SANDBOX_HOSTNAME",
     "BUILDKIT_CACHE_MOUNT_NS",
     "BUILDKIT_DOCKERFILE_CHECK",

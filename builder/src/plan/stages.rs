@@ -411,7 +411,7 @@ impl<'a> Stages<'a> {
 
     /// The `--build-context` that shadows a stage or an image of that name. `scratch` and `context` cannot be shadowed.
     fn context(&self, name: &str) -> Option<(&'a str, &'a NamedContext)> {
-        if matches!(name, "scratch" | "context") {
+        if self.options.named_contexts.is_empty() || matches!(name, "scratch" | "context") {
             return None;
         }
         let reference = name.parse::<Reference>().ok();

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Value;
 use crate::codec::{Decoder, Encoder};
@@ -24,6 +24,8 @@ pub(super) struct Run {
     last: Box<[u8]>,
     end: u64,
     filter: Filter,
+    /// The block that was looked into last, by its number: neighbours are asked for one after the other.
+    recent: Mutex<Option<(usize, Vec<u8>)>>,
 }
 
 pub(super) fn hash(key: &[u8]) -> u64 {
@@ -47,6 +49,7 @@ impl Run {
                 .map_or_else(Box::default, |(key, _)| key[..].into()),
             end: start,
             filter: Filter::for_keys(entries.len()),
+            recent: Mutex::default(),
         };
         let (mut piece, mut value_bytes) = (Encoder::default(), Encoder::default());
         let mut block = None;
@@ -105,8 +108,13 @@ impl Run {
         if outside || !self.filter.may_have(hash) {
             return Ok(None);
         }
-        let block = self.read_block(self.block_of(key))?;
-        let mut input = Decoder { rest: &block };
+        let number = self.block_of(key);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.as_ref().is_none_or(|(known, _)| *known != number) {
+            *recent = Some((number, self.read_block(number)?));
+        }
+        let block = recent.as_ref().map_or(&[][..], |(_, block)| block);
+        let mut input = Decoder { rest: block };
         while let Some((found, value)) = pair(&mut input)? {
             if found == key {
                 return Ok(Some(value.to_vec()));

@@ -1,8 +1,38 @@
-//! `--build-context`. The invariant: what a source is, is decided by its prefix alone; a path is looked at only when it is used.
+//! `--build-context`, and what a build argument says about the context. The invariant: what a source is, is decided by its prefix
+//! alone; a path is looked at only when it is used.
+
+use std::collections::BTreeMap;
 
 use builder::{NamedContext, RemoteSource};
 
+use super::{ContextSource, Sources};
 use crate::failure::Failure;
+
+/// BuildKit's build argument that keeps `.git` of a context that is a repository; the URL's own parameter comes before it.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+
+/// Heeds [`KEEP_GIT_DIR`].
+pub(super) fn keeping_git_dir(
+    mut sources: Sources,
+    build_args: &BTreeMap<String, String>,
+) -> Result<Sources, Failure> {
+    let Some(value) = build_args.get(KEEP_GIT_DIR) else {
+        return Ok(sources);
+    };
+    // As strconv.ParseBool of Go.
+    let kept = match value.as_str() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+        _ => {
+            let message = format!("--build-arg {KEEP_GIT_DIR}={value}: expected true or false");
+            return Err(Failure::usage(message));
+        }
+    };
+    if let ContextSource::Remote(RemoteSource::Git(source)) = &mut sources.context {
+        source.keep_git_dir.get_or_insert(kept);
+    }
+    Ok(sources)
+}
 
 /// `NAME=PATH`, `NAME=https://…`, `NAME=oci-layout:DIR[:TAG]`, `NAME=oci-layout://DIR[:TAG|@DIGEST]`, `NAME=docker-image://REFERENCE`.
 pub(crate) fn named_context(text: &str) -> Result<(String, NamedContext), Failure> {

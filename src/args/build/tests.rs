@@ -86,6 +86,24 @@ fn standard_input_may_be_the_containerfile() {
 }
 
 #[test]
+fn a_build_arg_keeps_the_git_directory_of_the_context() {
+    let kept = |line: &str| match settings(line).sources.context {
+        ContextSource::Remote(RemoteSource::Git(source)) => source.keep_git_dir,
+        other => panic!("{other:?}"),
+    };
+    let arg = "--build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+    assert_eq!(kept(&format!("{arg}=1 https://x.io/a.git")), Some(true));
+    assert_eq!(
+        kept(&format!("{arg}=False https://x.io/a.git")),
+        Some(false)
+    );
+    let own = "https://x.io/a.git?keep-git-dir=0";
+    assert_eq!(kept(&format!("{arg}=1 {own}")), Some(false));
+    assert_eq!(kept("https://x.io/a.git"), None);
+    assert!(refused(&format!("{arg}=maybe .")).contains("BUILDKIT_CONTEXT_KEEP_GIT_DIR=maybe"));
+}
+
+#[test]
 fn build_args_take_their_value_from_the_line_or_the_environment() {
     let got = settings(
         "--build-arg A=1=2 --build-arg V --build-arg EMPTY --build-arg UNSET --build-arg B= .",
