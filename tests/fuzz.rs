@@ -229,6 +229,43 @@ fn whatever_the_linter_reads() {
 }
 
 #[test]
+fn whatever_a_unit_of_quadlet_says() {
+    fuzz("unit", language::unit);
+}
+
+/// libFuzzer's programs are not built here; what they call is.
+#[test]
+fn every_target_is_built_documented_fed_and_run_here() {
+    let fuzz = directory();
+    let read = |name: &str| fs::read_to_string(fuzz.join(name)).expect("a file");
+    let (manifest, readme, here) = (
+        read("Cargo.toml"),
+        read("README.md"),
+        include_str!("fuzz.rs"),
+    );
+    let mut targets = 0;
+    for entry in fs::read_dir(fuzz.join("targets")).expect("targets") {
+        let path = entry.expect("a target").path();
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let called = read(&format!("targets/{name}.rs"));
+        let called = called.split("rbuild_fuzz::").nth(2).expect("a call");
+        let called = called.split('(').next().expect("a function");
+        assert!(manifest.contains(&format!("name = \"{name}\"\npath = \"targets/{name}.rs\"")));
+        assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+        assert!(
+            here.contains(&format!("fuzz(\"{name}\", {called});")),
+            "{name}: {called}"
+        );
+        for kind in ["corpus", "words"] {
+            let fed = fs::metadata(fuzz.join(kind).join(&*name));
+            assert!(fed.is_ok(), "{name} has no {kind}");
+        }
+        targets += 1;
+    }
+    assert!(targets >= 7);
+}
+
+#[test]
 fn s30_words_from_anywhere_have_a_value_or_an_error() {
     fuzz("expand", language::expand);
 }

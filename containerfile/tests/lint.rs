@@ -97,6 +97,44 @@ fn of_texts() -> impl Iterator<Item = &'static &'static Rule> {
     all.filter(|rule| !rule.is_about_images_only())
 }
 
+/// The cases of `tests/peers/hadolint`: after `--- CODE hadolint LINES here LINES` comes a file, in which hadolint 2.15.1 finds the code on
+/// the first lines, and the rule that stands for it here something on the second ones.
+#[test]
+fn hadolints_cases_end_as_hadolint_has_them_or_as_the_documentation_says() {
+    let cases = include_str!("peers/hadolint");
+    let documented = include_str!("../../docs/lint.md");
+    let (mut wrong, mut number) = (String::new(), 0);
+    for case in cases.split("--- ").skip(1) {
+        let (head, text) = case.split_once('\n').expect("a head");
+        let [code, _, theirs, _, expected] = head.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{head}")
+        };
+        let rule = lint::rule(code).expect("a rule");
+        let found = lint::lint(&source(text), &Options::default()).findings;
+        let lines: BTreeSet<usize> = found
+            .iter()
+            .filter(|found| found.rule == Some(rule.id))
+            .map(|found| source(text).line(found.span.start()))
+            .collect();
+        let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+        let ours = if lines.is_empty() {
+            "-".to_owned()
+        } else {
+            lines.join(",")
+        };
+        if ours != expected {
+            let _ = writeln!(wrong, "{head}: {ours}\n{text}");
+        }
+        let differs = format!("| {code} | {}: ", rule.id);
+        if ours != theirs && !documented.contains(&differs) {
+            let _ = writeln!(wrong, "{head}: {ours}, which is not documented\n{text}");
+        }
+        number += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(number > 200);
+}
+
 #[test]
 fn ids_and_aliases_name_one_rule_each() {
     let mut names = BTreeSet::new();

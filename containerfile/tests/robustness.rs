@@ -17,6 +17,7 @@ use proptest::prelude::*;
 fn check(text: &str) {
     language::containerfile(text.as_bytes());
     language::linter(text.as_bytes());
+    language::unit(text.as_bytes());
     language::expand(text.as_bytes());
     language::ignore(text.as_bytes());
 }

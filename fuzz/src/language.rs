@@ -5,9 +5,9 @@
 use containerfile::editor;
 use containerfile::expand::{self, Mode};
 use containerfile::ignore::IgnoreFile;
-use containerfile::lint::{self, Options, ShellFinding};
+use containerfile::lint::{self, Neighbour, Options, ShellFinding};
 use containerfile::{
-    EscapeChar, Parsed, Source, Span, dump, glob, mode, parse, parse_onbuild_trigger,
+    Diagnostic, EscapeChar, Parsed, Source, Span, dump, glob, mode, parse, parse_onbuild_trigger,
 };
 
 /// A Containerfile, or a trigger of ONBUILD: every span lies in the text, and what is said about it is bounded.
@@ -132,6 +132,38 @@ pub fn ignore(data: &[u8]) {
     }
 }
 
+fn check_findings(text: &str, findings: &[Diagnostic]) {
+    assert!(findings.is_sorted_by_key(|found| found.span.start()));
+    assert!(findings.len() <= 1001, "{} findings", findings.len());
+    for found in findings {
+        assert!(
+            text.get(found.span.range()).is_some(),
+            "{found:?} is not of the text"
+        );
+        assert!(found.message.len() <= 2048, "{}", found.message);
+        assert!(found.rule.is_none_or(|rule| lint::rule(rule).is_some()));
+    }
+}
+
+/// A unit of Quadlet, beside a Containerfile of the same text: every finding lies in it, and what its fixes make of it can be examined
+/// again.
+pub fn unit(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let options = Options {
+        neighbours: vec![Neighbour {
+            name: "Containerfile".to_owned(),
+            text: text.as_ref().into(),
+        }],
+        ..Options::default()
+    };
+    for name in ["app.container", "app.pod", "app.kube", "app.build"] {
+        let report = lint::lint(&Source::new(name, text.as_ref()), &options);
+        check_findings(&text, &report.findings);
+        let fixed = lint::fixed(&text, &lint::fixes(&text, &report.findings));
+        let _ = lint::lint(&Source::new(name, fixed), &options);
+    }
+}
+
 /// A Containerfile for the linter: every finding lies in the text, and what its fixes make of it can be examined again.
 pub fn linter(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -143,17 +175,7 @@ pub fn linter(data: &[u8]) {
     let source = Source::new("Containerfile", text.as_ref());
     let report = lint::lint(&source, &options);
     let findings = &report.findings;
-    assert!(findings.is_sorted_by_key(|found| found.span.start()));
-    assert!(findings.len() <= 1001, "{} findings", findings.len());
-    for found in findings {
-        let span = found.span;
-        assert!(
-            text.get(span.range()).is_some(),
-            "{found:?} is not of the text"
-        );
-        assert!(found.message.len() <= 2048, "{}", found.message);
-        assert!(found.rule.is_none_or(|rule| lint::rule(rule).is_some()));
-    }
+    check_findings(&text, findings);
     for script in lint::scripts(&source) {
         let (from, to) = ((2, 1), (script.text.lines().count(), 2));
         let (level, message) = ("info".to_owned(), String::new());

@@ -15,7 +15,8 @@ Examples:
   rbuild lint --with-images              look into base images that are in the store, too
   rbuild lint --image app                examine a built image: its files, libraries, certificates, owners
 
-Exit codes: 0 nothing as bad as --fail-on, 1 something, 2 usage.";
+Exit codes: 0 nothing as bad as --fail-on, 1 something, or a file that cannot be read, 2 usage.
+What is no text, or larger than 16 MiB, is a finding (RB000).";
 
 /// Arguments of `rbuild lint`.
 #[derive(Clone, Debug, clap::Args)]

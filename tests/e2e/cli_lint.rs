@@ -137,6 +137,115 @@ fn whatever_is_read_ends_with_a_finding_or_an_error() {
     assert_eq!(code, Some(1));
 }
 
+/// What takes more than 64 MiB of memory, or more than 20 s, ends otherwise.
+#[track_caller]
+fn bounded(place: &Place, args: &[&str]) -> (Option<i32>, String) {
+    let limits = ["20", "prlimit", "--data=67108864"];
+    let output = assert_cmd::Command::new("timeout")
+        .args(limits)
+        .arg(crate::support::binary())
+        .args(["lint", "--no-shellcheck", "--format", "plain"])
+        .args(args)
+        .current_dir(place.context())
+        .output()
+        .expect("it starts");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+fn fifo(place: &Place, name: &str) {
+    let path = place.context().join(name);
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("it starts").success());
+}
+
+#[test]
+fn bad_input_is_read_in_bounded_time_and_memory() {
+    requires!(program "prlimit");
+    let place = Place::new();
+    place
+        .write("nul/Containerfile", "FROM scratch\0\nUSER 7:7\0\n")
+        .write("open/Containerfile", "FROM scratch\nRUN <<E\n")
+        .write("good/Containerfile", GOOD);
+    // One line of 1 GiB.
+    fs::create_dir(place.context().join("huge")).expect("a directory");
+    let huge = fs::File::create(place.context().join("huge/Containerfile")).expect("a file");
+    huge.set_len(1 << 30).expect("its length");
+    for link in ["loop", "good/Containerfile.loop"] {
+        let path = place.context().join(link);
+        std::os::unix::fs::symlink(path.file_name().expect("a name"), &path).expect("a link");
+    }
+    fifo(&place, "good/Containerfile.fifo");
+    for (what, code, words) in [
+        ("huge", 1, "RB000 the file is larger than 16 MiB"),
+        ("/dev/zero", 1, "RB000 the file is larger than 16 MiB"),
+        ("/dev/null", 1, "RB000 the file has no instructions"),
+        ("nul", 1, "nul/Containerfile:1:"),
+        ("open", 1, "unterminated heredoc"),
+        ("loop", 1, "loop"),
+        ("huge/Containerfile/x", 1, "Not a directory"),
+        // In directories links that lead nowhere and fifos are not looked at.
+        ("good", 0, ""),
+    ] {
+        let (found, text) = bounded(&place, &[what]);
+        assert!(
+            found == Some(code) && text.contains(words),
+            "{what}: {found:?} {text}"
+        );
+    }
+}
+
+#[test]
+fn pipes_are_read_to_their_end_or_as_far_as_a_containerfile_can_be() {
+    requires!(program "prlimit");
+    let place = Place::new();
+    fifo(&place, "pipe");
+    for (endless, words) in [
+        (true, "RB000 the file is larger than 16 MiB"),
+        (false, "RB105"),
+    ] {
+        let path = place.context().join("pipe");
+        let writer = std::thread::spawn(move || {
+            use std::io::Write as _;
+            let mut pipe = fs::OpenOptions::new().write(true).open(path)?;
+            pipe.write_all(BAD.as_bytes())?;
+            // Nobody reads on: EPIPE ends it.
+            while endless {
+                pipe.write_all(&[b'#'; 4096])?;
+            }
+            Ok::<_, std::io::Error>(())
+        });
+        let (code, text) = bounded(&place, &["pipe"]);
+        assert!(code == Some(1) && text.contains(words), "{code:?} {text}");
+        assert_eq!(writer.join().expect("no panic").is_err(), endless);
+    }
+}
+
+#[test]
+fn what_lies_around_a_file_is_not_waited_for() {
+    requires!(program "prlimit");
+    for name in [".rbuild.toml", ".dockerignore"] {
+        let place = Place::new();
+        place.write("Containerfile", GOOD);
+        fifo(&place, name);
+        let (code, text) = bounded(&place, &["Containerfile"]);
+        assert!(
+            code == Some(1) && text.contains("no regular file"),
+            "{name}: {code:?} {text}"
+        );
+    }
+    let place = Place::new();
+    place.write("Containerfile", format!("{GOOD}EXPOSE 8080\n"));
+    for name in ["build.sh", ".trivyignore"] {
+        fifo(&place, name);
+    }
+    let (code, text) = bounded(&place, &["Containerfile"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
 #[test]
 fn the_ignore_file_beside_a_containerfile_is_heeded() {
     let place = Place::new();

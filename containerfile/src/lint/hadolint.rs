@@ -40,6 +40,65 @@ const LEFT_OUT: [(&str, &str); 9] = [
     ),
 ];
 
+/// Where the rule that stands for a code says something else than hadolint does, and why. `tests/peers/hadolint` has the cases.
+const DIFFERS: [(&str, &str); 20] = [
+    (
+        "DL3001",
+        "only what needs privileges, not kill, ps, service or vim",
+    ),
+    ("DL3002", "only the USER of the final image"),
+    (
+        "DL3003",
+        "only a directory that is forgotten, not `cd x && make`",
+    ),
+    ("DL3006", "a tag alone moves, too: a digest is wanted"),
+    ("DL3007", "a tag alone moves, too: a digest is wanted"),
+    ("DL3009", "a mount over the lists is enough"),
+    ("DL3010", "also behind WORKDIR"),
+    (
+        "DL3012",
+        "the one that is lost is named, not the one that counts",
+    ),
+    ("DL3016", "`@latest` is no version"),
+    ("DL3019", "a cache that the same RUN removes is none"),
+    (
+        "DL3020",
+        "not git repositories, and nothing that may be an archive",
+    ),
+    (
+        "DL3022",
+        "a name that is like no stage is an image or a named context",
+    ),
+    ("DL3035", "also `zypper update`"),
+    (
+        "DL3042",
+        "any value of PIP_NO_CACHE_DIR turns pip's cache off",
+    ),
+    ("DL3046", "also `--uid=`"),
+    ("DL3048", "only names of Docker's own, and blanks"),
+    ("DL3057", "on by default, where the image is started"),
+    (
+        "DL4003",
+        "the one that is lost is named, not the one that counts",
+    ),
+    (
+        "DL4004",
+        "the one that is lost is named, not the one that counts",
+    ),
+    (
+        "DL4006",
+        "only downloads; any path of a shell, and `set -o pipefail` in the script",
+    ),
+];
+
+/// Where a code's rule differs.
+fn differs(code: &str) -> Option<&'static str> {
+    DIFFERS
+        .iter()
+        .find(|(own, _)| *own == code)
+        .map(|(_, how)| *how)
+}
+
 /// Why a code is no rule.
 fn left_out(code: &str) -> Option<&'static str> {
     LEFT_OUT
@@ -53,7 +112,10 @@ pub(super) fn table() -> String {
     let mut text = "| hadolint | here |\n|---|---|\n".to_owned();
     for code in CODES {
         let _ = match (super::rule(code), left_out(code)) {
-            (Some(rule), _) => writeln!(text, "| {code} | {} |", rule.id),
+            (Some(rule), _) => match differs(code) {
+                Some(how) => writeln!(text, "| {code} | {}: {how} |", rule.id),
+                None => writeln!(text, "| {code} | {} |", rule.id),
+            },
             (None, why) => writeln!(
                 text,
                 "| {code} | left out: {} |",
@@ -73,6 +135,7 @@ mod tests {
         for code in CODES {
             let rule = crate::lint::rule(code);
             assert!(rule.is_some() != left_out(code).is_some(), "{code}");
+            assert!(rule.is_some() || differs(code).is_none(), "{code}");
         }
         for rule in crate::lint::rules() {
             let names = std::iter::once(&rule.id).chain(rule.aliases);

@@ -130,7 +130,9 @@ impl Configs {
         let absolute = directory.canonicalize().unwrap_or_default();
         let mut config = Config::default();
         for above in absolute.ancestors() {
-            if let Some(found) = read(&above.join(NAME))? {
+            let path = above.join(NAME);
+            refuse_special(&path)?;
+            if let Some(found) = read(&path)? {
                 config = found;
                 break;
             }
@@ -154,6 +156,18 @@ fn ignored_for_others(directory: &Path, config: &mut Config) {
                 config.severities.entry(rule.id).or_insert(None);
             }
         }
+    }
+}
+
+/// What is found rather than named must be a file: a fifo would be waited for, and anybody can put one above a project.
+fn refuse_special(path: &Path) -> Result<(), Failure> {
+    let special = |metadata: std::fs::Metadata| !metadata.is_file() && !metadata.is_dir();
+    match std::fs::metadata(path).is_ok_and(special) {
+        true => Err(Failure::failed(format!(
+            "read {}: it is no regular file",
+            path.display()
+        ))),
+        false => Ok(()),
     }
 }
 

@@ -35,13 +35,15 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 let value = step.value(source);
                 let name = value.text.rsplit('/').next().unwrap_or_default();
                 let archive = SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+                let destination = step.value(&copy.transfer.destination);
+                let renamed = destination.text.rsplit('/').next().unwrap_or_default();
                 let extracts = |later: &Step<'_>| {
                     later.programs().iter().any(|program| {
                         matches!(program.name(), "tar" | "bsdtar")
-                            && program
-                                .words
-                                .iter()
-                                .any(|word| word.text.rsplit('/').next() == Some(name))
+                            && program.words.iter().any(|word| {
+                                let last = word.text.rsplit('/').next().unwrap_or_default();
+                                last == name || (last == renamed && !last.is_empty())
+                            })
                             && extracts(program.arguments())
                     })
                 };

@@ -52,6 +52,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 ".go",
                 ".rs",
                 ".java",
+                ".zip",
+                ".jar",
+                ".war",
             ];
             let directory = text == "." || text == "./" || text.ends_with('/');
             (directory || ends.iter().any(|end| text.ends_with(end)))

@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>, found: &mut Findings) {
-    if view.source.text().contains("PIP_NO_CACHE_DIR") {
+    if view.shipped_steps().any(sets) {
         return;
     }
     // An image that is not a plain distribution may set PIP_NO_CACHE_DIR itself.
@@ -54,3 +54,17 @@ fn check(view: &View<'_>, found: &mut Findings) {
         }
     }
 }
+
+/// Whether an instruction says something about the cache. pip turns it off for any value, `0` too (its `_handle_no_cache_dir`).
+fn sets(step: &Step<'_>) -> bool {
+    match step.inner() {
+        InstructionKind::Env(pairs) => (pairs.pairs.iter()).any(|pair| pair.name.raw == NAME),
+        InstructionKind::Arg(arg) => (arg.entries.iter()).any(|entry| entry.name.raw == NAME),
+        InstructionKind::Run(run) => {
+            (run.command.shell_text()).is_some_and(|text| text.contains(NAME))
+        }
+        _ => false,
+    }
+}
+
+const NAME: &str = "PIP_NO_CACHE_DIR";

@@ -41,8 +41,9 @@ fn check(view: &View<'_>, found: &mut Findings) {
                 .rev()
                 .take(20)
                 .map(|earlier| earlier.name.raw.as_str());
+            // A second time it forgets what the first one said.
             let new = earlier
-                .find(|name| *name != pair.name.raw && !seen.contains(name) && mentioned(name));
+                .find(|name| (*name == pair.name.raw || !seen.contains(name)) && mentioned(name));
             if let Some(name) = new {
                 let message = format!("${name} has its new value only after this instruction");
                 found
