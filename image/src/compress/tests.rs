@@ -194,6 +194,66 @@ fn a_failing_sink_ends_the_threads() {
             Ok(())
         }
     }
-    let error = gzip(&mut io::repeat(0), &mut Full, 1, threads(2)).unwrap_err();
+    let error = gzip(&mut io::repeat(0), &mut Full, Some(1), threads(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+/// Inputs that reach every kind of block: noise, text, zeros, short ones, and matches across the borders of blocks.
+fn inputs() -> Vec<Vec<u8>> {
+    let mut state = 1_u64;
+    let mut noise = move |len: usize| -> Vec<u8> {
+        let next = |_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        };
+        (0..len).map(next).collect()
+    };
+    let mut inputs: Vec<Vec<u8>> = (0..40).map(&mut noise).collect();
+    inputs.extend((0..40).map(|len| vec![7; len]));
+    let letters = |bytes: Vec<u8>, many: u8| bytes.into_iter().map(|byte| byte % many).collect();
+    inputs.extend([1, 2, 3, 16, 60, 255].map(|many| letters(noise(100_000), many)));
+    inputs.push(vec![0; 300_000]);
+    inputs.push(noise(200_000));
+    // Far repetitions, at and beyond the window's end, and over the border of a block.
+    for distance in [32_767, 32_768, 32_769, 65_530] {
+        let part = noise(distance);
+        inputs.push([&part[..], &part, &part[..300]].concat());
+    }
+    for len in [65_535, 65_536, 65_537, 65_540, (1 << 20) + 1] {
+        let part = noise(100);
+        inputs.push(part.iter().copied().cycle().take(len).collect());
+    }
+    inputs
+}
+
+#[test]
+fn what_our_own_encoder_makes_is_read_by_zlib() {
+    for input in inputs() {
+        let bytes = packed(Compression::Gzip, &input, 2);
+        assert!(plain(Compression::Gzip, &bytes).unwrap() == input);
+        let blocks = input.len() / 65_535 + 2;
+        assert!(
+            bytes.len() <= input.len() + 10 * blocks + 30,
+            "{}",
+            input.len()
+        );
+    }
+}
+
+#[test]
+fn our_own_encoder_finds_repetitions_and_its_bytes_are_a_decision() {
+    let text = "The quick brown fox jumps over the lazy dog. ".repeat(2_000);
+    let bytes = packed(Compression::Gzip, text.as_bytes(), 2);
+    assert!(bytes.len() < 1_000, "{}", bytes.len());
+    let digests: Vec<String> = [bytes, packed(Compression::Gzip, &sample(300_000), 2)]
+        .iter()
+        .map(|bytes| crate::digest::Digest::of(bytes).hex())
+        .collect();
+    let wanted = [
+        "a5b5993e5fc78c5cb6ea3573559a2321ccd86d78c5e633773b75e2233af6c2ae",
+        "b664964b7937f583571eb14fa9058c2c4a9bf29e5fda835580f125086979a5d3",
+    ];
+    assert_eq!(digests, wanted, "a changed digest is a decision to review");
 }
