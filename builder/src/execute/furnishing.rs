@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use rootfs::tree::Follow;
-use rootfs::{Entry, Kind, Meta, NodeKind, Root, Tree, TreePath};
+use rootfs::{Entry, Kind, Root, Tree, TreePath};
 use rustix::fs::Mode;
 
 use super::gathered::{Detail, Gathered};
