@@ -17,6 +17,7 @@ use crate::ingest::{LayerError, LayerObserver, take_layer};
 use crate::json::{self, DOCUMENT_MAX, DocumentError};
 use crate::manifest::{Descriptor, Document, Index};
 use crate::platform::Platform;
+use crate::signature::tag_of;
 use crate::store::{Store, StoreError};
 use crate::tarball::{ArchiveError, Tarball, TarballWriter};
 
@@ -206,14 +207,16 @@ impl Layout {
     /// # Errors
     /// When the manifest of one cannot be read.
     pub fn referrers(&self, to: &Digest) -> Result<Vec<Descriptor>, LayoutError> {
+        let signatures = tag_of(to);
         let mut found = Vec::new();
         for entry in self.entries().iter().filter(|entry| is_artifact(entry)) {
+            let is_signature = names_of(entry).any(|name| name == signatures);
             let bytes = read_document(self, &entry.digest).map_err(ImageError::from)?;
-            if let Document::Manifest(manifest) = Document::parse(&bytes, None)?
-                && manifest
-                    .subject()
-                    .is_some_and(|subject| subject.digest == *to)
-            {
+            let subject = match Document::parse(&bytes, None)? {
+                Document::Manifest(manifest) => manifest.subject(),
+                Document::Index(_) => None,
+            };
+            if is_signature || subject.is_some_and(|subject| subject.digest == *to) {
                 found.push(entry.clone());
             }
         }

@@ -187,7 +187,7 @@ pub(crate) enum Command {
     Why(look::WhyArgs),
     /// Say what differs between two images
     Diff(look::DiffArgs),
-    /// Write what an image is made of: packages, modules of programs, files, as SPDX or CycloneDX
+    /// Write what an image is made of, as SPDX or CycloneDX
     Sbom(look::SbomArgs),
     /// Remove images or their names
     Rmi(store::RmiArgs),

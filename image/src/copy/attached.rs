@@ -9,7 +9,8 @@ use super::source::Source;
 use crate::attachment::Attachment;
 use crate::digest::Digest;
 use crate::export::{Export, Shipment};
-use crate::image::{BlobError, read_document};
+use crate::image::{BlobError, ImageError, read_document};
+use crate::manifest::Document;
 use crate::registry::RegistryError;
 use crate::signature::{SignError, Signer, layers_of};
 
@@ -31,8 +32,13 @@ pub(super) fn of(
             }
             subjects.push(entry.digest);
             let bytes = source.manifest(&entry)?;
+            // A signature of which only the tag is known says itself what it is.
+            let listed = match Document::parse(&bytes, None).map_err(ImageError::from)? {
+                Document::Manifest(manifest) => manifest.referrer(&bytes),
+                Document::Index(_) => entry,
+            };
             let place = source.place();
-            let export = Export::verbatim(&blobs, &bytes, entry, place.as_ref())?;
+            let export = Export::verbatim(&blobs, &bytes, listed, place.as_ref())?;
             found.push(match tag {
                 Some(tag) => export.tagged(tag),
                 None => export,

@@ -133,6 +133,8 @@ mod tests {
         };
         assert_eq!(sboms("build ."), []);
         assert_eq!(sboms("build --sbom=false ."), []);
+        assert_eq!(sboms("build --sbom false ."), []);
+        assert_eq!(sboms("--sbom true ."), [SbomFormat::Spdx]);
         for line in [
             "build --sbom .",
             "build --sbom=true .",

@@ -371,9 +371,9 @@ mod tests {
     fn what_is_so_anyway_is_accepted() {
         for line in [
             "build --layers .",
-            "build --layers=true --rm --force-rm=false --provenance=false --sbom=false .",
+            "build --layers=true --rm --force-rm=false --provenance=false --sbom false .",
             "build --isolation=rootless --identity-label=false --no-push .",
-            "--provenance=false .",
+            "--provenance false .",
             "--isolation oci ctx",
         ] {
             settings(line).unwrap_or_else(|failure| panic!("{line}: {failure}"));
