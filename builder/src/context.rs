@@ -132,7 +132,7 @@ pub struct PackedContext {
     files: PackedFiles,
     tree: PackedTree,
     commit_time: Option<i64>,
-    origin: Option<Taken>,
+    origin: Option<Box<Taken>>,
     _area: Option<WorkArea>,
 }
 
@@ -159,7 +159,7 @@ impl PackedContext {
     /// Where its files were fetched from, and what they were.
     #[must_use]
     pub fn origin(&self) -> Option<&Taken> {
-        self.origin.as_ref()
+        self.origin.as_deref()
     }
 
     /// When the commit was made that its files are of, in seconds since 1970.
@@ -195,7 +195,7 @@ pub fn open_remote(
     let opened = open_pinned(reach, source, &pinned)?;
     Ok(match opened {
         Opened::Files(packed) => Opened::Files(PackedContext {
-            origin: Some((source.clone(), pinned)),
+            origin: Some(Box::new((source.clone(), pinned))),
             ..packed
         }),
         text => text,
