@@ -179,7 +179,7 @@ fn build_all(
     mut warnings: Vec<Diagnostic>,
 ) -> Result<Built, BuildError> {
     let events = elsewhere.events;
-    let mut images = Vec::with_capacity(targets.len());
+    let mut images = Vec::with_capacity(planned.targets.len());
     let mut steps = Vec::new();
     let mut shareable = Shareable::default();
     for target in &planned.targets {

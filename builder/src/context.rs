@@ -211,7 +211,9 @@ fn open_pinned(
         Pinned::File { digest, .. } => {
             open(reach, &source.to_string(), &reach.store.blob_path(digest))
         }
-        Pinned::Tree { tree, subdir, .. } => checkout(reach, &source.to_string(), *tree, subdir.clone()),
+        Pinned::Tree { tree, subdir, .. } => {
+            checkout(reach, &source.to_string(), *tree, subdir.clone())
+        }
     }
 }
 

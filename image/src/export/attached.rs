@@ -11,11 +11,11 @@ impl Export<'static> {
     #[must_use]
     pub fn attached(attachment: &Attachment, subject: &Descriptor) -> Self {
         let manifest = attachment.manifest(subject);
-        Self::artifact(&manifest, &[&attachment.content], EMPTY)
+        Self::of_documents(&manifest, &[&attachment.content], EMPTY)
     }
 
     /// An artifact of a manifest and its blobs.
-    pub(crate) fn artifact(manifest: &Manifest, layers: &[&[u8]], config: &[u8]) -> Self {
+    pub(crate) fn of_documents(manifest: &Manifest, layers: &[&[u8]], config: &[u8]) -> Self {
         let bytes = manifest.to_bytes();
         let mut blobs: Vec<Blob<'static>> = layers.iter().map(|layer| Blob::of(layer)).collect();
         blobs.push(Blob::of(config));

@@ -179,6 +179,7 @@ impl<'s> Export<'s> {
             descriptor: Descriptor::of(manifest.media_type(), &bytes),
             manifest: Blob::of(&bytes),
             blobs,
+            tag: None,
         }
     }
 

@@ -143,7 +143,7 @@ fn artifact(image: &Descriptor, layers: &[Layer]) -> Export<'static> {
     let mut manifest = Manifest::new(config_of, descriptors.collect());
     manifest.point_at(SIGNATURES, image);
     let payloads: Vec<&[u8]> = layers.iter().map(|layer| &layer.payload[..]).collect();
-    Export::artifact(&manifest, &payloads, &config).tagged(tag_of(&image.digest))
+    Export::of_documents(&manifest, &payloads, &config).tagged(tag_of(&image.digest))
 }
 
 impl Layer {
