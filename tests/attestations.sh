@@ -19,7 +19,7 @@ mkdir context
 cp "$syft" context/syft
 printf 'FROM debian\nCOPY syft /usr/local/bin/syft\nUSER 1:1\n' > context/Containerfile
 "$rbuild" --root store build -q --build-context "debian=oci-layout:$layout" -t app \
-    --sbom=spdx,cyclonedx --provenance=mode=max -o type=store -o type=oci,dest=app.tar context
+    --sbom=spdx,cyclonedx --provenance=mode=max -o type=store -o type=docker,dest=app.tar context
 "$rbuild" --root store sbom app -o app.spdx.json
 "$rbuild" --root store sbom app --format cyclonedx-json -o app.cdx.json
 "$rbuild" --root store sbom app -o again.spdx.json
@@ -41,7 +41,7 @@ print("valid" if not wrong and not error else "not valid")
 sys.exit(bool(wrong or error))
 END
 
-SYFT_CHECK_FOR_APP_UPDATE=false HOME=$place tools/bin/syft scan -q oci-archive:app.tar -o json > syft.json
+SYFT_CHECK_FOR_APP_UPDATE=false HOME=$place tools/bin/syft scan -q docker-archive:app.tar -o json > syft.json
 tools/bin/python - <<'END'
 import json, sys
 theirs = {(p["type"], p["name"], p["version"]) for p in json.load(open("syft.json"))["artifacts"]}

@@ -14,6 +14,7 @@ use image::{
 use rbuild_image as image;
 
 mod large;
+mod referrers;
 
 use crate::fake::{RealRegistry, Reply, Request, Server};
 use crate::{BASIC, Client, name, noise, say_skipped};
