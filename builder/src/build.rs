@@ -9,6 +9,7 @@ use image::{DiffId, Digest, Image, Index, Platform, cached};
 use rootfs::accounts::Accounts;
 use sandbox::StepCgroups;
 
+use crate::attest;
 use crate::cache::{Cache, keep_borrowed};
 use crate::cancel::Cancel;
 use crate::commit::{self, Draft, Settings};
@@ -28,7 +29,7 @@ use crate::mounts::{RunMount, RunMountSource};
 use crate::named::NamedFiles;
 use crate::plan::proxy_environment;
 use crate::plan::user_policy::{self, FoundIds, UserVerdict};
-use crate::planning::{Planned, PlannedTarget, plan_with};
+use crate::planning::{Planned, plan_with};
 use crate::ready::{self, Unpacker};
 use crate::reproduce::{BuiltStep, steps_of};
 use crate::request::{
@@ -118,12 +119,9 @@ fn build_in_order(
     let planned = plan_with(request, host, lazy, events)?;
     let named = NamedFiles::open(&host.reach(), &request.named_contexts, &planned, events)
         .map_err(BuildError::Context)?;
-    let Planned {
-        targets,
-        mut warnings,
-        ..
-    } = planned;
-    for target in &targets {
+    let mut warnings = planned.warnings.clone();
+    let targets = &planned.targets;
+    for target in targets {
         let verdict = user_policy::check(target_of(&target.plan)?);
         check_user(request.user_policy, &verdict, &mut warnings)?;
     }
@@ -134,7 +132,7 @@ fn build_in_order(
     };
     loop {
         let warned = warnings.clone();
-        let result = build_all(request, host, (&targets, &named), &elsewhere, warned);
+        let result = build_all(request, host, (&planned, &named), &elsewhere, warned);
         let Err(error) = result else {
             return result;
         };
@@ -176,15 +174,15 @@ impl Elsewhere<'_> {
 fn build_all(
     request: &BuildRequest,
     host: &Host<'_>,
-    (targets, named): (&[PlannedTarget], &NamedFiles),
+    (planned, named): (&Planned, &NamedFiles),
     elsewhere: &Elsewhere<'_>,
     mut warnings: Vec<Diagnostic>,
 ) -> Result<Built, BuildError> {
     let events = elsewhere.events;
-    let mut images = Vec::with_capacity(targets.len());
+    let mut images = Vec::with_capacity(planned.targets.len());
     let mut steps = Vec::new();
     let mut shareable = Shareable::default();
-    for target in targets {
+    for target in &planned.targets {
         let plan = (&target.plan, named);
         let (image, made) = build_one(
             request,
@@ -202,11 +200,27 @@ fn build_all(
     events(BuildEvent::Committed {
         digest: digest_of(index.as_ref(), &images).to_string(),
     });
+    let mut taken = planned.taken.clone();
+    taken.extend(named.origins());
+    if let Context::Packed(packed) = &request.context {
+        taken.extend(packed.origin().cloned());
+    }
+    if !request.attestations.sboms.is_empty() {
+        let layers = made.iter().flat_map(|image| image.layers());
+        let layers: Vec<DiffId> = layers.map(|layer| layer.diff_id).collect();
+        elsewhere.bring(host, &layers)?;
+    }
+    let attested = attest::documents(request, host, planned, &taken, &images)?;
+    for text in attested.unread {
+        let message = format!("the bill of materials lacks something: {text}");
+        events(BuildEvent::Notice { message });
+    }
     let outlet = Outlet {
         host,
         request,
         images: &made,
         elsewhere,
+        documents: &attested.documents,
         events,
     };
     let exported = outlet.write_all()?;

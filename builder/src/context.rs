@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::BuildEvent;
 use crate::host::Reach;
+use crate::provenance::Taken;
 use crate::remote::{self, Pinned, RemoteSource};
 
 /// The names of ignore files, the one that wins first.
@@ -131,6 +132,7 @@ pub struct PackedContext {
     files: PackedFiles,
     tree: PackedTree,
     commit_time: Option<i64>,
+    origin: Option<Box<Taken>>,
     _area: Option<WorkArea>,
 }
 
@@ -143,6 +145,7 @@ impl PackedContext {
             },
             tree,
             commit_time: None,
+            origin: None,
             _area: area,
         }
     }
@@ -151,6 +154,12 @@ impl PackedContext {
     #[must_use]
     pub fn tree(&self) -> &dyn Tree {
         &self.tree
+    }
+
+    /// Where its files were fetched from, and what they were.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Taken> {
+        self.origin.as_deref()
     }
 
     /// When the commit was made that its files are of, in seconds since 1970.
@@ -182,11 +191,29 @@ pub fn open_remote(
     source: &RemoteSource,
     events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Opened, ContextError> {
-    match remote::pin(reach, source, events).map_err(ContextError::Fetch)? {
+    let pinned = remote::pin(reach, source, events).map_err(ContextError::Fetch)?;
+    let opened = open_pinned(reach, source, &pinned)?;
+    Ok(match opened {
+        Opened::Files(packed) => Opened::Files(PackedContext {
+            origin: Some(Box::new((source.clone(), pinned))),
+            ..packed
+        }),
+        text => text,
+    })
+}
+
+fn open_pinned(
+    reach: &Reach<'_>,
+    source: &RemoteSource,
+    pinned: &Pinned,
+) -> Result<Opened, ContextError> {
+    match pinned {
         Pinned::File { digest, .. } => {
-            open(reach, &source.to_string(), &reach.store.blob_path(&digest))
+            open(reach, &source.to_string(), &reach.store.blob_path(digest))
         }
-        Pinned::Tree { tree, subdir, .. } => checkout(reach, &source.to_string(), tree, subdir),
+        Pinned::Tree { tree, subdir, .. } => {
+            checkout(reach, &source.to_string(), *tree, subdir.clone())
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub enum BuildError {
     /// The image could not be put together or stored.
     #[error("commit the image")]
     Commit(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was asked for beside the image could not be made.
+    #[error("attest the image")]
+    Attest(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The image is stored but could not be written where it was asked for.
     #[error("write {target}")]
     Export {

@@ -8,10 +8,12 @@ use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use image::copy::attached;
 use image::registry::{self, Access};
+use image::signature::identity_of;
 use image::{
-    Descriptor, DiffId, Export, Image, Index, MediaType, Platform, Reference, RegistryOptions,
-    Shipment, Store, docker_archive, layout,
+    Attachment, Descriptor, DiffId, Export, Image, Index, MediaType, Platform, Reference,
+    RegistryOptions, Shipment, Store, docker_archive, layout,
 };
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::{LayerTimes, LayerWriter, Ownership, Root, Time};
@@ -43,6 +45,8 @@ pub(crate) struct Outlet<'o> {
     pub(crate) request: &'o BuildRequest,
     pub(crate) images: &'o [&'o Image],
     pub(crate) elsewhere: &'o Elsewhere<'o>,
+    /// Of each image, what goes with it.
+    pub(crate) documents: &'o [Vec<Attachment>],
     pub(crate) events: &'o (dyn Fn(BuildEvent) + Sync),
 }
 
@@ -108,11 +112,15 @@ impl Outlet<'_> {
             Output::OciLayout(directory, out) => {
                 let shipment = self.shipment(packed, &out.recipe)?;
                 fs::create_dir_all(directory)?;
+                let attached = self.attached_and_signed(&shipment, names)?;
+                let shipment = shipment.with(&attached);
                 layout::write_directory(directory, &shipment, &texts)?;
                 Some(shipment.descriptor().clone())
             }
             Output::OciArchive(path, out) => {
                 let shipment = self.shipment(packed, &out.recipe)?;
+                let attached = self.attached_and_signed(&shipment, names)?;
+                let shipment = shipment.with(&attached);
                 let write = |out| Ok(layout::write_archive(out, &shipment, &texts)?);
                 to_file(path.as_deref(), write)?;
                 Some(shipment.descriptor().clone())
@@ -197,6 +205,11 @@ impl Outlet<'_> {
             .map(|image| self.formed(recipe, image))
             .collect::<Result<_, _>>()?;
         let store = self.host.store;
+        for (image, documents) in formed.iter().zip(self.documents) {
+            if !documents.is_empty() {
+                store.attach(image, documents)?;
+            }
+        }
         if let [image] = &formed[..] {
             store.add_image(image, names)?;
             return Ok(image.entry());
@@ -234,6 +247,8 @@ impl Outlet<'_> {
 
     fn push_one(&self, name: &Reference, shipment: &Shipment<'_, '_>) -> Result<(), Failure> {
         let endpoint = self.host.registries.registries.own_endpoint(name)?;
+        let attached = self.attached(shipment, &identity_of(name));
+        let shipment = &shipment.clone().with(&attached);
         let credentials = (self.host.credentials)(&endpoint.reference)?;
         let options = RegistryOptions {
             stop: self.host.store.stop().clone(),
@@ -245,7 +260,30 @@ impl Outlet<'_> {
             options: &options,
             progress: &transfers(name.repository(), Direction::Push, self.events),
         };
-        Ok(registry::push(access, shipment)?)
+        let signer = self.request.attestations.signer.as_deref();
+        Ok(registry::push(access, shipment, signer)?)
+    }
+
+    /// The documents as artifacts that refer to the images as they are packed.
+    fn attached(&self, shipment: &Shipment<'_, '_>, identity: &str) -> Vec<Export<'static>> {
+        let exports = shipment.exports().iter().zip(self.documents);
+        exports
+            .flat_map(|(export, documents)| attached::about(documents, identity, export))
+            .collect()
+    }
+
+    /// The same with signatures, for a place that has no others.
+    fn attached_and_signed(
+        &self,
+        shipment: &Shipment<'_, '_>,
+        names: &[Reference],
+    ) -> Result<Vec<Export<'static>>, Failure> {
+        let identity = names.first().map(identity_of).unwrap_or_default();
+        let mut attached = self.attached(shipment, &identity);
+        if let Some(signer) = &self.request.attestations.signer {
+            attached.extend(attached::signatures(signer, &identity, shipment, &[])?);
+        }
+        Ok(attached)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Containerfile to image: plan, cache, execute, commit, export.
 #![forbid(unsafe_code)]
 
+mod attest;
 mod build;
 mod cache;
 mod cancel;
@@ -27,6 +28,7 @@ pub mod mounts;
 mod named;
 pub mod plan;
 mod planning;
+mod provenance;
 mod prune;
 mod ready;
 mod remote;
@@ -34,6 +36,7 @@ mod reproduce;
 pub mod request;
 mod resolve;
 mod rules;
+mod sbom;
 mod session;
 pub mod settings;
 mod shared;
@@ -42,6 +45,7 @@ mod starts;
 pub mod step;
 mod times;
 
+pub use attest::Attestations;
 pub use build::{Built, BuiltImage, build};
 pub use cancel::Cancel;
 pub use completion::ClosureRules;
@@ -59,6 +63,7 @@ pub use host::{FindCredentials, FindSession, FindUnpacking, Host, Reach};
 pub use job::{FailureDetails, StepFailure};
 pub use mounts::{Access, CacheMount, CacheSharing, RunMount, RunMountSource, SecretVariable};
 pub use planning::{Planned, PlannedTarget, plan};
+pub use provenance::{Detail, Provenance, Taken};
 pub use prune::{
     PRUNE_ENTRY, PruneError, clear_cache, has_superseded, prune_entry, remove_superseded,
 };
@@ -74,6 +79,7 @@ pub use request::{
     PullPolicy, Recipe, Shape, Squash, UserPolicy,
 };
 pub use resolve::{Indexing, pull, transfers};
+pub use sbom::{Bill, SbomError, SbomFormat};
 pub use session::{ENTRY, RemoteError, session_entry};
 pub use settings::{
     Agent, Dns, HOST_GATEWAY, KeepId, RunAccess, RunLimits, RunSettings, Secret, Volume,

@@ -8,6 +8,7 @@ use crate::context::{ContextError, ContextFiles, Opened, PackedContext, open, op
 use crate::event::BuildEvent;
 use crate::host::Reach;
 use crate::planning::Planned;
+use crate::provenance::Taken;
 use crate::request::NamedContext;
 
 /// Where the files of the named contexts of one build are.
@@ -47,6 +48,12 @@ impl NamedFiles {
             named.kept.push(packed);
         }
         Ok(named)
+    }
+
+    /// Where what was fetched for them is from.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Taken> {
+        let kept = self.kept.iter();
+        kept.filter_map(|context| context.origin().cloned())
     }
 
     /// The files by the names of their contexts.

@@ -12,6 +12,7 @@ use crate::event::BuildEvent;
 use crate::graph::BuildPlan;
 use crate::host::Host;
 use crate::plan::{Draft, Outcome, Pins, PlanError, PlanOptions, WantedImage, WantedRemote};
+use crate::provenance::Taken;
 use crate::request::BuildRequest;
 use crate::settings::RunLimits;
 use crate::{remote, resolve};
@@ -25,6 +26,8 @@ pub struct Planned {
     pub limits: RunLimits,
     /// Findings that do not stop it.
     pub warnings: Vec<Diagnostic>,
+    /// What ADD fetched.
+    pub taken: Vec<Taken>,
 }
 
 /// What a build would do for one platform.
@@ -71,6 +74,7 @@ pub(crate) fn plan_with(
         targets: Vec::new(),
         limits: request.limits.clone(),
         warnings: Vec::new(),
+        taken: Vec::new(),
     };
     for platform in &request.platforms {
         let options = PlanOptions::of(request, platform);
@@ -98,6 +102,7 @@ pub(crate) fn plan_with(
             plan,
         });
     }
+    planned.taken = pins.remotes().collect();
     Ok(planned)
 }
 

@@ -15,6 +15,7 @@ pub use cache::{CacheDestination, CacheFrom, CacheMode, CacheTo, Caches};
 pub(crate) use output::annotations_of;
 pub use output::{Annotation, AnnotationLevel, ImageOutput, Output, Recipe};
 
+use crate::attest::Attestations;
 use crate::completion::ClosureRules;
 use crate::context::PackedContext;
 use crate::furnish::Furnishing;
@@ -98,6 +99,8 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// `--cache-from`, `--cache-to`.
     pub caches: Caches,
+    /// `--sbom`, `--provenance`, `--sign-by`.
+    pub attestations: Attestations,
     /// Where the times of the image come from.
     pub times: Times,
     /// `--rewrite-timestamp`: whether files follow `times` too; else they have the time of the newest input at most.

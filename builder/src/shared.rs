@@ -335,6 +335,6 @@ impl Writer<'_> {
             options: &options,
             progress: &transfers(reference.repository(), Direction::Push, self.events),
         };
-        Ok(registry::push(access, shipment)?)
+        Ok(registry::push(access, shipment, None)?)
     }
 }

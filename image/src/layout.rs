@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attachment::is_artifact;
 use crate::digest::Digest;
 use crate::export::{ExportError, Shipment};
-use crate::image::{BlobError, BlobSource, Image, ImageError};
+use crate::image::{BlobError, BlobSource, Image, ImageError, read_document};
 use crate::ingest::{LayerError, LayerObserver, take_layer};
 use crate::json::{self, DOCUMENT_MAX, DocumentError};
 use crate::manifest::{Descriptor, Document, Index};
 use crate::platform::Platform;
+use crate::signature::tag_of;
 use crate::store::{Store, StoreError};
 use crate::tarball::{ArchiveError, Tarball, TarballWriter};
 
@@ -171,11 +173,12 @@ impl Layout {
     pub fn select(&self, wanted: Option<&str>, platform: &Platform) -> Result<Digest, LayoutError> {
         let entries = self.entries();
         let found = match wanted {
-            None => self
-                .index
-                .select(platform)
-                .or_else(|| entries.first())
-                .map(|entry| entry.digest),
+            None => {
+                let images = entries.iter().filter(|entry| !is_artifact(entry));
+                let images = Index::new(images.cloned().collect());
+                let best = images.select(platform).or(images.manifests.first());
+                best.map(|entry| entry.digest)
+            }
             Some(text) => entries
                 .iter()
                 .find(|entry| names_of(entry).any(|name| name == text))
@@ -197,6 +200,27 @@ impl Layout {
                 offered,
             }
         })
+    }
+
+    /// The artifacts that refer to a manifest or index, with what they are called here.
+    ///
+    /// # Errors
+    /// When the manifest of one cannot be read.
+    pub fn referrers(&self, to: &Digest) -> Result<Vec<Descriptor>, LayoutError> {
+        let signatures = tag_of(to);
+        let mut found = Vec::new();
+        for entry in self.entries().iter().filter(|entry| is_artifact(entry)) {
+            let is_signature = names_of(entry).any(|name| name == signatures);
+            let bytes = read_document(self, &entry.digest).map_err(ImageError::from)?;
+            let subject = match Document::parse(&bytes, None)? {
+                Document::Manifest(manifest) => manifest.subject(),
+                Document::Index(_) => None,
+            };
+            if is_signature || subject.is_some_and(|subject| subject.digest == *to) {
+                found.push(entry.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// Reads an image without its layers.
@@ -260,7 +284,7 @@ fn at(operation: &'static str, path: &Path, source: io::Error) -> LayoutError {
     }
 }
 
-/// What a layout's index lists for a shipment: one entry for each name, or one without.
+/// What a layout's index lists for a shipment: one entry for each name, or one without; then the artifacts that refer to it.
 fn entries(shipment: &Shipment<'_, '_>, names: &[String]) -> Vec<Descriptor> {
     let entry = shipment.descriptor();
     let named = |name: &String| {
@@ -270,11 +294,20 @@ fn entries(shipment: &Shipment<'_, '_>, names: &[String]) -> Vec<Descriptor> {
             .insert(REF_NAME.to_owned(), name.to_owned());
         entry
     };
-    if names.is_empty() {
-        vec![entry.clone()]
-    } else {
-        names.iter().map(named).collect()
+    let mut all: Vec<Descriptor> = match names {
+        [] => vec![entry.clone()],
+        names => names.iter().map(named).collect(),
+    };
+    for export in shipment.attached() {
+        let mut entry = export.descriptor().clone();
+        if let Some(tag) = export.tag() {
+            entry
+                .annotations
+                .insert(REF_NAME.to_owned(), tag.to_owned());
+        }
+        all.push(entry);
     }
+    all
 }
 
 /// Writes an image, or an index of several, into a layout directory; other images that are there stay, entries of the same names
@@ -309,12 +342,15 @@ pub fn write_directory(
     if let Some((descriptor, bytes)) = shipment.index() {
         write(&descriptor.digest, &mut &bytes[..])?;
     }
+    let fresh = entries(shipment, names);
     index.manifests.retain(|old| {
-        let same = names_of(old).next().is_none() && old.digest == shipment.descriptor().digest;
-        let replaced = names_of(old).any(|old| names.iter().any(|name| name == old));
+        let same =
+            names_of(old).next().is_none() && fresh.iter().any(|new| new.digest == old.digest);
+        let replaced =
+            names_of(old).any(|old| fresh.iter().any(|new| names_of(new).any(|new| new == old)));
         !(replaced || same)
     });
-    index.manifests.extend(entries(shipment, names));
+    index.manifests.extend(fresh);
     for (file, bytes) in [
         ("oci-layout", LAYOUT_FILE.to_vec()),
         ("index.json", index.to_bytes()),

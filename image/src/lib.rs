@@ -3,6 +3,7 @@
 //! Invariant: bytes are hashed before they mean anything, and nothing is found under a digest that it does not have.
 #![forbid(unsafe_code)]
 
+pub mod attachment;
 pub mod auth;
 mod authority;
 pub mod cached;
@@ -25,11 +26,13 @@ pub mod platform;
 pub mod reference;
 pub mod registries;
 pub mod registry;
+pub mod signature;
 mod stop;
 pub mod store;
 mod tarball;
 pub mod transport;
 
+pub use attachment::Attachment;
 pub use auth::{AuthError, Credentials};
 pub use authority::{Authority, AuthorityError};
 pub use compress::Packing;
@@ -48,6 +51,7 @@ pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference, Tag, Version};
 pub use registries::{Endpoint, Registries, RegistriesError};
 pub use registry::{Access, Pull, RegistryError, RegistryOptions, Remote, TransferEvent};
+pub use signature::{PublicKey, Signer};
 pub use stop::{Stop, Stopped};
 pub use store::{Area, Scratch, Store, StoreError};
 pub use tarball::ArchiveError;

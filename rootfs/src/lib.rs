@@ -14,6 +14,7 @@ pub mod copy;
 pub mod digests;
 pub mod entry;
 mod first_names;
+pub mod inventory;
 pub mod layer;
 pub mod listing;
 mod metadata;

@@ -284,6 +284,27 @@ pub trait Tree: Sync {
     }
 }
 
+/// All regular files of a tree, by path.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub fn regular_files(tree: &dyn Tree) -> Result<Vec<(TreePath, Meta)>, TreeError> {
+    let mut files: Vec<(TreePath, Meta)> = Vec::new();
+    let mut waiting = vec![TreePath::root()];
+    while let Some(directory) = waiting.pop() {
+        for (name, meta) in tree.read_dir(&directory)? {
+            let path = directory.child(&name);
+            match meta.kind {
+                NodeKind::Dir => waiting.push(path),
+                NodeKind::File => files.push((path, meta)),
+                _ => {}
+            }
+        }
+    }
+    files.sort_by(|one, two| one.0.cmp(&two.0));
+    Ok(files)
+}
+
 /// A directory on disk as a tree.
 pub struct DirTree {
     root: Root,

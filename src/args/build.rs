@@ -15,6 +15,7 @@ use crate::show::Progress;
 use crate::surroundings::Surroundings;
 
 mod agents;
+mod attest;
 mod cache;
 pub(crate) mod context;
 mod elsewhere;
@@ -28,6 +29,7 @@ mod times;
 mod userns;
 mod volume;
 
+use attest::AttestArgs;
 use cache::CacheArgs;
 use context::named_context;
 use elsewhere::ElsewhereArgs;
@@ -60,6 +62,8 @@ pub(crate) struct BuildArgs {
     image: ImageArgs,
     #[command(flatten)]
     furnish: FurnishArgs,
+    #[command(flatten)]
+    attest: AttestArgs,
     #[command(flatten)]
     times: TimeArgs,
     /// Show the plan and do nothing
@@ -229,10 +233,12 @@ impl BuildArgs {
         outputs::check(&image, &results)?;
         let (isolation, steps) = (self.isolation.settings(), self.steps.settings(here)?);
         userns::check(steps.run.keep_id, &isolation)?;
+        let attest = self.attest.settings(&results.outputs)?;
         Ok(BuildSettings {
             sources: context::keeping_git_dir(self.sources.settings()?, &image.build_args)?,
             image,
-            furnish: self.furnish.settings(),
+            furnish: self.furnish.settings(!attest.sboms.is_empty()),
+            attest,
             isolation,
             steps,
             limits: self.limits.settings()?,

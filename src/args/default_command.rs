@@ -20,11 +20,33 @@ impl CommandLine {
     pub(crate) fn of(mut words: Vec<OsString>) -> Self {
         let first = First::of(words.get(1..).unwrap_or_default());
         let is_run = matches!(first, First::Word(word) if word == "run");
+        let is_build = matches!(first, First::Word(word) if word == "build");
         if first.wants_build() {
             words.insert(1, "build".into());
         }
+        if is_build || words.get(1).is_some_and(|word| word == "build") {
+            words = joined(words);
+        }
         Self { words, is_run }
     }
+}
+
+/// `--sbom false`, as buildx takes it too, is `--sbom=false`: alone these flags need no value, so that they may stand before a context.
+fn joined(words: Vec<OsString>) -> Vec<OsString> {
+    let mut all: Vec<OsString> = Vec::with_capacity(words.len());
+    for word in words {
+        match all.last_mut() {
+            Some(last)
+                if (*last == "--sbom" || *last == "--provenance")
+                    && (word == "true" || word == "false") =>
+            {
+                last.push("=");
+                last.push(word);
+            }
+            _ => all.push(word),
+        }
+    }
+    all
 }
 
 /// What comes first but for options.

@@ -1,7 +1,10 @@
-//! `size`, `why` and `diff`: commands that look into images. The invariant: what they take is complete as clap leaves it, so
+//! `size`, `why`, `diff` and `sbom`: commands that look into images. The invariant: what they take is complete as clap leaves it, so
 //! arguments and settings are one type here.
 
 use std::path::PathBuf;
+
+use builder::SbomFormat;
+use clap::ValueEnum;
 
 use super::store::Format;
 
@@ -79,6 +82,50 @@ pub(crate) struct DiffArgs {
     /// How to write it
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+const SBOM: &str = "\
+Examples:
+  rbuild sbom app                                  SPDX 2.3 on standard output
+  rbuild sbom app --format cyclonedx-json -o app.cdx.json
+  rbuild sbom app | jq -r '.packages[].externalRefs[]?.referenceLocator'";
+
+/// Arguments of `rbuild sbom`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = SBOM)]
+pub(crate) struct SbomArgs {
+    /// A name, an id, or the beginning of an id
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Of an index, the image for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<image::Platform>,
+    /// The form of the document
+    #[arg(long, value_enum, default_value = "spdx-json")]
+    pub format: SbomForm,
+    /// Write it into this file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// A form of bills of materials, in syft's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SbomForm {
+    /// SPDX 2.3
+    #[value(alias = "spdx")]
+    SpdxJson,
+    /// CycloneDX 1.6
+    #[value(alias = "cyclonedx")]
+    CyclonedxJson,
+}
+
+impl From<SbomForm> for SbomFormat {
+    fn from(form: SbomForm) -> Self {
+        match form {
+            SbomForm::SpdxJson => Self::Spdx,
+            SbomForm::CyclonedxJson => Self::CycloneDx,
+        }
+    }
 }
 
 /// Sizes of images are shown in powers of 1000, so a budget is meant like that, unless its unit says otherwise.

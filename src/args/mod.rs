@@ -187,6 +187,8 @@ pub(crate) enum Command {
     Why(look::WhyArgs),
     /// Say what differs between two images
     Diff(look::DiffArgs),
+    /// Write what an image is made of, as SPDX or CycloneDX
+    Sbom(look::SbomArgs),
     /// Remove images or their names
     Rmi(store::RmiArgs),
     /// Delete what no image uses
@@ -199,6 +201,8 @@ pub(crate) enum Command {
     Push(Box<transfer::PushArgs>),
     /// Copy an image between registries, layouts, archives, directories and the store
     Copy(Box<transfer::CopyArgs>),
+    /// Say whether an image is signed with a key
+    Verify(transfer::VerifyArgs),
     /// List the tags of a repository
     Tags(transfer::TagsArgs),
     /// Make and send indexes: one name for the images of several platforms

@@ -37,7 +37,8 @@ Examples:
   rbuild inspect hello --files               one line per file: mode, owner, size, digest, path
   rbuild inspect hello --format json
   rbuild inspect docker://debian:12          what a registry has, without fetching layers
-  rbuild inspect docker://debian:12 --raw    its manifest or index, byte for byte";
+  rbuild inspect docker://debian:12 --raw    its manifest or index, byte for byte
+  rbuild inspect docker://q.io/app --referrers   what is attached to it";
 
 /// Arguments of `rbuild inspect`.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,6 +62,9 @@ pub(crate) struct InspectArgs {
     /// Of a registry's image, write the configuration as it is
     #[arg(long, conflicts_with_all = ["format", "files", "raw"])]
     pub config: bool,
+    /// List what refers to the image: bills of materials, provenance, signatures
+    #[arg(long, conflicts_with_all = ["files", "raw", "config"])]
+    pub referrers: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }

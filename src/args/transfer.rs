@@ -57,7 +57,8 @@ Examples:
   rbuild push registry.example/app:1
   rbuild push app registry.example/app:1 --digestfile digest.txt
   rbuild push app oci-archive:app.tar
-  rbuild push --compression-format zstd app registry.example/app:1";
+  rbuild push --compression-format zstd app registry.example/app:1
+  rbuild push --sign-by cosign.key app registry.example/app:1";
 
 /// Arguments of `rbuild push`.
 #[derive(Clone, Debug, clap::Args)]
@@ -74,6 +75,9 @@ pub(crate) struct PushArgs {
     platform: Option<Platform>,
     #[command(flatten)]
     shape: ShapeArgs,
+    /// Sign what arrives with this private key, as cosign does; COSIGN_PASSWORD opens one of cosign's
+    #[arg(long, value_name = "KEY")]
+    sign_by: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -89,6 +93,7 @@ Places:
 Examples:
   rbuild copy docker://debian:12 docker://registry.example/debian:12
   rbuild copy --all docker://debian:12 oci:/srv/debian
+  rbuild copy --referrers docker://registry.example/app:1 docker://mirror.example/app:1
   rbuild copy oci-archive:app.tar store:app";
 
 /// Arguments of `rbuild copy`.
@@ -109,6 +114,12 @@ pub(crate) struct CopyArgs {
     all: bool,
     #[command(flatten)]
     shape: ShapeArgs,
+    /// Copy what refers to the image, too: bills of materials, provenance, signatures
+    #[arg(long)]
+    referrers: bool,
+    /// Sign what arrives with this private key, as cosign does; COSIGN_PASSWORD opens one of cosign's
+    #[arg(long, value_name = "KEY")]
+    sign_by: Option<PathBuf>,
     /// Credentials for the registry that is read
     #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "creds")]
     src_creds: Option<String>,
@@ -132,6 +143,10 @@ pub(crate) struct CopySettings {
     pub format: Option<Format>,
     /// Another compression.
     pub packing: Option<Packing>,
+    /// Whether what refers to the image goes with it.
+    pub referrers: bool,
+    /// The key that signs it.
+    pub sign_by: Option<PathBuf>,
     /// Where the digest is written.
     pub digestfile: Option<PathBuf>,
     /// Credentials of the command line for either end.
@@ -179,6 +194,8 @@ impl PushArgs {
             platform: self.platform,
             format: self.shape.format(),
             packing: self.shape.packing()?,
+            referrers: false,
+            sign_by: self.sign_by,
             digestfile: self.shape.digestfile,
             creds: [None, creds],
             registry,
@@ -229,6 +246,8 @@ impl CopyArgs {
             },
             format: self.shape.format(),
             packing: self.shape.packing()?,
+            referrers: self.referrers,
+            sign_by: self.sign_by,
             digestfile: self.shape.digestfile,
             creds,
             registry,
@@ -258,6 +277,60 @@ fn of_either(
 impl From<ParseTransportError> for Failure {
     fn from(error: ParseTransportError) -> Self {
         Self::usage(error.to_string())
+    }
+}
+
+const VERIFY: &str = "\
+Examples:
+  rbuild verify --key cosign.pub registry.example/app:1
+  rbuild verify --key cosign.pub --identity registry.example/app mirror.example/app:1
+  rbuild verify --key cosign.pub oci:/srv/app:registry.example/app:1
+
+The digest that was verified is printed; a tag may mean another image a moment later.";
+
+/// Arguments of `rbuild verify`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = VERIFY)]
+pub(crate) struct VerifyArgs {
+    /// A name in a registry, or oci:DIRECTORY[:NAME], oci-archive:FILE[:NAME]
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The public key, in PEM
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The repository that the signature has to name [default: that of IMAGE]
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// What is to be verified.
+#[derive(Clone, Debug)]
+pub(crate) struct VerifySettings {
+    /// Where it is.
+    pub image: Transport,
+    /// The public key.
+    pub key: PathBuf,
+    /// What the signature has to call it.
+    pub identity: Option<String>,
+    /// How to speak to the registry.
+    pub registry: RegistrySettings,
+}
+
+impl VerifyArgs {
+    /// Validates the arguments.
+    ///
+    /// # Errors
+    /// When the name is none, or an option makes no sense.
+    pub(crate) fn settings(self, here: &Surroundings) -> Result<VerifySettings, Failure> {
+        let identity = self.identity.map(|name| name.parse()).transpose()?;
+        Ok(VerifySettings {
+            image: destination(&self.image)?,
+            key: self.key,
+            identity: identity.as_ref().map(image::signature::identity_of),
+            registry: self.registry.settings(here)?,
+        })
     }
 }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use builder::{
-    BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Comparison, Host,
-    NamedContext, Network, Output, Reach, RunAccess, Secret, StepFailure, Times,
+    Attestations, BuildError, BuildEvent, BuildRequest, Built, BuiltImage, Cancel, Comparison,
+    Host, NamedContext, Network, Output, Reach, RunAccess, Secret, StepFailure, Times,
 };
 use containerfile::{Diagnostic, InstructionKind, Severity, Source, Span};
 use image::{Platform, Reference, Store};
 
 use super::containerfile::{Inputs, read};
+use super::keys;
 use super::metadata;
 use super::named_registry::{self, Meant};
 use super::ready;
@@ -235,6 +236,7 @@ impl Build<'_> {
             network: self.network(&inputs.containerfile)?,
             explain_cache: self.settings.results.explain_cache,
             lineage: lineage::of(&self.settings.sources),
+            attestations: self.attestations()?,
             containerfile: inputs.containerfile,
             context: inputs.context,
             ignore: inputs.ignore,
@@ -323,6 +325,17 @@ impl Build<'_> {
                 Ok(Network::None)
             }
         }
+    }
+
+    fn attestations(&self) -> Result<Attestations, Failure> {
+        let asked = &self.settings.attest;
+        let key = asked.sign_by.as_deref();
+        let signer = key.map(|path| keys::signer(path, self.here)).transpose()?;
+        Ok(Attestations {
+            sboms: asked.sboms.clone(),
+            provenance: asked.provenance.clone(),
+            signer: signer.map(Arc::new),
+        })
     }
 
     fn notice(&self, message: String) {
@@ -476,7 +489,7 @@ fn explain(error: BuildError, source: &Source, colour: bool) -> Failure {
         BuildError::Push { .. } | BuildError::CacheExport { .. } => Failure::new(Kind::Registry, error),
         BuildError::Session(_) | BuildError::Limits(_) => Failure::new(Kind::Host, error)
             .hint("`rbuild doctor` says what this machine lacks, and the commands that mend it"),
-        BuildError::Context(_) | BuildError::Commit(_) | BuildError::Export { .. } | BuildError::Cancelled => {
+        BuildError::Context(_) | BuildError::Commit(_) | BuildError::Attest(_) | BuildError::Export { .. } | BuildError::Cancelled => {
             Failure::new(Kind::Failed, error)
         }
     }

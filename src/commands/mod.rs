@@ -16,6 +16,7 @@ mod images;
 mod init;
 mod inspect;
 mod inspect_remote;
+mod keys;
 mod lint;
 mod login;
 mod logs;
@@ -30,8 +31,10 @@ mod prune;
 mod ps;
 mod pull;
 mod ready;
+mod referrers;
 mod rmi;
 mod run;
+mod sbom;
 mod secrets;
 mod service;
 mod size;
@@ -41,6 +44,7 @@ pub(crate) mod templates;
 mod test;
 mod transfer;
 mod unshare;
+mod verify;
 mod volume;
 mod why;
 
@@ -145,7 +149,9 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Volume(args) => volume::volume(&args, &place()?, here)?,
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
+            Some(remote) if args.referrers => referrers::of_registry(&args, &remote)?,
             Some(remote) => inspect_remote::inspect(&args, &remote)?,
+            None if args.referrers => referrers::of_store(&args, &place()?)?,
             None => inspect::inspect(&args, &place()?)?,
         },
         Command::Closure(args) => {
@@ -155,12 +161,14 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Size(args) => size::size(&args, &place()?)?,
         Command::Why(args) => why::why(&args, &place()?)?,
         Command::Diff(args) => return diff::diff(&args, &place()?),
+        Command::Sbom(args) => sbom::sbom(&args, &place()?)?,
         Command::Rmi(args) => rmi::rmi(&args, &place()?)?,
         Command::Prune(args) => prune::prune(&args, &place()?, here)?,
         Command::System(args) => return system::system(&args, &place()?, here),
         Command::Pull(args) => pull::pull(&args.settings(here)?, &place()?, here)?,
         Command::Push(args) => transfer::copy(&args.settings(here)?, &place()?, here)?,
         Command::Copy(args) => transfer::copy(&args.settings(here)?, &place()?, here)?,
+        Command::Verify(args) => verify::verify(&args.settings(here)?)?,
         Command::Tags(args) => transfer::tags(&args.settings(here)?)?,
         Command::Manifest(args) => manifest::manifest(*args.settings(here)?, &place()?, here)?,
         Command::Login(args) => login::log_in(&args.settings(here)?)?,

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use builder::Direction;
 use image::registry::Remote;
-use image::{Copy, CopyError, Credentials, Image, RegistryOptions, Store, Transport};
+use image::{Copy, CopyError, Credentials, Image, RegistryOptions, Signer, Store, Transport};
 use serde::Serialize;
 
+use super::keys;
 use crate::args::registry::RegistrySettings;
 use crate::args::store::Format;
 use crate::args::transfer::{CopySettings, TagsSettings};
@@ -44,6 +45,7 @@ impl Bench {
     fn work<T>(
         &self,
         settings: &CopySettings,
+        signer: Option<&Signer>,
         work: impl FnOnce(&Copy<'_>, &Transport, &Transport) -> Result<T, CopyError>,
     ) -> Result<T, Failure> {
         let [from, to] = [&settings.source, &settings.destination];
@@ -65,6 +67,8 @@ impl Bench {
             platform: settings.platform.as_ref(),
             format: settings.format,
             packing: settings.packing,
+            referrers: settings.referrers,
+            signer,
             observer: &builder::Indexing { store: &self.store },
             progress: &builder::transfers(&label, direction, &event),
         };
@@ -90,11 +94,15 @@ impl Bench {
             platform: platform.cloned(),
             format: None,
             packing: None,
+            referrers: false,
+            sign_by: None,
             digestfile: None,
             creds: [registry.creds.clone(), None],
             registry: registry.clone(),
         };
-        self.work(&settings, |copy, from, _| image::copy::import(copy, from))
+        self.work(&settings, None, |copy, from, _| {
+            image::copy::import(copy, from)
+        })
     }
 }
 
@@ -105,7 +113,9 @@ pub(super) fn copy(
     here: &Surroundings,
 ) -> Result<(), Failure> {
     let bench = Bench::new(place, here)?;
-    let (descriptor, _) = bench.work(settings, image::copy::copy)?;
+    let key = settings.sign_by.as_deref();
+    let signer = key.map(|path| keys::signer(path, here)).transpose()?;
+    let (descriptor, _) = bench.work(settings, signer.as_ref(), image::copy::copy)?;
     if let Some(path) = &settings.digestfile {
         std::fs::write(path, format!("{}\n", descriptor.digest)).map_err(|error| {
             let error = anyhow::Error::new(error).context(format!("write {}", path.display()));

@@ -12,6 +12,7 @@ mod build_oracle;
 mod registries;
 mod web;
 
+mod attest;
 mod build_add;
 mod build_add_git;
 mod build_add_url;

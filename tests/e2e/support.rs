@@ -188,6 +188,7 @@ impl Place {
             "XDG_DATA_HOME",
             "XDG_CONFIG_HOME",
             "NO_COLOR",
+            "COSIGN_PASSWORD",
         ] {
             command.env_remove(name);
         }

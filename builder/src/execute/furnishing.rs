@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use rootfs::tree::Follow;
-use rootfs::{Entry, Kind, Meta, NodeKind, Root, Tree, TreeError, TreePath};
+use rootfs::{Entry, Kind, Root, Tree, TreePath};
 use rustix::fs::Mode;
 
 use super::gathered::{Detail, Gathered};
@@ -294,24 +294,6 @@ impl Workshop<'_> {
             .map_err(|error| fail(&error))?;
         Ok((bytes, meta.mtime.secs))
     }
-}
-
-/// Every file of a tree, in the order of the paths.
-fn all_files(tree: &dyn Tree) -> Result<Vec<(TreePath, Meta)>, TreeError> {
-    let mut files: Vec<(TreePath, Meta)> = Vec::new();
-    let mut waiting = vec![TreePath::root()];
-    while let Some(directory) = waiting.pop() {
-        for (name, meta) in tree.read_dir(&directory)? {
-            let path = directory.child(&name);
-            match meta.kind {
-                NodeKind::Dir => waiting.push(path),
-                NodeKind::File => files.push((path, meta)),
-                _ => {}
-            }
-        }
-    }
-    files.sort_by(|one, two| one.0.cmp(&two.0));
-    Ok(files)
 }
 
 fn write(session: &SessionTools<'_>, root: &Root, addition: &Addition) -> Result<(), StepFailure> {

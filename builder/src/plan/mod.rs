@@ -34,6 +34,7 @@ use image::Platform;
 
 pub use images::{ImageKey, ImageSource, WantedImage};
 pub use pins::{Pins, WantedRemote};
+pub(crate) use scope::is_proxy;
 pub use scope::proxy_environment;
 
 use checks::Checks;

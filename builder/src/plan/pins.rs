@@ -53,6 +53,12 @@ impl Pins {
         self.remotes.insert(source, pinned);
     }
 
+    /// All remote sources that were looked up.
+    pub(crate) fn remotes(&self) -> impl Iterator<Item = (RemoteSource, Pinned)> {
+        let all = self.remotes.iter();
+        all.map(|(source, pinned)| (source.clone(), pinned.clone()))
+    }
+
     /// What the remote source is, if it was looked up.
     #[must_use]
     pub fn remote(&self, source: &RemoteSource) -> Option<&Pinned> {

@@ -19,6 +19,11 @@ const PROXIES: [&str; 5] = [
     "ALL_PROXY",
 ];
 
+/// Whether a build argument is a proxy's, which is often a password's too.
+pub(crate) fn is_proxy(name: &str) -> bool {
+    PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
+
 /// Arguments of BuildKit that are obeyed without an `ARG`.
 const OBEYED: [&str; 4] = [
     "BUILDKIT_CONTEXT_KEEP_GIT_DIR",

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::json::{self, DOCUMENT_MAX, DocumentError, null_is_default};
 use crate::reference::{DEFAULT_REGISTRY, Reference};
 
+pub(crate) use write::encode_base64;
 pub use write::{TellProgram, log_in, log_out, log_out_of_all};
 
 /// The key under which Docker keeps the credentials of Docker Hub.
@@ -296,7 +297,7 @@ fn basic(auth: &str) -> Option<Credentials> {
 }
 
 /// RFC 4648, section 4; padding is optional at the end and nowhere else.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if text.len() - digits.len() > 2 || digits.len() % 4 == 1 {
         return None;

@@ -3,6 +3,7 @@
 //! Invariant: an image that is not asked to change has the same digest at both places, unless it comes from the store or from a
 //! docker-archive, which know layers uncompressed. Every byte is hashed on its way.
 
+pub mod attached;
 mod source;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::media_type::{Format, MediaType};
 use crate::platform::Platform;
 use crate::reference::{ParseReferenceError, Reference};
 use crate::registry::{self, Access, Pull, RegistryError, RegistryOptions, Remote, TransferEvent};
+use crate::signature::{SignError, Signer, identity_of};
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::{Compression, Credentials};
@@ -53,6 +55,10 @@ pub struct Copy<'c> {
     pub format: Option<Format>,
     /// Another compression than the image has.
     pub packing: Option<Packing>,
+    /// Whether the artifacts that refer to the image go with it: bills of materials, provenance, signatures.
+    pub referrers: bool,
+    /// Signs what arrives.
+    pub signer: Option<&'c Signer>,
     /// Sees layers that come into the store.
     pub observer: &'c dyn LayerObserver,
     /// Hears what happens, from several threads.
@@ -86,6 +92,9 @@ pub enum CopyError {
     /// A blob cannot be made ready.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A name for the store is none.
     #[error(transparent)]
     Name(#[from] ParseReferenceError),
@@ -127,6 +136,8 @@ struct Elsewhere {
     place: Option<Reference>,
     manifests: Vec<(Vec<u8>, Descriptor)>,
     index: Option<(Descriptor, Vec<u8>)>,
+    /// Artifacts that refer to them.
+    attached: Vec<Export<'static>>,
 }
 
 struct Stored {
@@ -143,6 +154,7 @@ pub fn copy(
     from: &Transport,
     to: &Transport,
 ) -> Result<(Descriptor, Vec<u8>), CopyError> {
+    copy.check(from, to)?;
     let mut goods = copy.goods(from)?;
     let into_store = matches!(to, Transport::Store(_) | Transport::DockerArchive { .. });
     if into_store || copy.format.is_some() || copy.packing.is_some() {
@@ -168,6 +180,37 @@ pub fn import(copy: &Copy<'_>, from: &Transport) -> Result<Vec<Image>, CopyError
 }
 
 impl Copy<'_> {
+    /// What refers to a digest is nothing to another one, and not every place has room for it.
+    fn check(&self, from: &Transport, to: &Transport) -> Result<(), CopyError> {
+        let holds = |place: &Transport| {
+            matches!(
+                place,
+                Transport::Registry(_)
+                    | Transport::OciDirectory { .. }
+                    | Transport::OciArchive { .. }
+            )
+        };
+        if self.referrers && !(holds(from) && holds(to)) {
+            return Err(unfit(
+                to,
+                "what refers to an image is copied between registries and OCI layouts alone",
+            ));
+        }
+        if self.referrers && (self.format.is_some() || self.packing.is_some()) {
+            return Err(unfit(
+                to,
+                "what refers to the image would not refer to it in another format or compression",
+            ));
+        }
+        if self.signer.is_some() && !holds(to) {
+            return Err(unfit(
+                to,
+                "signatures go to registries and OCI layouts alone",
+            ));
+        }
+        Ok(())
+    }
+
     fn goods(&self, from: &Transport) -> Result<Goods, CopyError> {
         let source = match from {
             Transport::Store(name) => return self.stored(&self.store.resolve(name)?),
@@ -198,24 +241,32 @@ impl Copy<'_> {
     fn elsewhere(&self, source: &Source) -> Result<Goods, CopyError> {
         const DEPTH: usize = 3;
         let (mut bytes, mut descriptor) = source.top()?;
-        let goods = |manifests, index| {
-            Goods::Elsewhere(Box::new(Elsewhere {
+        let goods = |manifests: Vec<(Vec<u8>, Descriptor)>,
+                     index: Option<(Descriptor, Vec<u8>)>| {
+            let listed = manifests.iter().map(|(_, entry)| entry);
+            let subjects = listed.chain(index.iter().map(|(descriptor, _)| descriptor));
+            let attached = match self.referrers {
+                true => attached::of(source, subjects.map(|subject| subject.digest).collect())?,
+                false => Vec::new(),
+            };
+            Ok(Goods::Elsewhere(Box::new(Elsewhere {
                 blobs: source.blobs(),
                 place: source.place(),
                 manifests,
                 index,
-            }))
+                attached,
+            })))
         };
         for _ in 0..DEPTH {
             let Document::Index(index) = Document::parse(&bytes, None).map_err(ImageError::from)?
             else {
-                return Ok(goods(vec![(bytes, descriptor)], None));
+                return goods(vec![(bytes, descriptor)], None);
             };
             let Some(platform) = self.platform else {
                 let listed = index.manifests.iter();
                 let manifests = listed.map(|entry| Ok((source.manifest(entry)?, entry.clone())));
                 let manifests = manifests.collect::<Result<_, CopyError>>()?;
-                return Ok(goods(manifests, Some((descriptor, bytes))));
+                return goods(manifests, Some((descriptor, bytes)));
             };
             let entry = select(&index, &descriptor.digest, platform)?;
             (bytes, descriptor) = (source.manifest(entry)?, entry.clone());
@@ -368,7 +419,14 @@ impl Copy<'_> {
             (None, [one]) => Shipment::from(one),
             (None, _) => return Err(unfit(to, "nothing is there to be copied")),
         };
-        self.send(to, &shipment)
+        let mut attached = Vec::new();
+        if !matches!(to, Transport::Directory(_)) {
+            for ((image, _), export) in stored.images.iter().zip(&exports) {
+                let kept = self.store.attachments(image.digest())?;
+                attached.extend(attached::about(&kept, &identity(to), export));
+            }
+        }
+        self.send(to, shipment, attached)
     }
 
     /// Changes nothing.
@@ -387,7 +445,7 @@ impl Copy<'_> {
             (None, [one]) => Shipment::from(one),
             (None, _) => return Err(unfit(to, "nothing is there to be copied")),
         };
-        self.send(to, &shipment)
+        self.send(to, shipment, elsewhere.attached)
     }
 
     /// An image of the store, listed as it was listed there.
@@ -402,8 +460,18 @@ impl Copy<'_> {
     fn send(
         &self,
         to: &Transport,
-        shipment: &Shipment<'_, '_>,
+        shipment: Shipment<'_, '_>,
+        mut attached: Vec<Export<'static>>,
     ) -> Result<(Descriptor, Vec<u8>), CopyError> {
+        // A registry may have signatures of its own, so it is asked first.
+        if let Some(signer) = self.signer
+            && !matches!(to, Transport::Registry(_))
+        {
+            let known = attached::signatures(signer, &identity(to), &shipment, &attached)?;
+            attached.retain(|old| known.iter().all(|new| new.tag() != old.tag()));
+            attached.extend(known);
+        }
+        let shipment = &shipment.with(&attached);
         let names = |name: &Option<String>| name.iter().cloned().collect::<Vec<_>>();
         match to {
             Transport::Registry(name) => {
@@ -413,7 +481,7 @@ impl Copy<'_> {
                     options: self.destination.options,
                     progress: self.progress,
                 };
-                registry::push(access, shipment)?;
+                registry::push(access, shipment, self.signer)?;
             }
             Transport::OciDirectory { path, name } => {
                 layout::write_directory(path, shipment, &names(name))?;
@@ -427,6 +495,19 @@ impl Copy<'_> {
             }
         }
         Ok((shipment.descriptor().clone(), shipment.document().to_vec()))
+    }
+}
+
+/// What signatures and statements call an image at a place.
+fn identity(place: &Transport) -> String {
+    match place {
+        Transport::Registry(name) => identity_of(name),
+        Transport::OciDirectory { name, .. } | Transport::OciArchive { name, .. } => {
+            let name = name.clone().unwrap_or_default();
+            let reference: Option<Reference> = name.parse().ok();
+            reference.as_ref().map_or(name, identity_of)
+        }
+        other => other.to_string(),
     }
 }
 

@@ -8,11 +8,12 @@ use super::CopyError;
 use crate::digest::Digest;
 use crate::directory::Directory;
 use crate::image::{BlobError, BlobSource, ImageError, read_document};
-use crate::layout::Layout;
+use crate::layout::{Layout, REF_NAME};
 use crate::manifest::{Descriptor, Document};
 use crate::media_type::MediaType;
 use crate::reference::Reference;
 use crate::registry::Remote;
+use crate::signature::tag_of;
 
 /// Something that has documents and blobs.
 pub(super) enum Source {
@@ -54,6 +55,37 @@ impl Source {
             return Err(BlobError::Mismatch { expected, actual }.into());
         }
         Ok(bytes)
+    }
+
+    /// The artifacts that refer to a manifest or index, with the tags that they have, and signatures that have a tag alone.
+    pub(super) fn referrers(
+        &self,
+        to: &Digest,
+    ) -> Result<Vec<(Descriptor, Option<String>)>, CopyError> {
+        let signatures = tag_of(to);
+        Ok(match self {
+            Self::Directory(_) => Vec::new(),
+            Self::Layout(layout, _) => {
+                let entries = layout.referrers(to)?.into_iter();
+                let tagged = |mut entry: Descriptor| {
+                    let tag = entry.annotations.remove(REF_NAME);
+                    (entry, tag)
+                };
+                entries.map(tagged).collect()
+            }
+            Self::Remote(remote) => {
+                let mut found: Vec<_> = remote
+                    .referrers(to)?
+                    .into_iter()
+                    .map(|entry| (entry, None))
+                    .collect();
+                if let Some((_, signed)) = remote.tagged(&signatures)? {
+                    found.retain(|(entry, _)| entry.digest != signed.digest);
+                    found.push((signed, Some(signatures)));
+                }
+                found
+            }
+        })
     }
 
     pub(super) fn blobs(&self) -> Arc<dyn BlobSource + Send + Sync> {

@@ -4,6 +4,7 @@
 //! Invariant: the same image and the same compression give the same bytes, whatever the number of threads and whatever is known
 //! about where they go. The configuration, and with it the image id, never changes.
 
+mod attached;
 mod shipment;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,8 @@ pub struct Export<'s> {
     /// Layers, then the configuration.
     blobs: Vec<Blob<'s>>,
     manifest: Blob<'s>,
+    /// Under which tag it is, beside its digest.
+    tag: Option<String>,
 }
 
 #[derive(Debug)]
@@ -176,6 +179,7 @@ impl<'s> Export<'s> {
             descriptor: Descriptor::of(manifest.media_type(), &bytes),
             manifest: Blob::of(&bytes),
             blobs,
+            tag: None,
         }
     }
 
@@ -229,6 +233,7 @@ impl<'s> Export<'s> {
             descriptor: image.entry(),
             manifest: Blob::of(image.manifest_bytes()),
             blobs,
+            tag: None,
         })
     }
 
@@ -267,6 +272,7 @@ impl<'s> Export<'s> {
             descriptor: listed,
             manifest: Blob::of(bytes),
             blobs,
+            tag: None,
         })
     }
 

@@ -9,11 +9,12 @@ use crate::manifest::{Descriptor, Index};
 use crate::media_type::{Format, MediaType};
 
 /// What leaves together under one name: one image, or the images of several platforms with the index of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shipment<'e, 's> {
     exports: &'e [Export<'s>],
     index: Option<(Descriptor, Vec<u8>)>,
     descriptor: Descriptor,
+    attached: &'e [Export<'s>],
 }
 
 impl<'e, 's> From<&'e Export<'s>> for Shipment<'e, 's> {
@@ -22,6 +23,7 @@ impl<'e, 's> From<&'e Export<'s>> for Shipment<'e, 's> {
             exports: std::slice::from_ref(export),
             index: None,
             descriptor: export.descriptor().clone(),
+            attached: &[],
         }
     }
 }
@@ -59,7 +61,26 @@ impl<'e, 's> Shipment<'e, 's> {
             exports,
             index: Some((descriptor.clone(), bytes)),
             descriptor,
+            attached: &[],
         }
+    }
+
+    /// The shipment, with artifacts that refer to what it has.
+    #[must_use]
+    pub fn with(mut self, attached: &'e [Export<'s>]) -> Self {
+        self.attached = attached;
+        self
+    }
+
+    /// The artifacts that refer to what it has.
+    pub fn attached(&self) -> &'e [Export<'s>] {
+        self.attached
+    }
+
+    /// What has a digest that artifacts can refer to: the images, and the index of them.
+    pub fn subjects(&self) -> impl Iterator<Item = &Descriptor> {
+        let images = self.exports.iter().map(Export::descriptor);
+        images.chain(self.index.iter().map(|(descriptor, _)| descriptor))
     }
 
     /// The images.
@@ -85,14 +106,18 @@ impl<'e, 's> Shipment<'e, 's> {
         }
     }
 
-    /// Layers and configurations of all images, each once.
+    /// Layers and configurations of all images and artifacts, each once.
     pub fn content(&self) -> impl Iterator<Item = ExportBlob<'e>> {
-        once_each(self.exports.iter().flat_map(Export::content))
+        once_each(self.all().flat_map(Export::content))
     }
 
-    /// The blobs of all images, their manifests too, each once.
+    /// The blobs of all images and artifacts, their manifests too, each once.
     pub fn blobs(&self) -> impl Iterator<Item = ExportBlob<'e>> {
-        once_each(self.exports.iter().flat_map(Export::blobs))
+        once_each(self.all().flat_map(Export::blobs))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'e Export<'s>> + use<'e, 's> {
+        self.exports.iter().chain(self.attached)
     }
 }
 

@@ -13,6 +13,7 @@ mod download;
 mod layers;
 mod login;
 mod push;
+mod referrers;
 mod remote;
 pub(crate) mod retry;
 mod upload;
@@ -34,6 +35,7 @@ use crate::manifest::{Descriptor, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registries::{Endpoint, Registries};
+use crate::signature::SignError;
 use crate::stop::{Stop, Stopped};
 use crate::store::{Store, StoreError};
 
@@ -41,6 +43,7 @@ pub(crate) use challenge::{is_inside, same_place};
 use documents::Session;
 pub use login::check_login;
 pub use push::push;
+pub use referrers::referrers;
 pub use remote::Remote;
 
 /// How a registry is talked to.
@@ -308,6 +311,9 @@ pub enum RegistryError {
     /// A blob cannot be made ready.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 impl From<BlobError> for RegistryError {

@@ -14,12 +14,14 @@ use reqwest::{Client, Response, StatusCode, redirect};
 
 use super::documents::Session;
 use super::login::Pass;
+use super::referrers::LISTED;
 use super::retry::retry;
 use super::upload::{Beginning, CHUNK};
 use super::{Access, Direction, RegistryError, TransferEvent, install_crypto};
 use crate::digest::Digest;
-use crate::export::{ExportBlob, Shipment};
-use crate::manifest::Descriptor;
+use crate::export::{Export, ExportBlob, Shipment};
+use crate::manifest::{Descriptor, Document};
+use crate::signature::{Signer, identity_of};
 
 /// For how many other repositories access is asked, to take blobs over from them.
 const NEIGHBOURS_MAX: usize = 4;
@@ -28,12 +30,20 @@ const NEIGHBOURS_MAX: usize = 4;
 ///
 /// # Errors
 /// When the registry refuses or cannot be reached; the tag then means what it meant before.
-pub fn push(access: Access<'_>, shipment: &Shipment<'_, '_>) -> Result<(), RegistryError> {
+pub fn push(
+    access: Access<'_>,
+    shipment: &Shipment<'_, '_>,
+    signer: Option<&Signer>,
+) -> Result<(), RegistryError> {
     install_crypto();
     let mut session = Session::new(access, Direction::Push)?;
     session.neighbours = neighbours(access, shipment);
     retry(access, "access", || session.renew())?;
-    upload_all(access, &session, shipment)?;
+    let signatures = match signer {
+        Some(signer) => signatures(&mut session, signer, shipment)?,
+        None => Vec::new(),
+    };
+    upload_all(access, &session, shipment, &signatures)?;
     let mut uploader = Uploader::new(session)?;
     let pinned = access.reference.digest().map(Digest::to_string);
     let tag = match (access.reference.tag(), &pinned) {
@@ -42,15 +52,32 @@ pub fn push(access: Access<'_>, shipment: &Shipment<'_, '_>) -> Result<(), Regis
     };
     let exports = shipment.exports().iter();
     let images = exports.map(|export| (export.descriptor(), export.manifest_bytes()));
-    let Some((descriptor, bytes)) = shipment.index() else {
-        return images
-            .into_iter()
-            .try_for_each(|(descriptor, bytes)| uploader.manifest(tag, descriptor, bytes));
-    };
-    for (descriptor, bytes) in images {
-        uploader.manifest(&descriptor.digest.to_string(), descriptor, bytes)?;
+    let beside: Vec<&Export<'_>> = shipment.attached().iter().chain(&signatures).collect();
+    if shipment.index().is_some() || !beside.is_empty() {
+        for (descriptor, bytes) in images {
+            uploader.manifest(&descriptor.digest.to_string(), descriptor, bytes)?;
+        }
     }
-    uploader.manifest(tag, descriptor, bytes)
+    for export in beside {
+        uploader.attached(export)?;
+    }
+    uploader.manifest(tag, shipment.descriptor(), shipment.document())?;
+    Ok(())
+}
+
+/// Signatures of all that has a digest, with those that are there already.
+fn signatures(
+    session: &mut Session<'_>,
+    signer: &Signer,
+    shipment: &Shipment<'_, '_>,
+) -> Result<Vec<Export<'static>>, RegistryError> {
+    let identity = identity_of(session.access.reference);
+    let mut made = Vec::new();
+    for subject in shipment.subjects() {
+        let known = session.signed(&subject.digest)?;
+        made.extend(signer.sign(&identity, subject, known)?);
+    }
+    Ok(made)
 }
 
 /// The repositories of the same registry that some of the blobs can be taken over from.
@@ -69,9 +96,11 @@ fn upload_all(
     access: Access<'_>,
     first: &Session<'_>,
     shipment: &Shipment<'_, '_>,
+    signatures: &[Export<'_>],
 ) -> Result<(), RegistryError> {
     let pass: Pass = first.pass();
-    let blobs: Vec<_> = shipment.content().collect();
+    let signatures = signatures.iter().flat_map(Export::content);
+    let blobs: Vec<_> = shipment.content().chain(signatures).collect();
     let queue = Mutex::new(blobs.iter());
     let failed = AtomicBool::new(false);
     let work = || -> Result<(), RegistryError> {
@@ -203,13 +232,31 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    fn manifest(
+    /// An artifact that refers to something, and its entry in the list of what does.
+    fn attached(&mut self, export: &Export<'_>) -> Result<(), RegistryError> {
+        let (descriptor, bytes) = (export.descriptor(), export.manifest_bytes());
+        let digest = descriptor.digest.to_string();
+        let listed = self.manifest(export.tag().unwrap_or(&digest), descriptor, bytes)?;
+        let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
+            return Ok(());
+        };
+        match manifest.subject() {
+            Some(subject) if !listed => {
+                self.list_by_tag(&subject.digest, &manifest.referrer(bytes))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says whether the registry lists it as a referrer of its subject.
+    pub(super) fn manifest(
         &mut self,
         name: &str,
         descriptor: &Descriptor,
         bytes: &[u8],
-    ) -> Result<(), RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let subject = format!("manifest {name}");
+        let listed = Cell::new(false);
         self.persistently(&subject, |uploader| {
             let session = &uploader.session;
             let request = uploader
@@ -219,11 +266,13 @@ impl<'a> Uploader<'a> {
                 .body(bytes.to_vec());
             let response = session.wait(session.send(&subject, session.shown(request)))?;
             let announced = session.announced(response.headers())?;
+            listed.set(response.headers().contains_key(LISTED));
             uploader.accepted(&subject, response)?;
             announced.map_or(Ok(()), |found| {
                 session.compare(&subject, descriptor.digest, found)
             })
-        })
+        })?;
+        Ok(listed.get())
     }
 
     pub(super) fn accepted(&self, subject: &str, response: Response) -> Result<(), RegistryError> {

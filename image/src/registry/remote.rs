@@ -110,6 +110,22 @@ impl Remote {
         Ok((bytes, descriptor))
     }
 
+    /// The manifest or index under a tag; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or it is neither of both.
+    pub fn tagged(&self, tag: &str) -> Result<Option<(Vec<u8>, Descriptor)>, RegistryError> {
+        self.origin.session(|session| session.tagged(tag))
+    }
+
+    /// What refers to a manifest or index of the repository.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub fn referrers(&self, to: &Digest) -> Result<Vec<Descriptor>, RegistryError> {
+        self.origin.session(|session| session.referrers(to))
+    }
+
     /// A small blob, such as a configuration.
     ///
     /// # Errors
@@ -147,7 +163,7 @@ impl Remote {
 }
 
 /// RFC 8288: `</v2/app/tags/list?last=x>; rel="next"`. Pages of another place are none of ours.
-fn next_page(headers: &HeaderMap, of: &Url) -> Option<Url> {
+pub(super) fn next_page(headers: &HeaderMap, of: &Url) -> Option<Url> {
     let text = headers.get(LINK)?.to_str().ok()?;
     let (target, rest) = text.trim().strip_prefix('<')?.split_once('>')?;
     let next = of.join(target).ok()?;

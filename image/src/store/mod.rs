@@ -5,6 +5,7 @@
 //! gc.lock                shared: noting what is in use; exclusive: deleting
 //! blobs/sha256/HEX       manifests, configurations and layers as uncompressed tars (named by diff id)
 //! images/HEX             one record for each image or index, named by its manifest's digest
+//! attached/HEX           for an image, the artifacts that go with it
 //! refs/HEX               one record for each name: the manifest's digest and the name
 //! leases/PID-N           what a running rbuild uses; locked for as long as it lives
 //! locks/HEX              held while that blob is being fetched, so that it is fetched once
@@ -18,6 +19,7 @@
 //! Invariant: whatever has a name is whole. Blobs get theirs by rename after hashing, and records (images, names) are
 //! written only when everything before them is on the disk.
 
+mod attached;
 mod blob;
 mod check;
 mod error;
@@ -182,7 +184,7 @@ impl Store {
             .any(|entry| {
                 let known = [
                     "gc.lock", "blobs", "images", "refs", "leases", "locks", "tmp", "format",
-                    "trees", "cache", "index",
+                    "trees", "cache", "index", "attached",
                 ];
                 !known.iter().any(|name| entry.file_name() == *name)
             });

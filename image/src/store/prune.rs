@@ -89,6 +89,7 @@ impl Store {
             match self.read_image(&image.digest) {
                 Ok(image) => {
                     used.extend([*image.digest(), *image.id().digest()]);
+                    used.extend(self.attached_blobs(image.digest()));
                     used.extend(image.layers().iter().map(|layer| *layer.diff_id.digest()));
                 }
                 Err(_) => pruned.damaged.push(image.digest),

@@ -266,6 +266,7 @@ impl Store {
         for (name, _) in self.names()?.iter().filter(|(_, target)| target == digest) {
             self.untag(name)?;
         }
+        self.forget_attached(digest)?;
         remove_file(&self.image_record(digest))
     }
 

@@ -177,6 +177,8 @@ fn s54_a_copied_image_with_layers_elsewhere_is_refused() {
             platform: None,
             format: None,
             packing: None,
+            referrers: false,
+            signer: None,
             observer: &image::Unobserved,
             progress: &|_| (),
         },

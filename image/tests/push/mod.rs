@@ -14,6 +14,7 @@ use image::{
 use rbuild_image as image;
 
 mod large;
+mod referrers;
 
 use crate::fake::{RealRegistry, Reply, Request, Server};
 use crate::{BASIC, Client, name, noise, say_skipped};
@@ -52,7 +53,7 @@ fn pushed(client: &Client, name: &str, export: &Export<'_>) -> Result<(), Regist
         options: &client.options,
         progress: &|event| client.events.lock().unwrap().push(event),
     };
-    push(access, &Shipment::from(export))
+    push(access, &Shipment::from(export), None)
 }
 
 /// What a registry has got: blobs and manifests by the last part of their path.
@@ -264,7 +265,7 @@ fn an_index_is_pushed_after_its_images() {
         options: &client.options,
         progress: &|_| {},
     };
-    push(access, &shipment).unwrap();
+    push(access, &shipment, None).unwrap();
     for export in &exports {
         let manifest = shelf.get(&export.image().unwrap().digest().to_string());
         assert_eq!(manifest.unwrap(), export.manifest_bytes());

@@ -63,7 +63,7 @@ pub(super) struct Elf {
 }
 
 /// The first bytes of a file that the kernel and the loaders look at first.
-pub(super) const MAGIC: &[u8; 4] = b"\x7fELF";
+pub(crate) const MAGIC: &[u8; 4] = b"\x7fELF";
 
 /// Numbers in a piece of a file.
 pub(super) struct Fields<'b> {

@@ -60,7 +60,7 @@ impl Packages {
 }
 
 /// The names under which a database may know a path: with /usr merged, packages still name `/lib/x` and `/bin/x`.
-fn names(path: &TreePath) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn names(path: &TreePath) -> impl Iterator<Item = Vec<u8>> {
     let own = path.as_bytes().to_vec();
     let before = own.strip_prefix(b"usr/").filter(|rest| {
         let top = rest.split(|byte| *byte == b'/').next().unwrap_or_default();

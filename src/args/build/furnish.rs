@@ -17,15 +17,9 @@ pub(crate) struct FurnishArgs {
     /// The account of the image's numeric user, /tmp and nsswitch.conf, where they are missing: `auto`, or `off`, whatever `# rbuild:accounts` says [default: what it says]
     #[arg(long, value_enum, value_name = "auto|off")]
     accounts: Option<AccountsArg>,
-    /// Record for scanners which packages the files are of that COPY --from takes from a Debian or Alpine system: `auto`, in stages with `# rbuild:` comments or these flags; `always`, in the image; or `off`
-    #[arg(
-        long,
-        value_enum,
-        value_name = "auto|always|off",
-        default_value = "auto",
-        hide_default_value = true
-    )]
-    package_records: RecordsArg,
+    /// Record for scanners which packages the files are of that COPY --from takes from a Debian or Alpine system: `auto`, in stages with `# rbuild:` comments or these flags; `always`, in the image; or `off` [default: auto; with --sbom always]
+    #[arg(long, value_enum, value_name = "auto|always|off")]
+    package_records: Option<RecordsArg>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,7 +75,8 @@ pub(crate) struct FurnishSettings {
 }
 
 impl FurnishArgs {
-    pub(super) fn settings(self) -> FurnishSettings {
+    /// A bill of materials is read from the image, so what it is to know has to be in there.
+    pub(super) fn settings(self, has_sbom: bool) -> FurnishSettings {
         FurnishSettings {
             ca: self.ca,
             accounts: match self.accounts {
@@ -90,9 +85,10 @@ impl FurnishArgs {
                 Some(AccountsArg::Off) => AccountsPolicy::Off,
             },
             records: match self.package_records {
-                RecordsArg::Auto => RecordsPolicy::Auto,
-                RecordsArg::Always => RecordsPolicy::Always,
-                RecordsArg::Off => RecordsPolicy::Off,
+                None if has_sbom => RecordsPolicy::Always,
+                None | Some(RecordsArg::Auto) => RecordsPolicy::Auto,
+                Some(RecordsArg::Always) => RecordsPolicy::Always,
+                Some(RecordsArg::Off) => RecordsPolicy::Off,
             },
         }
     }

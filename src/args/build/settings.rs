@@ -9,6 +9,7 @@ use builder::{
 };
 use image::{Platform, Reference};
 
+use super::attest::AttestSettings;
 use super::times::TimeSettings;
 use super::{FurnishSettings, NetworkArg, StepSettings};
 use crate::args::limits::LimitSettings;
@@ -50,6 +51,8 @@ pub(crate) struct BuildSettings {
     pub image: ImageSettings,
     /// What it gets beyond its instructions.
     pub furnish: FurnishSettings,
+    /// What goes with it.
+    pub attest: AttestSettings,
     /// What RUN may do.
     pub isolation: Isolation,
     /// What RUN gets.

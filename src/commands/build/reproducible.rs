@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use builder::{BuildRequest, Built, Cancel, Comparison, Difference, first_difference};
+use builder::{
+    Attestations, BuildRequest, Built, Cancel, Comparison, Difference, first_difference,
+};
 use containerfile::Span;
 use image::Store;
 use rustix::fs::Mode;
@@ -35,6 +37,7 @@ impl Build<'_> {
             jobs: if request.jobs == 1 { 4 } else { 1 },
             tags: Vec::new(),
             outputs: Vec::new(),
+            attestations: Attestations::default(),
             ..request.clone()
         };
         self.notice(format!(

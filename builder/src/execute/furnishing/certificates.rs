@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use rootfs::certificates::{BUNDLES, Bundle, Reader, bundle_of, java_stores, readers};
+use rootfs::tree::regular_files;
 use rootfs::{Meta, Tree, TreeError, TreePath};
 
-use super::{Addition, Piece, all_files, fail};
+use super::{Addition, Piece, fail};
 use crate::execute::lookup::Place;
 use crate::execute::{StageState, Workshop};
 use crate::furnish::{CertificatesStep, Roots};
@@ -28,7 +29,7 @@ impl Workshop<'_> {
     ) -> Result<Addition, StepFailure> {
         let mut addition = Addition::default();
         let there = bundle_of(tree).map_err(|error| fail(&error))?;
-        let files = all_files(tree).map_err(|error| fail(&error))?;
+        let files = regular_files(tree).map_err(|error| fail(&error))?;
         let found = programs(tree, &files).map_err(|error| fail(&error))?;
         let stores = java_stores(files.iter().map(|(path, _)| path));
         let unmet = |store: &TreePath| !matches!(tree.lookup(store), Ok(Some(_)));

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use rootfs::records::{Catalogue, RELEASES};
+use rootfs::tree::regular_files;
 use rootfs::{NodeKind, Tree, TreePath};
 
-use super::{Addition, Piece, all_files, fail};
+use super::{Addition, Piece, fail};
 use crate::execute::Workshop;
 use crate::execute::lookup::Place;
 use crate::furnish::RecordsStep;
@@ -20,7 +21,7 @@ impl Workshop<'_> {
         tree: &dyn Tree,
     ) -> Result<Addition, StepFailure> {
         let mut addition = Addition::default();
-        let files = all_files(tree).map_err(|error| fail(&error))?;
+        let files = regular_files(tree).map_err(|error| fail(&error))?;
         let mut written: BTreeSet<String> = BTreeSet::new();
         for from in &step.sources {
             let origin = self.origin(from, place.finished)?;
