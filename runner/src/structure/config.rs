@@ -447,6 +447,10 @@ fn options(node: Node) -> Result<RunOptions, Problem> {
 fn own(node: Node) -> Result<OwnTests, Problem> {
     let mut fields = Fields::of(node, "x-rbuild")?;
     let line = fields.line;
+    if fields.flag("noNewPrivileges")? == Some(false) {
+        let text = "noNewPrivileges: commands never gain privileges";
+        return Err(Problem::new(line, text));
+    }
     let budget = fields.text("sizeBudget")?;
     let budget = budget.map(|text| {
         let bytes = bytes(&text);
@@ -550,6 +554,7 @@ mod tests {
             "containerRunOptions:\n  privileged: true\n",
             "containerRunOptions:\n  allocateTty: true\n",
             "x-rbuild:\n  sizeBudget: large\n",
+            "x-rbuild:\n  noNewPrivileges: false\n",
         ] {
             problem(&format!("{head}{text}"));
         }

@@ -26,7 +26,7 @@ pub(super) struct Config {
 
 /// Reads files of tests.
 pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Config>, Failure> {
-    files.iter().map(|file| read_one(file)).collect()
+    files.iter().map(read_one).collect()
 }
 
 fn read_one(path: &PathBuf) -> Result<Config, Failure> {
