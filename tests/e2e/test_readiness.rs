@@ -40,8 +40,13 @@ macro_rules! requires_image {
 
 /// A report, and its exit code.
 fn report(place: &Place, code: i32, flags: &[&str]) -> Vec<Value> {
+    report_after("0.3", place, code, flags)
+}
+
+/// The same, where a program that ends has more time.
+fn report_after(wait: &str, place: &Place, code: i32, flags: &[&str]) -> Vec<Value> {
     let args = [
-        &["test", "--format", "json", "--wait", "0.3"],
+        &["test", "--format", "json", "--wait", wait],
         flags,
         &["box"],
     ]
@@ -349,4 +354,106 @@ fn root_inside_and_names_of_users_are_told() {
         &["it is root inside", "USER 65532:65532"],
     );
     expect(&report, ("accounts", ""), "failed", &["RB101"]);
+}
+
+#[test]
+fn a_drill_is_part_of_the_report() {
+    requires!(degree Degree::SubIds);
+    let place = requires_image!("FROM busybox\nUSER 65532:65532\nCMD [\"true\"]\n");
+    let held = report(&place, 0, &["--drill"]);
+    expect(&held, ("drill", "attempts"), "passed", &["0 FAILED"]);
+    let open = report(&place, 1, &["--drill", "--network", "host"]);
+    expect(&open, ("drill", "attempts"), "failed", &[]);
+    expect(
+        &open,
+        ("drill", "D26 host-abstract-socket"),
+        "failed",
+        &["must come to ECONNREFUSED"],
+    );
+}
+
+/// Threads, signals that threads of a libc use, children, and calls by old and new names: all of it goes on as if nobody looked.
+const BUSY: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+static volatile sig_atomic_t handled;
+static void handle(int signal) { handled += signal == SIGRTMIN + 3; }
+static void *look(void *number) {
+    char path[64];
+    for (long i = 0; i < 25; i++) {
+        snprintf(path, sizeof path, "/none/%ld-%ld", (long) number, i);
+        if (open(path, O_RDONLY) != -1 || errno != ENOENT) return (void *) 1;
+    }
+    return 0;
+}
+static void *sleeper(void *nothing) { for (;;) pause(); return nothing; }
+int main(int argc, char **argv) {
+    struct stat status;
+    pthread_t threads[4], asleep;
+    void *result;
+    if (argc > 1) return access("/none/child", R_OK) == -1 ? 7 : 1;
+    signal(SIGRTMIN + 3, handle);
+    raise(SIGRTMIN + 3);
+    if (!handled) return 2;
+    for (long i = 0; i < 4; i++) pthread_create(&threads[i], 0, look, (void *) i);
+    pthread_create(&asleep, 0, sleeper, 0);
+    if (setuid(getuid())) return 3;
+    pthread_cancel(asleep);
+    pthread_join(asleep, &result);
+    for (int i = 0; i < 4; i++) { pthread_join(threads[i], &result); if (result) return 4; }
+    char *words[] = { argv[0], "child", 0 };
+    pid_t child;
+    int ended;
+    if (posix_spawn(&child, argv[0], 0, 0, words, environ) || waitpid(child, &ended, 0) != child) return 5;
+    if (WEXITSTATUS(ended) != 7) return 6;
+    if (!(child = fork())) { raise(SIGSTOP); _exit(8); }
+    if (waitpid(child, &ended, WUNTRACED) != child || !WIFSTOPPED(ended)) return 8;
+    kill(child, SIGCONT);
+    if (waitpid(child, &ended, 0) != child || WEXITSTATUS(ended) != 8) return 9;
+    if (stat("/none/last", &status) != -1) return 10;
+    return access("/fail", F_OK) ? 0 : 11;
+}
+"#;
+
+#[test]
+fn a_program_from_scratch_with_threads_and_children_runs_under_observation_as_alone() {
+    requires!(degree Degree::SubIds);
+    requires!(program "gcc");
+    let place = Place::new();
+    place.write("busy.c", BUSY);
+    let compile = std::process::Command::new("gcc")
+        .current_dir(place.context())
+        .args(["-O1", "-static", "-pthread", "-o", "busy", "busy.c"])
+        .output()
+        .expect("gcc");
+    if !compile.status.success() {
+        skip!("static-libc", "gcc -static fails here");
+    }
+    for (more, code) in [("", 0), ("COPY busy.c /fail\n", 1)] {
+        let text =
+            format!("FROM scratch\nCOPY busy /busy\n{more}USER 65532:65532\nCMD [\"/busy\"]\n");
+        place.build(&text, &["--network", "none", "--no-lint", "-t", "box"]);
+        let report = report_after("20", &place, code, &[]);
+        let verdict = if code == 0 { "passed" } else { "failed" };
+        expect(&report, ("start", "starts"), verdict, &[]);
+        if code == 1 {
+            // Of the thread, of the child, and the last of all.
+            expect(
+                &report,
+                ("start", "starts"),
+                verdict,
+                &["exit code 11", "/none/last was looked for"],
+            );
+        }
+    }
 }
