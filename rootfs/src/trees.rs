@@ -31,8 +31,8 @@ use thiserror::Error;
 
 use crate::entry::{Entry, Kind};
 use crate::layer::{
-    Dialect, IndexError, IndexReader, LayerReader, Limits, Owners, ReadAhead,
-    ReadError, ReadIndex, Record, Stored, StoredIndex,
+    Dialect, IndexError, IndexReader, LayerReader, Limits, Owners, ReadAhead, ReadError, ReadIndex,
+    Record, Stored, StoredIndex,
 };
 use crate::ownership::Ownership;
 use crate::path::TreePath;
