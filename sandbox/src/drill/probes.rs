@@ -23,7 +23,7 @@ pub enum Protection {
 /// Where a probe has another result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// In a build step without these protections, and only without all of them.
+    /// In a build step without these protections, and only without all of them; where it names none, only containers are protected.
     Without(&'static [Protection]),
     /// On the host, for everybody: there it succeeds.
     Host,
@@ -107,7 +107,7 @@ pub const PROBES: &[Probe] = probes! {
     D09 "other-device" "ENOENT" Host, |_| acts::find_other_device();
     D10 "mknod-block" "EPERM" Root, |c| acts::make_device(c, rustix::fs::FileType::BlockDevice);
     D10 "mknod-char" "EPERM" Root, |c| acts::make_device(c, rustix::fs::FileType::CharacterDevice);
-    D11 "new-privileges" "EACCES" Nowhere, |_| acts::may_gain_privileges();
+    D11 "new-privileges" "EACCES" Without(&[]), |_| acts::may_gain_privileges();
     D12 "no-filter" "EACCES" FILTER, |_| acts::be_unfiltered();
     D12 "rare-capability" "ENODATA" CAPABILITIES, |_| acts::gain_rare_capability();
     D12 "inheritable-capability" "ENODATA" Nowhere, |_| acts::hand_capabilities_on();
