@@ -118,3 +118,58 @@ fn a_protection_that_is_given_up_turns_its_rows_red() {
         assert!(failed.iter().any(|one| one == probe), "{failed:?}");
     }
 }
+
+#[test]
+fn d11_a_set_user_id_file_gives_nothing_in_a_container_and_only_mapped_ids_in_a_step() {
+    requires!(execution);
+    requires!(program "gcc");
+    if degree() == Degree::NoSub {
+        skip!("degree", "there is one id only, and nobody to become");
+    }
+    let place = Place::new();
+    place.write("become.c", "#include <stdio.h>\n#include <unistd.h>\nint main(int n, char **words) { printf(\"%d\\n\", geteuid()); return n > 1 && geteuid(); }");
+    let compiled = std::process::Command::new("gcc")
+        .current_dir(place.context())
+        .args(["-static", "-o", "become", "become.c"])
+        .output()
+        .expect("gcc");
+    if !compiled.status.success() {
+        skip!("static-libc", "gcc -static fails here");
+    }
+    // The control: in a step, where privileges may be gained, the same file makes its user root of the step.
+    let text = "FROM scratch\nCOPY --chmod=4755 become /become\nUSER 65532:65532\nRUN [\"/become\", \"root\"]\n";
+    place.build(text, &["--network", "none", "--no-lint", "-t", "box"]);
+    let run = ["run", "--network", "none", "box", "/become"];
+    assert_eq!(place.expect(0, &run).0, "65532\n");
+}
+
+#[test]
+fn d35_what_is_used_up_is_the_containers_own() {
+    let place = requires_image!("FROM busybox\nUSER 65532:65532\n");
+    let shell = |flags: &[&str], script: &str| {
+        let command = ["box", "/bin/sh", "-c", script];
+        let args = [&["run", "--network", "none"], flags, &command].concat();
+        let output = place.rbuild().args(args).output().expect("it starts");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    };
+    let hog = "head -c 2097152 /dev/zero > /hog/file";
+    let (code, text) = shell(&["--tmpfs", "/hog:size=1m"], hog);
+    assert_eq!(code, Some(1), "{text}");
+    // The control: with room for it, it fits.
+    assert_eq!(shell(&["--tmpfs", "/hog:size=4m"], hog).0, Some(0));
+    let files = "ulimit -n; i=3; while [ $i -lt 40 ]; do eval \"exec $i</dev/null\" || exit 1; i=$((i+1)); done; echo all";
+    assert!(
+        !shell(&["--ulimit", "nofile=20:20"], files)
+            .1
+            .contains("all")
+    );
+    assert!(
+        shell(&["--ulimit", "nofile=64:64"], files)
+            .1
+            .contains("all")
+    );
+}

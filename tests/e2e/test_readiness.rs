@@ -40,8 +40,13 @@ macro_rules! requires_image {
 
 /// A report, and its exit code.
 fn report(place: &Place, code: i32, flags: &[&str]) -> Vec<Value> {
+    report_after("0.3", place, code, flags)
+}
+
+/// The same with another time for the program; one that ends does not need it.
+fn report_after(wait: &str, place: &Place, code: i32, flags: &[&str]) -> Vec<Value> {
     let args = [
-        &["test", "--format", "json", "--wait", "0.3"],
+        &["test", "--format", "json", "--wait", wait],
         flags,
         &["box"],
     ]
@@ -89,7 +94,7 @@ fn a_service_that_is_ready_passes_everything() {
     let place = requires_image!(&format!(
         "{SERVICE}CMD [\"sh\", \"-c\", \"trap 'exit 0' TERM; httpd -p 8080 -h /www; while :; do sleep 0.1; done\"]\n"
     ));
-    let report = report(&place, 0, &[]);
+    let report = report_after("1", &place, 0, &[]);
     expect(
         &report,
         ("start", "starts"),
@@ -115,7 +120,6 @@ fn a_service_that_is_ready_passes_everything() {
         "passed",
         &["unhealthy when the service has stopped"],
     );
-    expect(&report, ("userns", "keep-id:uid=65532"), "passed", &[]);
     expect(&report, ("read-only", "read-only"), "passed", &[]);
     expect(&report, ("stop", "STOPSIGNAL"), "passed", &["exit code 0"]);
     expect(&report, ("times", "time"), "passed", &["did not ask"]);
@@ -123,7 +127,9 @@ fn a_service_that_is_ready_passes_everything() {
         Degree::NoSub => "skipped",
         Degree::SubIds | Degree::Root => "passed",
     };
+    expect(&report, ("userns", "keep-id:uid=65532"), nomap, &[]);
     expect(&report, ("userns", "nomap"), nomap, &[]);
+    expect(&report, ("userns", "a single id"), "passed", &[]);
 }
 
 #[test]
@@ -221,45 +227,44 @@ fn a_health_check_that_cannot_turn_green_or_red_fails() {
 #[test]
 fn what_a_program_looked_for_becomes_the_line_that_mends_it() {
     requires!(degree Degree::SubIds);
-    for (script, said, remedy) in [
+    let image = |script: &str| {
+        format!(
+            "FROM busybox\nCOPY www /srv\nCOPY --chmod=0600 zone /secret\nCOPY --chown=65532:65532 zone /own\nUSER 65532:65532\n\
+             CMD [\"sh\", \"-c\", \"{script}\"]\n"
+        )
+    };
+    let all = "cat /etc/ssl/certs/ca-certificates.crt; cat /secret; git status; chown 5:5 /own; cat /conf/app.toml; \
+               (echo x > /srv/data); exit 1";
+    let place = requires_image!(&image(all));
+    let found = report_after("20", &place, 1, &[]);
+    for (said, remedy) in [
         (
-            "cat /etc/ssl/certs/ca-certificates.crt",
             "ca-certificates.crt was looked for",
             "# rbuild:ca-certificates",
         ),
         (
-            "echo x > /srv/data",
             "/srv/data could not be written by user 65532 (/srv is 0:0, mode 0755)",
             "COPY --chown=65532:65532",
         ),
-        (
-            "cat /secret",
-            "/secret could not be read by user 65532",
-            "--chmod=a+rX",
-        ),
-        ("git status", "the program git was looked for", "COPY git"),
-        (
-            "chown 5:5 /own",
-            "may not change the owner of /own",
-            "COPY --chown=UID:GID",
-        ),
-        (
-            "cat /conf/app.toml",
-            "/conf/app.toml was looked for, and is not there",
-            "",
-        ),
+        ("/secret could not be read by user 65532", "--chmod=a+rX"),
+        ("the program git was looked for", "COPY git"),
+        ("may not change the owner of /own", "COPY --chown=UID:GID"),
     ] {
-        let text = format!(
-            "FROM busybox\nCOPY www /srv\nCOPY --chmod=0600 zone /secret\nCOPY --chown=65532:65532 zone /own\nUSER 65532:65532\nCMD [\"sh\", \"-c\", \"{script}\"]\n"
-        );
-        let Some(place) = built(&text) else {
-            skip!("bases", "RBUILD_TEST_BASES has no busybox")
-        };
-        let report = report(&place, 1, &[]);
-        expect(&report, ("start", "starts"), "failed", &[said, remedy]);
+        expect(&found, ("start", "starts"), "failed", &[said, remedy]);
     }
+    // A path of which nothing is known but that it is not there is named where nothing else is known.
+    let said = check(&found, "start", "starts").1;
+    assert!(!said.contains("app.toml was looked for"), "{said}");
+    let place = built(&image("cat /conf/app.toml")).unwrap();
+    let found = report_after("20", &place, 1, &[]);
+    expect(
+        &found,
+        ("start", "starts"),
+        "failed",
+        &["/conf/app.toml was looked for, and is not there"],
+    );
     let place = built("FROM busybox\nUSER 65532:65532\nCMD [\"/no/such\"]\n").unwrap();
-    let found = report(&place, 1, &[]);
+    let found = report_after("20", &place, 1, &[]);
     expect(
         &found,
         ("start", "starts: /no/such"),
@@ -274,7 +279,7 @@ fn what_a_program_looked_for_becomes_the_line_that_mends_it() {
     )
     .unwrap();
     expect(
-        &report(&place, 0, &[]),
+        &report_after("20", &place, 0, &[]),
         ("observed", ""),
         "warned",
         &["# rbuild:ca-certificates"],
@@ -318,7 +323,7 @@ fn a_time_zone_that_is_asked_for_must_be_there() {
     let date = "USER 65532:65532\nCMD [\"date\"]\n";
     let place = requires_image!(&format!("FROM busybox\n{date}"));
     expect(
-        &report(&place, 0, &[]),
+        &report_after("20", &place, 0, &[]),
         ("times", ""),
         "warned",
         &["times are UTC"],
@@ -328,7 +333,7 @@ fn a_time_zone_that_is_asked_for_must_be_there() {
     ))
     .unwrap();
     expect(
-        &report(&place, 0, &[]),
+        &report_after("20", &place, 0, &[]),
         ("times", ""),
         "passed",
         &["has time zones"],
@@ -340,7 +345,7 @@ fn root_inside_and_names_of_users_are_told() {
     requires!(degree Degree::SubIds);
     let place = requires_image!("FROM busybox\nCMD [\"true\"]\n");
     // The linter's judgement of the same image is an error.
-    let report = report(&place, 1, &[]);
+    let report = report_after("20", &place, 1, &[]);
     expect(
         &report,
         ("user", ""),
@@ -348,4 +353,106 @@ fn root_inside_and_names_of_users_are_told() {
         &["it is root inside", "USER 65532:65532"],
     );
     expect(&report, ("accounts", ""), "failed", &["RB101"]);
+}
+
+#[test]
+fn a_drill_is_part_of_the_report() {
+    requires!(degree Degree::SubIds);
+    let place = requires_image!("FROM busybox\nUSER 65532:65532\nCMD [\"true\"]\n");
+    let held = report_after("20", &place, 0, &["--drill"]);
+    expect(&held, ("drill", "attempts"), "passed", &["0 FAILED"]);
+    let open = report_after("20", &place, 1, &["--drill", "--network", "host"]);
+    expect(&open, ("drill", "attempts"), "failed", &[]);
+    expect(
+        &open,
+        ("drill", "D26 host-abstract-socket"),
+        "failed",
+        &["must come to ECONNREFUSED"],
+    );
+}
+
+/// Threads, signals that threads of a libc use, children, and calls by old and new names: all of it goes on as if nobody looked.
+const BUSY: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+static volatile sig_atomic_t handled;
+static void handle(int signal) { handled += signal == SIGRTMIN + 3; }
+static void *look(void *number) {
+    char path[64];
+    for (long i = 0; i < 25; i++) {
+        snprintf(path, sizeof path, "/none/%ld-%ld", (long) number, i);
+        if (open(path, O_RDONLY) != -1 || errno != ENOENT) return (void *) 1;
+    }
+    return 0;
+}
+static void *sleeper(void *nothing) { for (;;) pause(); return nothing; }
+int main(int argc, char **argv) {
+    struct stat status;
+    pthread_t threads[4], asleep;
+    void *result;
+    if (argc > 1) return access("/none/child", R_OK) == -1 ? 7 : 1;
+    signal(SIGRTMIN + 3, handle);
+    raise(SIGRTMIN + 3);
+    if (!handled) return 2;
+    for (long i = 0; i < 4; i++) pthread_create(&threads[i], 0, look, (void *) i);
+    pthread_create(&asleep, 0, sleeper, 0);
+    if (setuid(getuid())) return 3;
+    pthread_cancel(asleep);
+    pthread_join(asleep, &result);
+    for (int i = 0; i < 4; i++) { pthread_join(threads[i], &result); if (result) return 4; }
+    char *words[] = { argv[0], "child", 0 };
+    pid_t child;
+    int ended;
+    if (posix_spawn(&child, argv[0], 0, 0, words, environ) || waitpid(child, &ended, 0) != child) return 5;
+    if (WEXITSTATUS(ended) != 7) return 6;
+    if (!(child = fork())) { raise(SIGSTOP); _exit(8); }
+    if (waitpid(child, &ended, WUNTRACED) != child || !WIFSTOPPED(ended)) return 8;
+    kill(child, SIGCONT);
+    if (waitpid(child, &ended, 0) != child || WEXITSTATUS(ended) != 8) return 9;
+    if (stat("/none/last", &status) != -1) return 10;
+    return access("/fail", F_OK) ? 0 : 11;
+}
+"#;
+
+#[test]
+fn a_program_from_scratch_with_threads_and_children_runs_under_observation_as_alone() {
+    requires!(degree Degree::SubIds);
+    requires!(program "gcc");
+    let place = Place::new();
+    place.write("busy.c", BUSY);
+    let compile = std::process::Command::new("gcc")
+        .current_dir(place.context())
+        .args(["-O1", "-static", "-pthread", "-o", "busy", "busy.c"])
+        .output()
+        .expect("gcc");
+    if !compile.status.success() {
+        skip!("static-libc", "gcc -static fails here");
+    }
+    for (more, code) in [("", 0), ("COPY busy.c /fail\n", 1)] {
+        let text =
+            format!("FROM scratch\nCOPY busy /busy\n{more}USER 65532:65532\nCMD [\"/busy\"]\n");
+        place.build(&text, &["--network", "none", "--no-lint", "-t", "box"]);
+        let report = report_after("20", &place, code, &[]);
+        let verdict = if code == 0 { "passed" } else { "failed" };
+        expect(&report, ("start", "starts"), verdict, &[]);
+        if code == 1 {
+            // Of the thread, of the child, and the last of all.
+            expect(
+                &report,
+                ("start", "starts"),
+                verdict,
+                &["exit code 11", "/none/last was looked for"],
+            );
+        }
+    }
 }

@@ -179,3 +179,45 @@ fn failures_are_annotated_at_their_lines_and_counted_for_junit() {
     assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
     assert!(xml.contains("message=\"/none is not there\""), "{xml}");
 }
+
+#[test]
+fn documents_of_the_images_own_program_are_asked_for() {
+    requires!(execution);
+    let place = requires_image!();
+    place.write("www/index.html", "hello");
+    let base = crate::support::base("busybox").expect("it was there");
+    let context = format!("busybox=oci-layout:{}", base.display());
+    let web = "FROM busybox\nCOPY www /www\nUSER 65532:65532\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n";
+    place.build(
+        web,
+        &[
+            "--network",
+            "none",
+            "-t",
+            "web",
+            "--build-context",
+            &context,
+        ],
+    );
+    let good = "schemaVersion: 2.0.0\nx-rbuild:\n  http:\n  - {name: page, port: 8080, expectedContents: [^hello$]}\n  - {name: none, port: 8080, path: /none, status: 404}\n";
+    place.write("http.yaml", good);
+    let (text, _) = place.expect(0, &["test", "-c", "http.yaml", "web"]);
+    assert!(text.contains("2 checks: 2 passed"), "{text}");
+    for (from, to, said) in [
+        ("^hello$", "^bye$", "the document has no"),
+        ("status: 404", "status: 200", "status 404, expected 200"),
+        (
+            "page, port: 8080",
+            "page, port: 8081",
+            "ask port 8081 for /",
+        ),
+    ] {
+        let bad = good.replace(from, to);
+        place.write(
+            "http.yaml",
+            bad.replace("x-rbuild:", "x-rbuild:\n  timeoutSeconds: 1"),
+        );
+        let (text, _) = place.expect(1, &["test", "-c", "http.yaml", "web"]);
+        assert!(text.contains(said), "{from}: {text}");
+    }
+}

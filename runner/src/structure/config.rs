@@ -203,6 +203,25 @@ pub struct OwnTests {
     pub elf: Vec<String>,
     /// Milliseconds until a command is killed.
     pub timeout: Option<u64>,
+    /// Documents that the image's program must serve.
+    pub http: Vec<HttpTest>,
+}
+
+/// A document that the image's program must serve.
+#[derive(Debug)]
+pub struct HttpTest {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub line: usize,
+    /// The port.
+    pub port: u16,
+    /// The path.
+    pub path: String,
+    /// The status.
+    pub status: i64,
+    /// What must and must not be in it.
+    pub contents: Contents,
 }
 
 /// Reads a file of tests.
@@ -447,6 +466,10 @@ fn options(node: Node) -> Result<RunOptions, Problem> {
 fn own(node: Node) -> Result<OwnTests, Problem> {
     let mut fields = Fields::of(node, "x-rbuild")?;
     let line = fields.line;
+    if fields.flag("noNewPrivileges")? == Some(false) {
+        let text = "noNewPrivileges: commands never gain privileges";
+        return Err(Problem::new(line, text));
+    }
     let budget = fields.text("sizeBudget")?;
     let budget = budget.map(|text| {
         let bytes = bytes(&text);
@@ -468,9 +491,40 @@ fn own(node: Node) -> Result<OwnTests, Problem> {
         size_budget: budget.transpose()?,
         elf: fields.texts("elf")?,
         timeout: timeout.transpose()?,
+        http: all(&mut fields, "http", http)?,
     };
     fields.done()?;
     Ok(tests)
+}
+
+fn http(node: Node) -> Result<HttpTest, Problem> {
+    let mut fields = Fields::of(node, "an http test")?;
+    let line = fields.line;
+    let port = fields
+        .number("port")?
+        .and_then(|port| u16::try_from(port).ok());
+    let port = port.filter(|port| *port > 0);
+    let path = fields.text("path")?.unwrap_or_else(|| "/".to_owned());
+    if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Problem::new(
+            line,
+            format!("the path {path:?} must begin with / and have no spaces"),
+        ));
+    }
+    let test = HttpTest {
+        name: fields.required("name")?,
+        line,
+        port: port
+            .ok_or_else(|| Problem::new(line, "an http test needs \"port\", from 1 to 65535"))?,
+        path,
+        status: fields.number("status")?.unwrap_or(200),
+        contents: Contents {
+            expected: patterns(&mut fields, "expectedContents")?,
+            excluded: patterns(&mut fields, "excludedContents")?,
+        },
+    };
+    fields.done()?;
+    Ok(test)
 }
 
 /// `20MB`, `20MiB`, or bytes.
@@ -550,8 +604,35 @@ mod tests {
             "containerRunOptions:\n  privileged: true\n",
             "containerRunOptions:\n  allocateTty: true\n",
             "x-rbuild:\n  sizeBudget: large\n",
+            "x-rbuild:\n  noNewPrivileges: false\n",
+            "x-rbuild:\n  http: [{name: a}]\n",
+            "x-rbuild:\n  http: [{name: a, port: 80, path: x}]\n",
         ] {
             problem(&format!("{head}{text}"));
+        }
+    }
+
+    #[test]
+    fn whatever_bytes_are_changed_it_is_read_or_refused() {
+        let text = "schemaVersion: 2.0.0\ncommandTests:\n- name: &n a\n  command: sh\n  args: [-c, 'x', *n]\n  exitCode: 3\nx-rbuild:\n  http: [{name: a, port: 80}]\n";
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap_or(0)
+        };
+        for _ in 0..20_000 {
+            let mut bytes = text.as_bytes().to_vec();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = b"[]{}:-&*!|>'\"#% \n\t,?a\0"[random(22)],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, b"[]{}:-&*!|>'\"#% \n\t,?a\0"[random(22)]),
+                }
+            }
+            let _ = parse(&String::from_utf8_lossy(&bytes));
         }
     }
 

@@ -4,7 +4,7 @@
 use image::ContainerConfig;
 use sandbox::trial::{Done, Ended};
 
-use super::config::{CommandTest, Contents, MetadataTest, Variable};
+use super::config::{CommandTest, Contents, HttpTest, MetadataTest, Variable};
 
 /// So much of an output is shown.
 const SHOWN: usize = 400;
@@ -71,6 +71,27 @@ pub fn command(test: &CommandTest, done: &Done) -> Vec<String> {
     }
     wrong.extend(contents(&test.stdout, &done.stdout, "the output"));
     wrong.extend(contents(&test.stderr, &done.stderr, "standard error"));
+    wrong
+}
+
+/// What is wrong with a document that was asked for.
+pub fn http(test: &HttpTest, done: &Done) -> Vec<String> {
+    let mut wrong = Vec::new();
+    match done.ended {
+        Ended::Exited(status) if i64::from(status) == test.status => {}
+        Ended::Exited(status) => wrong.push(format!("status {status}, expected {}", test.status)),
+        Ended::NotStarted(errno) => {
+            let errno = sandbox::Errno::from_raw(errno);
+            return vec![format!(
+                "ask port {} for {}: {}",
+                test.port,
+                test.path,
+                errno.desc()
+            )];
+        }
+        _ => wrong.push("nobody answered".to_owned()),
+    }
+    wrong.extend(contents(&test.contents, &done.stdout, "the document"));
     wrong
 }
 

@@ -8,9 +8,9 @@ mod judge;
 mod yaml;
 
 pub use config::{
-    CommandTest, ContentTest, Contents, ExistenceTest, LicenceTest, MetadataTest, OwnTests,
-    RunOptions, StructureTests, Variable, Wanted, parse,
+    CommandTest, ContentTest, Contents, ExistenceTest, HttpTest, LicenceTest, MetadataTest,
+    OwnTests, RunOptions, StructureTests, Variable, Wanted, parse,
 };
 pub use files::{content, existence, go_mode, licence};
-pub use judge::{command, expand, metadata};
+pub use judge::{command, expand, http, metadata};
 pub use yaml::{MAX_DOCUMENT, Problem};

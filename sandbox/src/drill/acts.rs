@@ -487,3 +487,66 @@ pub(crate) fn find_descriptor() -> Attempt {
         _ => Ok(()),
     }
 }
+
+/// Whether executing a set-user-ID file would change the user (PR_SET_NO_NEW_PRIVS(2const)).
+pub(crate) fn may_gain_privileges() -> Attempt {
+    match status("NoNewPrivs:")? {
+        1 => Err(Errno::EACCES),
+        _ => Ok(()),
+    }
+}
+
+/// Something in a directory.
+pub(crate) fn find_entry(directory: &Path) -> Attempt {
+    let mut entries = fs::read_dir(directory).map_err(|error| kernels(&error))?;
+    entries.next().map(drop).ok_or(Errno::ENODATA)
+}
+
+/// A second name for a file, which is taken away again.
+pub(crate) fn link_beside(file: &Path) -> Attempt {
+    let name = file.with_extension("linked");
+    fs::hard_link(file, &name)
+        .and_then(|()| fs::remove_file(&name))
+        .map_err(|error| kernels(&error))
+}
+
+/// Another name for a file, and its own again.
+pub(crate) fn rename_and_back(file: &Path) -> Attempt {
+    let name = file.with_extension("renamed");
+    fs::rename(file, &name)
+        .and_then(|()| fs::rename(&name, file))
+        .map_err(|error| kernels(&error))
+}
+
+fn mounts() -> Result<String, Errno> {
+    fs::read_to_string("/proc/self/mountinfo").map_err(|error| kernels(&error))
+}
+
+/// The directories that an overlay is made of, proc_pid_mountinfo(5): inside, their paths lead nowhere.
+pub(crate) fn enter_overlay() -> Attempt {
+    let mounts = mounts()?;
+    let options = mounts.split([' ', ',', '\n']);
+    let named = options.filter_map(|option| {
+        let (name, value) = option.split_once('=')?;
+        matches!(name, "upperdir" | "workdir" | "lowerdir" | "lowerdir+").then_some(value)
+    });
+    let mut directories = named.flat_map(|value| value.split(':'));
+    let there = |path: &str| path.starts_with('/') && path != "/" && fs::read_dir(path).is_ok();
+    match directories.any(there) {
+        true => Ok(()),
+        false => Err(Errno::ENOENT),
+    }
+}
+
+/// A mount that shows what is mounted elsewhere, or that shows itself there (mount_namespaces(7)).
+pub(crate) fn find_shared_mount() -> Attempt {
+    let mounts = mounts()?;
+    let tags = |line: &str| {
+        let mut optional = line.split(' ').skip(6).take_while(|word| *word != "-");
+        optional.any(|word| word.starts_with("shared:") || word.starts_with("master:"))
+    };
+    match mounts.lines().any(tags) {
+        true => Ok(()),
+        false => Err(Errno::ENODATA),
+    }
+}

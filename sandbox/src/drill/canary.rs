@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -20,6 +21,8 @@ use super::acts;
 pub struct Canary {
     /// A file that everybody may read and write.
     pub file: PathBuf,
+    /// A file that only the caller may read, as secrets and the store are.
+    pub private: PathBuf,
     /// A process of the caller, which is also the key of a System V shared memory segment.
     pub pid: i32,
     /// The name of an abstract socket that listens, of a POSIX message queue, and of a key in the session's keyring.
@@ -46,6 +49,9 @@ impl Cage {
         let directory = Place::new(place)?;
         let file = directory.0.join("canary");
         fs::write(&file, "alive")?;
+        let private = directory.0.join("private");
+        fs::write(&private, "secret")?;
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o600))?;
         let name = directory.0.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
         let address = SocketAddr::from_abstract_name(&name)?;
@@ -59,6 +65,7 @@ impl Cage {
         Ok(Self {
             canary: Canary {
                 file,
+                private,
                 pid,
                 name,
                 port,

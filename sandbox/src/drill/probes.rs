@@ -23,7 +23,7 @@ pub enum Protection {
 /// Where a probe has another result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// In a build step without these protections, and only without all of them.
+    /// In a build step without these protections, and only without all of them; where it names none, only containers are protected.
     Without(&'static [Protection]),
     /// On the host, for everybody: there it succeeds.
     Host,
@@ -107,6 +107,7 @@ pub const PROBES: &[Probe] = probes! {
     D09 "other-device" "ENOENT" Host, |_| acts::find_other_device();
     D10 "mknod-block" "EPERM" Root, |c| acts::make_device(c, rustix::fs::FileType::BlockDevice);
     D10 "mknod-char" "EPERM" Root, |c| acts::make_device(c, rustix::fs::FileType::CharacterDevice);
+    D11 "new-privileges" "EACCES" Without(&[]), |_| acts::may_gain_privileges();
     D12 "no-filter" "EACCES" FILTER, |_| acts::be_unfiltered();
     D12 "rare-capability" "ENODATA" CAPABILITIES, |_| acts::gain_rare_capability();
     D12 "inheritable-capability" "ENODATA" Nowhere, |_| acts::hand_capabilities_on();
@@ -117,6 +118,9 @@ pub const PROBES: &[Probe] = probes! {
     D16 "pidfd-of-host-process" "ESRCH" Host, |c| acts::call(libc::SYS_pidfd_open, [c.pid.into(), 0.into()]);
     D16 "trace-host-process" "ESRCH" Root, |c| acts::trace(c.pid);
     D16 "read-host-process" "ENOENT" Host, |c| acts::read(Path::new(&format!("/proc/{}/cmdline", c.pid)));
+    D17 "environment-of-host-process" "ENOENT" Host, |c| acts::read(Path::new(&format!("/proc/{}/environ", c.pid)));
+    D17 "maps-of-host-process" "ENOENT" Host, |c| acts::read(Path::new(&format!("/proc/{}/maps", c.pid)));
+    D17 "descriptors-of-host-process" "ENOENT" Host, |c| acts::find_entry(Path::new(&format!("/proc/{}/fd", c.pid)));
     D18 "session-keyring" "ENOSYS" FILTER, |_| acts::call(libc::SYS_keyctl, [0.into(), (-3).into(), 1.into()]);
     D18 "host-key" "ENOSYS" Host, |c| acts::find_key(&c.name);
     D18 "add-key" "ENOSYS" FILTER, |_| acts::call(libc::SYS_add_key, [c"user".into(), c"rbuild".into(), c"x".into(), 1.into(), (-2).into()]);
@@ -155,6 +159,11 @@ pub const PROBES: &[Probe] = probes! {
     D33 "set-host-name" "ENOSYS" POWER, |_| acts::call(libc::SYS_sethostname, [c"evil".into(), 4.into()]);
     D34 "set-clock" "ENOSYS" FILTER, |_| acts::call(libc::SYS_clock_settime, [0.into(), 0.into()]);
     D36 "own-program" "ETXTBSY EROFS EACCES" Nowhere, |_| acts::open_for_writing(Path::new("/proc/self/exe"));
+    D37 "link-host-file" "ENOENT" Host, |c| acts::link_beside(&c.file);
+    D37 "rename-host-file" "ENOENT" Host, |c| acts::rename_and_back(&c.file);
+    D37 "overlay-directories" "ENOENT" Nowhere, |_| acts::enter_overlay();
+    D38 "private-file" "ENOENT" Host, |c| acts::read(&c.private);
+    D41 "shared-mount" "ENODATA" Nowhere, |_| acts::find_shared_mount();
     D42 "kernel-log" "ENOSYS" FILTER, |_| acts::call(libc::SYS_syslog, [10.into(), 0.into(), 0.into()]);
     D42 "dev-kmsg" "ENOENT" Root, |_| acts::exists(Path::new("/dev/kmsg"));
 };

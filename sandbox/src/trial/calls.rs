@@ -112,6 +112,10 @@ const EVERYWHERE: &[Call] = &[
     alone(libc::SYS_setresgid, "setresgid"),
     alone(libc::SYS_setgroups, "setgroups"),
     alone(libc::SYS_socket, "socket"),
+    alone(libc::SYS_kill, "kill"),
+    alone(libc::SYS_capset, "capset"),
+    alone(libc::SYS_prctl, "prctl"),
+    of(libc::SYS_setxattr, "set an attribute of", 0, Always),
 ];
 
 #[cfg(target_arch = "x86_64")]

@@ -7,6 +7,7 @@
 //! their results and had to guess them, and a program may change what a pointer points to between the two looks.
 
 mod calls;
+mod fetch;
 mod listening;
 mod process;
 mod stage;
@@ -57,6 +58,16 @@ pub enum Act {
         tries: u32,
         /// Milliseconds between two tries.
         interval: u64,
+    },
+    /// Asks the program for a document, by HTTP over the loopback; what comes is its body, and its status as exit code. Only of one
+    /// that is not observed, which would stand still meanwhile.
+    Fetch {
+        /// The port.
+        port: u16,
+        /// The path, with its question.
+        path: String,
+        /// Milliseconds.
+        millis: u64,
     },
     /// Signals the program, and kills it when it still runs after so long.
     Stop {

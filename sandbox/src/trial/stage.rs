@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{WaitOptions, WaitStatus};
 
+use super::fetch::fetch;
 use super::listening::listeners;
 use super::process::Process;
 use super::watch::Watch;
@@ -79,6 +80,7 @@ impl Stage {
                 tries,
                 interval,
             } => self.until(command, *tries, *interval),
+            Act::Fetch { port, path, millis } => Ok(fetch(*port, path, *millis)),
             Act::Stop { signal, millis } => self.stop(*signal, *millis),
         }
     }

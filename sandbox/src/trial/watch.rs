@@ -98,6 +98,11 @@ impl Watch {
                 self.end(pid);
                 sys::resume(pid, libc::PTRACE_CONT, 0)
             }
+            // Stopped as it would be alone: it stands still until somebody continues it.
+            (
+                libc::PTRACE_EVENT_STOP,
+                libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU,
+            ) => sys::resume(pid, libc::PTRACE_LISTEN, 0),
             (0, signal) => sys::resume(pid, libc::PTRACE_CONT, signal),
             _ => sys::resume(pid, libc::PTRACE_CONT, 0),
         };

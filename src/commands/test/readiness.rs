@@ -173,9 +173,9 @@ impl<'t> Subject<'t> {
             }
             Ran::Performed(record) => *record,
         };
-        let helped = match works(&record) || is_absent(&record) {
-            true => None,
-            false => privileges::fewest(self)?,
+        let helped = match !works(&record) && privileges::may_help(&record) {
+            true => privileges::fewest(self)?,
+            false => None,
         };
         Ok(Ok(match helped {
             Some((capabilities, helped)) => First {
@@ -311,11 +311,6 @@ impl First {
 /// Whether a run came to a good end, or still went on.
 fn works(record: &Record) -> bool {
     matches!(record.done[1].ended, Ended::Running | Ended::Exited(0))
-}
-
-/// Whether the program could not be found or executed at all, which no power mends.
-fn is_absent(record: &Record) -> bool {
-    matches!(record.done[1].ended, Ended::NotStarted(_))
 }
 
 /// How a run ended, in words.

@@ -18,6 +18,9 @@ use crate::stdout::human_size;
 /// How long a command may take where the file says nothing.
 const LIMIT: u64 = 60_000;
 
+/// How long the image's program may take until it listens.
+const START: u64 = 10_000;
+
 /// A file of tests.
 pub(super) struct Config {
     file: String,
@@ -26,7 +29,7 @@ pub(super) struct Config {
 
 /// Reads files of tests.
 pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Config>, Failure> {
-    files.iter().map(|file| read_one(file)).collect()
+    files.iter().map(read_one).collect()
 }
 
 fn read_one(path: &PathBuf) -> Result<Config, Failure> {
@@ -72,6 +75,7 @@ pub(super) fn checks(
     if let Some(own) = &tests.own {
         let more = self::own(own, opened)?;
         checks.extend(more.into_iter().map(|check| check.at(file, own.line)));
+        checks.extend(http(own, tests, opened, containers, file)?);
     }
     Ok(checks)
 }
@@ -83,10 +87,7 @@ fn command(
     containers: &Containers,
 ) -> Result<Check, Failure> {
     let image = &opened.image.config().config.env;
-    let variables = tests.env.iter().chain(&test.env);
-    let env: Vec<(String, String)> = variables
-        .map(|Variable { key, value }| (key.clone(), expand(value.as_str(), image)))
-        .collect();
+    let env = variables(tests.env.iter().chain(&test.env), image);
     let own = tests.own.as_ref();
     let millis = own.and_then(|own| own.timeout).unwrap_or(LIMIT);
     let act = |argv: &Vec<String>| {
@@ -150,6 +151,65 @@ fn flags(tests: &StructureTests) -> Vec<String> {
         }
     }
     flags
+}
+
+/// Asks the image's program for documents, in one container.
+fn http(
+    own: &OwnTests,
+    tests: &StructureTests,
+    opened: &Opened,
+    containers: &Containers,
+    file: &str,
+) -> Result<Vec<Check>, Failure> {
+    if own.http.is_empty() {
+        return Ok(Vec::new());
+    }
+    let image = &opened.image.config().config;
+    let words = [image.entrypoint.as_ref(), image.cmd.as_ref()];
+    let millis = own.timeout.unwrap_or(LIMIT);
+    let mut acts = vec![
+        Act::Start(Command {
+            argv: words.into_iter().flatten().flatten().cloned().collect(),
+            env: variables(&tests.env, &image.env),
+            millis: 0,
+        }),
+        Act::Settle {
+            millis: millis.min(START),
+            ports: own.http.iter().map(|test| test.port).collect(),
+        },
+    ];
+    acts.extend(own.http.iter().map(|test| Act::Fetch {
+        port: test.port,
+        path: test.path.clone(),
+        millis,
+    }));
+    let script = Script {
+        observe: false,
+        acts,
+    };
+    let ran = containers.perform(&flags(tests), &script)?;
+    let checks = own.http.iter().enumerate().map(|(at, test)| {
+        let check = match &ran {
+            Ran::Not(said) => Check::new("http", &test.name, Verdict::Failed).says(said),
+            Ran::Performed(record) => {
+                let done = &record.done[2 + at];
+                Check::of("http", &test.name, structure::http(test, done)).took(done.millis)
+            }
+        };
+        check.at(file, test.line)
+    });
+    Ok(checks.collect())
+}
+
+/// Variables with those of the image in their values.
+fn variables<'v>(
+    all: impl IntoIterator<Item = &'v Variable>,
+    image: &[String],
+) -> Vec<(String, String)> {
+    let pairs = all.into_iter();
+    pairs
+        .map(|Variable { key, value }| (key.clone(), expand(value.as_str(), image)))
+        .collect()
 }
 
 /// rbuild's own checks.

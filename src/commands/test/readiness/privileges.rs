@@ -1,6 +1,7 @@
 //! Capabilities and ports. The invariant: the set that is named was found by trying: with it the program works, and without any one of
 //! it the program does not.
 
+use sandbox::Errno;
 use sandbox::trial::{Ended, Record};
 
 use super::{First, Subject, works};
@@ -22,6 +23,13 @@ const PODMANS: [&str; 11] = [
     "SETUID",
     "SYS_CHROOT",
 ];
+
+/// Whether anything was refused that a capability would allow.
+pub(super) fn may_help(record: &Record) -> bool {
+    let is_refusal = |errno| errno == Errno::EPERM as i32 || errno == Errno::EACCES as i32;
+    let refused = record.observed.iter().any(|one| is_refusal(one.errno));
+    refused || record.blind.is_some()
+}
 
 /// The fewest capabilities with which the program works, and what came of it then; `None` where all of Podman's are not enough.
 pub(super) fn fewest(
@@ -57,7 +65,7 @@ pub(super) fn capabilities(first: &First) -> Check {
     if needed.is_empty() {
         let (verdict, said) = match works(&first.record) {
             true => (Verdict::Passed, "needs none"),
-            false => (Verdict::Skipped, "Podman's eleven do not make it work"),
+            false => (Verdict::Skipped, "none of Podman's eleven makes it work"),
         };
         return Check::new("privileges", "capabilities", verdict).says(said);
     }
@@ -102,7 +110,7 @@ pub(super) fn ports(subject: &Subject<'_>, first: &First) -> Check {
         .record
         .observed
         .iter()
-        .filter(|one| one.call == "bind" && one.errno == sandbox::Errno::EACCES as i32);
+        .filter(|one| one.call == "bind" && one.errno == Errno::EACCES as i32);
     for one in refused {
         verdict = Verdict::Failed;
         said.push(format!("may not listen at {}", one.subject));
