@@ -23,6 +23,7 @@ mod own;
 mod prepared;
 mod protocol;
 mod publish;
+pub mod quadlet;
 mod ranges;
 pub mod readiness;
 mod reown;

@@ -29,6 +29,7 @@ mod outline;
 mod prune;
 mod ps;
 mod pull;
+mod quadlet;
 mod ready;
 mod rmi;
 mod run;
@@ -143,6 +144,7 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Kill(args) => stop::kill(&args, here)?,
         Command::Wait(args) => stop::wait(&args, here)?,
         Command::Volume(args) => volume::volume(&args, &place()?, here)?,
+        Command::Quadlet(args) => quadlet::quadlet(*args, &place, here)?,
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) => inspect_remote::inspect(&args, &remote)?,
