@@ -15,7 +15,7 @@ mod inside;
 mod maps;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -157,9 +157,22 @@ impl Ground {
     }
 }
 
+/// Namespaces of a session that another one is made in.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'n> {
+    /// The other session's user namespace.
+    pub user: BorrowedFd<'n>,
+    /// A network namespace of its own, or of one of its sandboxes.
+    pub network: BorrowedFd<'n>,
+}
+
 /// The process of a session that has its namespaces but no ids yet. Dropped, it ends.
 #[derive(Debug)]
-pub struct IdleSession(Option<Session>);
+pub struct IdleSession {
+    session: Option<Session>,
+    /// Whether its ids are mapped already: they are those of the session beside which it was made.
+    has_ids: bool,
+}
 
 impl IdleSession {
     /// Re-executes rbuild, to have `entry`, one of the names given to [`crate::divert`], run in the session.
@@ -176,22 +189,30 @@ impl IdleSession {
             .map_err(SessionError::Spawn)?;
         // It is waited for by its number.
         let pid = Pid::from_raw(child.id().cast_signed());
-        Ok(Self(Some(Session::new(pid, socket))))
+        Ok(Self {
+            session: Some(Session::new(pid, socket)),
+            has_ids: false,
+        })
     }
 
     /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
-    /// a program, and the session starts a step's process ahead.
+    /// a program, and the session starts a step's process ahead. `beside` another session, it is in that one's user namespace, and
+    /// in the network namespace.
     ///
     /// # Errors
     /// [`SessionError::Spawn`], also where there is more than one thread.
     pub fn fork(
         run: impl FnOnce(SessionContext) -> ExitCode,
         ground: Ground,
+        beside: Option<Beside<'_>>,
     ) -> Result<Self, SessionError> {
         let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
         match sys::fork().map_err(|errno| SessionError::Spawn(errno.into()))? {
-            sys::Forked::Parent(pid) => Ok(Self(Some(Session::new(pid, socket)))),
-            sys::Forked::Child => inside::forked(&theirs, run, ground),
+            sys::Forked::Parent(pid) => Ok(Self {
+                session: Some(Session::new(pid, socket)),
+                has_ids: beside.is_some(),
+            }),
+            sys::Forked::Child => inside::forked(&theirs, run, ground, beside),
         }
     }
 
@@ -203,7 +224,7 @@ impl IdleSession {
         let session = self.session();
         let (mapped, writers) = io::pipe().map_err(SessionError::Spawn)?;
         let hello = Hello {
-            own_maps: plan.writer == MapWriter::Itself,
+            own_maps: plan.writer == MapWriter::Itself && !self.has_ids,
             ids: (plan.uids.clone(), plan.gids.clone()),
             may_copy: executable::is_out_of_reach(&plan.uids),
         };
@@ -216,20 +237,26 @@ impl IdleSession {
         if hello.own_maps {
             session.expect(|message| matches!(message, Setup::Ready))?;
         }
-        let writing = maps::Writing::start(session.pid, plan, &writers)?;
-        drop(writers);
-        writing.finish()?;
-        Ok(self.0.take().expect("it is taken only here"))
+        if self.has_ids {
+            drop(writers);
+        } else {
+            let writing = maps::Writing::start(session.pid, plan, &writers)?;
+            drop(writers);
+            writing.finish()?;
+        }
+        Ok(self.session.take().expect("it is taken only here"))
     }
 
     fn session(&self) -> &Session {
-        self.0.as_ref().expect("it is taken when this is used up")
+        self.session
+            .as_ref()
+            .expect("it is taken when this is used up")
     }
 }
 
 impl Drop for IdleSession {
     fn drop(&mut self) {
-        if let Some(session) = &mut self.0 {
+        if let Some(session) = &mut self.session {
             session.kill();
         }
     }

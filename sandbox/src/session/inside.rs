@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
 use rustix::mount::MountPropagationFlags;
 
-use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
+use super::{Beside, Entry, Ground, Hello, SessionContext, Setup, maps};
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
 use crate::step::IdleStep;
@@ -31,6 +31,8 @@ enum Start {
     Executed,
     /// As a copy of its caller.
     Forked,
+    /// The same, in the user namespace of another session.
+    ForkedBeside,
 }
 
 /// The whole life of the re-executed process.
@@ -49,10 +51,16 @@ pub(super) fn forked(
     socket: &UnixStream,
     run: impl FnOnce(SessionContext) -> ExitCode,
     ground: Ground,
+    beside: Option<Beside<'_>>,
 ) -> ! {
-    let code = match rustix::stdio::dup2_stdin(socket) {
-        Ok(()) => live(run, ground, Start::Forked),
-        Err(_) => ExitCode::from(LOST),
+    let start = match beside {
+        None => Ok(Start::Forked),
+        Some(beside) => join(beside).map(|()| Start::ForkedBeside),
+    };
+    let code = match (start, rustix::stdio::dup2_stdin(socket)) {
+        (Ok(start), Ok(())) => live(run, ground, start),
+        (Err(failure), _) => report(socket, failure),
+        (Ok(_), Err(_)) => ExitCode::from(LOST),
     };
     // No destructors: descriptors of the caller's frames are closed already.
     std::process::exit(if code == ExitCode::SUCCESS {
@@ -62,12 +70,20 @@ pub(super) fn forked(
     })
 }
 
+/// Joins another session's namespaces. The user namespace comes first: it gives power over the other.
+fn join(beside: Beside<'_>) -> Result<(), SetupFailure> {
+    setns(beside.user, CloneFlags::CLONE_NEWUSER)
+        .during(|| "join the other container's user namespace".into())?;
+    setns(beside.network, CloneFlags::CLONE_NEWNET)
+        .during(|| "join the other container's network namespace".into())
+}
+
 fn live(run: impl FnOnce(SessionContext) -> ExitCode, ground: Ground, start: Start) -> ExitCode {
     let Ok(socket) = take_socket() else {
         return ExitCode::from(LOST);
     };
     let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
-    match separate(ground) {
+    match separate(ground, start) {
         Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
         Ok(sys::Forked::Child) => match ready(&socket, owner, start) {
             Ok(Some(ready)) => {
@@ -110,13 +126,15 @@ fn take_socket() -> io::Result<UnixStream> {
 }
 
 /// Makes the namespaces, and in the new pid namespace its first process.
-fn separate(ground: Ground) -> Result<sys::Forked, SetupFailure> {
+fn separate(ground: Ground, start: Start) -> Result<sys::Forked, SetupFailure> {
     let mortal = || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
             .during(|| "ask for the parent's death signal".into())
     };
     mortal()?;
-    unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
+    if start != Start::ForkedBeside {
+        unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
+    }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
         .during(|| "create a mount and a pid namespace".into())?;
     // Nothing that is mounted in the session shows outside; what is unmounted outside goes here too.
@@ -157,7 +175,7 @@ fn ready(
     let Some((hello, fds)) = received else {
         return Ok(None);
     };
-    let ahead = (start == Start::Forked)
+    let ahead = (start != Start::Executed)
         .then(|| start_ahead(&executable, hello.may_copy))
         .flatten();
     if hello.own_maps {
