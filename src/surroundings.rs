@@ -207,6 +207,11 @@ impl Surroundings {
         }
     }
 
+    /// The user's home, where HOME is set and absolute.
+    pub(crate) fn home(&self) -> Option<PathBuf> {
+        self.directory("HOME")
+    }
+
     /// The files that may hold registry credentials, the most specific first. A file that the user named must exist.
     pub(crate) fn auth_files(&self, flag: Option<&Path>) -> AuthFiles {
         let named = flag

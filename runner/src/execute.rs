@@ -232,7 +232,9 @@ fn wanted_again(orders: &UnixStream, code: i32) -> bool {
     loop {
         match receive(orders) {
             Ok(Some((ToSession::Again, _))) => return true,
-            Ok(Some((ToSession::Exec(_), connection))) => guests::turn_away(connection),
+            Ok(Some((ToSession::Exec(_) | ToSession::Network, connection))) => {
+                guests::turn_away(connection);
+            }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return false,
         }
@@ -380,7 +382,8 @@ impl Run<'_> {
         }
         let network = match &self.request.network {
             Network::None => NetworkSpec::None,
-            Network::Host => NetworkSpec::Host,
+            // The session is in it.
+            Network::Host | Network::Joined { .. } => NetworkSpec::Host,
             Network::Pasta { .. } => return None,
         };
         let ids = numeric_ids(&self.user())?;

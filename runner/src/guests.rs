@@ -22,6 +22,8 @@ pub(crate) enum ExecReply {
     /// Descriptors travel along: of a terminal its other side; else standard output and error to be read, and before these, where it
     /// was asked for, standard input to be written.
     Streams,
+    /// The network, for a container that is to be in it. Its user namespace and its network namespace travel along.
+    Network(Network),
     /// It could not be started; nothing follows.
     Failed {
         /// As of [`crate::protocol::FromSession::Failed`].
@@ -96,6 +98,19 @@ impl<'h> Guests<'h> {
                 executed: false,
             }),
             Err(error) => tell_failure(&connection, error.program(), Cause::of(&error)),
+        }
+    }
+
+    /// Tells who is at the other end of the connection what a container in the same network needs.
+    pub(crate) fn tell_network(&self, connection: Vec<OwnedFd>) {
+        let Some(host) = &self.host else {
+            return turn_away(connection);
+        };
+        let Some(connection) = connection.into_iter().next().map(UnixStream::from) else {
+            return;
+        };
+        if let Err(error) = host.tell_network(&connection) {
+            tell_failure(&connection, None, Cause::of(&error));
         }
     }
 
@@ -174,6 +189,13 @@ impl Guest {
 }
 
 impl Host<'_> {
+    fn tell_network(&self, connection: &UnixStream) -> io::Result<()> {
+        let [network, ..] = self.namespaces.handles();
+        let user = File::open("/proc/self/ns/user")?;
+        let reply = ExecReply::Network(self.run.request.network.clone());
+        sandbox::send_message(connection, &reply, &[user.as_fd(), network])
+    }
+
     fn start(&self, request: &ExecRequest, connection: &UnixStream) -> Result<Step, ExecuteError> {
         let container = self.container(request)?;
         let mut handles = Handles::default();

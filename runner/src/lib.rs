@@ -23,6 +23,7 @@ mod own;
 mod prepared;
 mod protocol;
 mod publish;
+pub mod quadlet;
 mod ranges;
 pub mod readiness;
 mod reown;
@@ -46,6 +47,8 @@ pub use request::{
     CgroupPlace, ContainerLimits, ExecRequest, Mounts, Network, Program, RunRequest, Secret, Stdin,
     StopPolicy,
 };
-pub use run::{ENTRY, RunError, SWEEP_ENTRY, Signals, Starting, prepare, start, sweep};
+pub use run::{
+    ENTRY, RunError, SWEEP_ENTRY, Signals, Starting, prepare, start, start_beside, sweep,
+};
 pub use signal::{ParseSignalError, StopSignal};
 pub use userns::{Ids, Mapping, ParseUsernsError, UsernsError, UsernsMode};

@@ -109,6 +109,7 @@ fn obey(orders: &UnixStream, step: &Step, stop: &mut Stop, guests: &mut Guests<'
         }
         Ok(Some((ToSession::Signal(signal) | ToSession::Kill(signal), _))) => step.signal(signal),
         Ok(Some((ToSession::Exec(request), connection))) => guests.admit(&request, connection),
+        Ok(Some((ToSession::Network, connection))) => guests.tell_network(connection),
         // It runs already.
         Ok(Some((ToSession::Again, _))) => {}
         Ok(Some((ToSession::Run(_), _)) | None) | Err(_) => return false,

@@ -438,7 +438,8 @@ mod tests {
             "type=bind,src=d",
             "type=bind,src=d,dst=d",
             "src=d,dst=/d",
-            "type=volume,src=v,dst=/d",
+            "type=volume,src=a/b,dst=/d",
+            "type=volume,dst=/d",
             "type=bind,src=d,dst=/d,ro=maybe",
             "type=bind,src=d,dst=/d,tmpfs-size=1",
             "type=bind,src=d,dst=/d,bind-propagation=shared",
@@ -447,6 +448,39 @@ mod tests {
             "type=tmpfs,dst=/d,tmpfs-mode=9",
         ] {
             assert!(mount(text).is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_source_without_a_slash_names_a_volume() {
+        let volume = |text: &str| text.parse::<RequestedMount>();
+        let named = |read_only, copy| {
+            Ok(RequestedMount::Named(NamedVolume {
+                name: "data".parse().unwrap(),
+                target: "/d".to_owned(),
+                read_only,
+                chown: false,
+                copy,
+            }))
+        };
+        assert_eq!(volume("data:/d"), named(false, true));
+        assert_eq!(volume("data:/d:ro,nocopy,Z"), named(true, false));
+        for path in ["./data:/d", "/data:/d", ".:/d", "..:/d"] {
+            assert!(
+                matches!(volume(path), Ok(RequestedMount::Bind(_))),
+                "{path}"
+            );
+        }
+        for bad in [
+            "data",
+            "data:",
+            "data:d",
+            "data:/d:exec",
+            "data:/d:ro:x",
+            "da@ta:/d",
+            ":/d",
+        ] {
+            assert!(volume(bad).is_err(), "{bad}");
         }
     }
 

@@ -11,7 +11,8 @@ pub(crate) fn files(network: &Network, hostname: &str, host_resolv: &str) -> [Et
     let resolv = match network {
         Network::None => String::new(),
         Network::Host => host_resolv.to_owned(),
-        Network::Pasta { .. } => forwarded(host_resolv),
+        Network::Joined { connected: false } => String::new(),
+        Network::Pasta { .. } | Network::Joined { connected: true } => forwarded(host_resolv),
     };
     let hosts =
         format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
@@ -54,6 +55,7 @@ mod tests {
         let pasta = Network::Pasta {
             program: "/usr/bin/pasta".into(),
             forwards: Vec::new(),
+            mtu: None,
         };
         let [(_, resolv), ..] = files(&pasta, "box", HOST);
         assert_eq!(

@@ -317,10 +317,16 @@ impl Prepared {
     ) -> Result<NetworkSpec, ExecuteError> {
         Ok(match &run.request.network {
             Network::None => NetworkSpec::None,
-            Network::Host => NetworkSpec::Host,
-            Network::Pasta { program, forwards } => {
+            // The session is in it.
+            Network::Host | Network::Joined { .. } => NetworkSpec::Host,
+            Network::Pasta {
+                program,
+                forwards,
+                mtu,
+            } => {
                 if self.network.is_none() {
-                    self.network = Some(connect(run, &self.store, program, forwards)?);
+                    let area = WorkArea::create(&self.store)?;
+                    self.network = Some(connect(run, area, (program, *mtu), forwards)?);
                 }
                 let (shared, _) = self.network.as_ref().expect("it was just made");
                 let namespace = shared.namespace().try_clone_to_owned();
@@ -332,13 +338,14 @@ impl Prepared {
 
 fn connect(
     run: &Run<'_>,
-    store: &Store,
-    program: &Path,
+    area: WorkArea,
+    (program, mtu): (&Path, Option<u16>),
     forwards: &[Forward],
 ) -> Result<(SharedNetwork, WorkArea), ExecuteError> {
-    let area = WorkArea::create(store)?;
     let place = area.path().join("namespace");
-    let shared = SharedNetwork::start(program, &place, forwards, &[])?;
+    // passt(1).
+    let options = mtu.map_or_else(Vec::new, |mtu| vec!["--mtu".to_owned(), mtu.to_string()]);
+    let shared = SharedNetwork::start(program, &place, forwards, &options)?;
     if !forwards.is_empty() && sandbox::confuses_loopback(program) {
         run.notice("this pasta passes connections from 127.0.0.1 of this machine on as if they came from inside the container; one of October 2024 or later does not");
     }

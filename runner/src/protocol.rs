@@ -48,6 +48,8 @@ pub(crate) enum ToSession {
     Stop(Option<u32>),
     /// Have a process join it; the connection to who asks travels along.
     Exec(ExecRequest),
+    /// Tell the network and its namespaces; the connection to who asks travels along.
+    Network,
     /// After it has ended: start it again.
     Again,
 }

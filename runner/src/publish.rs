@@ -122,6 +122,16 @@ impl Publish {
         Ok(forwards)
     }
 
+    /// The first port of the container.
+    pub fn inside(&self) -> u16 {
+        *self.inside.start()
+    }
+
+    /// The first port of this machine, where one is named.
+    pub fn outside(&self) -> Option<u16> {
+        self.outside.as_ref().map(|ports| *ports.start())
+    }
+
     /// Whether a port of this machine has to be found.
     pub fn is_open(&self) -> bool {
         self.outside.is_none()

@@ -175,5 +175,12 @@ pub enum Network {
         program: PathBuf,
         /// Ports of this machine that lead into it.
         forwards: Vec<Forward>,
+        /// The size of its packets, in bytes; pasta's own choice by default.
+        mtu: Option<u16>,
+    },
+    /// That of another container, see [`crate::service::Neighbour`].
+    Joined {
+        /// Whether pasta connects it.
+        connected: bool,
     },
 }

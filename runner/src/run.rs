@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::execute::live;
 use crate::protocol::{Cause, FromSession, Purpose, RunJob, ToSession, receive, send};
 use crate::request::{RunRequest, Stdin};
+use crate::service::Neighbour;
 
 /// The name of the session's entry, for `sandbox::divert`.
 pub const ENTRY: &str = "run";
@@ -106,20 +107,34 @@ pub struct Starting {
 /// # Errors
 /// What is wrong with the request, or [`SessionError::Spawn`].
 pub fn start(request: &RunRequest, store: &Path) -> Result<Starting, RunError> {
-    begin(request, store, Purpose::Run)
+    begin(request, store, Purpose::Run, None)
+}
+
+/// As [`start`], in the network of another container: the request's is [`Network::Joined`](crate::Network).
+///
+/// # Errors
+/// As [`start`].
+pub fn start_beside(
+    request: &RunRequest,
+    store: &Path,
+    neighbour: &Neighbour,
+) -> Result<Starting, RunError> {
+    begin(request, store, Purpose::Run, Some(neighbour))
 }
 
 pub(crate) fn begin(
     request: &RunRequest,
     store: &Path,
     purpose: Purpose,
+    neighbour: Option<&Neighbour>,
 ) -> Result<Starting, RunError> {
     let job = job(request, store, purpose)?;
     let ground = match request.stdin {
         Stdin::Caller { terminal: true } => Ground::Foreground,
         _ => Ground::Background,
     };
-    let session = IdleSession::fork(|context| live(&context, &job), ground)?;
+    let beside = neighbour.map(Neighbour::namespaces);
+    let session = IdleSession::fork(|context| live(&context, &job), ground, beside)?;
     Ok(Starting { job, session })
 }
 

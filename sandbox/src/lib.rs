@@ -63,7 +63,8 @@ pub use overlay::{MAX_LOWERS, Overlay, Upper};
 pub use plan::{Namespace, SetupOp, SetupPlan};
 pub use resource::{Resource, UnknownResource};
 pub use session::{
-    Entry, Ground, IdleSession, MapWriter, Session, SessionContext, SessionError, SessionPlan,
+    Beside, Entry, Ground, IdleSession, MapWriter, Session, SessionContext, SessionError,
+    SessionPlan,
 };
 pub use spec::{
     Confinement, Handle, Limits, MountSource, MountSpec, NetworkSpec, ProcessSpec, ResourceLimit,

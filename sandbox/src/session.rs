@@ -16,7 +16,7 @@ mod inside;
 mod maps;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -158,12 +158,31 @@ impl Ground {
     }
 }
 
+/// Namespaces of a session that another one is made in.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'n> {
+    /// The other session's user namespace.
+    pub user: BorrowedFd<'n>,
+    /// A network namespace of its own, or of one of its sandboxes.
+    pub network: BorrowedFd<'n>,
+}
+
+/// How a session gets its user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UserNamespace {
+    /// It makes it, as an executed process.
+    Later,
+    /// The fork made it.
+    Made,
+    /// It is another session's, with that one's ids.
+    Shared,
+}
+
 /// The process of a session that has no ids yet. Dropped, it ends.
 #[derive(Debug)]
 pub struct IdleSession {
     session: Option<Session>,
-    /// Whether it has had its namespaces since it is there: a fork makes them, an executed process later.
-    separate: bool,
+    user_namespace: UserNamespace,
 }
 
 impl IdleSession {
@@ -183,12 +202,13 @@ impl IdleSession {
         let pid = Pid::from_raw(child.id().cast_signed());
         Ok(Self {
             session: Some(Session::new(pid, socket)),
-            separate: false,
+            user_namespace: UserNamespace::Later,
         })
     }
 
     /// Forks the calling process, which must have one thread only, and has `run` run in the session. That saves the start of
-    /// a program, and the session starts a step's process ahead.
+    /// a program, and the session starts a step's process ahead. `beside` another session, it is in that one's user namespace, and
+    /// in the network namespace.
     ///
     /// # Errors
     /// [`SessionError::Spawn`], also where there is more than one thread; [`SessionError::Setup`] where the kernel makes no
@@ -196,16 +216,21 @@ impl IdleSession {
     pub fn fork(
         run: impl FnOnce(SessionContext) -> ExitCode,
         ground: Ground,
+        beside: Option<Beside<'_>>,
     ) -> Result<Self, SessionError> {
         let (socket, theirs) = UnixStream::pair().map_err(SessionError::Spawn)?;
         let owner = inside::Owner::of_this_process();
-        let forked = inside::fork().during(|| "create a user, a mount and a pid namespace".into());
+        let (user_namespace, forked) = match beside {
+            None => (UserNamespace::Made, inside::fork()),
+            Some(_) => (UserNamespace::Shared, sys::fork()),
+        };
+        let forked = forked.during(|| "create a user, a mount and a pid namespace".into());
         match forked.map_err(SessionError::Setup)? {
             sys::Forked::Parent(pid) => Ok(Self {
                 session: Some(Session::new(pid, socket)),
-                separate: true,
+                user_namespace,
             }),
-            sys::Forked::Child => inside::forked(&theirs, owner, run, ground),
+            sys::Forked::Child => inside::forked(&theirs, owner, run, ground, beside),
         }
     }
 
@@ -217,29 +242,36 @@ impl IdleSession {
         let session = self.session();
         let (mapped, writers) = io::pipe().map_err(SessionError::Spawn)?;
         let hello = Hello {
-            own_maps: plan.writer == MapWriter::Itself,
+            own_maps: plan.writer == MapWriter::Itself
+                && self.user_namespace != UserNamespace::Shared,
             ids: (plan.uids.clone(), plan.gids.clone()),
             may_copy: executable::is_out_of_reach(&plan.uids),
         };
         let stdin = io::stdin();
         let handles = [stdin.as_fd(), mapped.as_fd()];
         let greet = |session: &Session| wire::send(&session.socket, &hello, &handles);
-        let written = if self.separate {
-            // The programs that write maps take longer than what the session does meanwhile: they come first.
-            let writing = maps::Writing::start(session.pid, plan, &writers);
-            drop(writers);
-            let sent = greet(session);
-            let written = writing.and_then(maps::Writing::finish);
-            // The session's own word says more than that of who found it dead.
-            session.hear_of_set_up(&hello, sent)?;
-            written
-        } else {
-            session.hear_of_set_up(&hello, greet(session))?;
-            let writing = maps::Writing::start(session.pid, plan, &writers);
-            drop(writers);
-            writing.and_then(maps::Writing::finish)
-        };
-        written?;
+        match self.user_namespace {
+            UserNamespace::Made => {
+                // The programs that write maps take longer than what the session does meanwhile: they come first.
+                let writing = maps::Writing::start(session.pid, plan, &writers);
+                drop(writers);
+                let sent = greet(session);
+                let written = writing.and_then(maps::Writing::finish);
+                // The session's own word says more than that of who found it dead.
+                session.hear_of_set_up(&hello, sent)?;
+                written?;
+            }
+            UserNamespace::Later => {
+                session.hear_of_set_up(&hello, greet(session))?;
+                let writing = maps::Writing::start(session.pid, plan, &writers)?;
+                drop(writers);
+                writing.finish()?;
+            }
+            UserNamespace::Shared => {
+                drop(writers);
+                session.hear_of_set_up(&hello, greet(session))?;
+            }
+        }
         Ok(self.session.take().expect("it is taken only here"))
     }
 

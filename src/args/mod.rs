@@ -23,6 +23,7 @@ pub(crate) mod lsp;
 pub(crate) mod manifest;
 pub(crate) mod outline;
 pub(crate) mod output;
+pub(crate) mod quadlet;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod secret;
@@ -175,6 +176,8 @@ pub(crate) enum Command {
     Wait(containers::WaitArgs),
     /// Make, list and remove named volumes
     Volume(volume::VolumeArgs),
+    /// Write a unit of Podman's Quadlet for an image
+    Quadlet(Box<quadlet::QuadletArgs>),
     /// List the images of the store
     Images(store::ImagesArgs),
     /// Show an image's configuration, layers or files

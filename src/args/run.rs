@@ -10,7 +10,6 @@ use std::path::PathBuf;
 
 use runner::{Publish, RunRequest};
 
-use super::build::NetworkArg;
 use super::limits::{LimitArgs, LimitSettings};
 use crate::failure::{Failure, Kind};
 use crate::surroundings::Surroundings;
@@ -18,6 +17,7 @@ pub(crate) use background::Background;
 use background::BackgroundArgs;
 use files::FileArgs;
 pub(crate) use files::SecretFile;
+pub(crate) use isolation::ContainerNetwork;
 use isolation::IsolationArgs;
 use process::ProcessArgs;
 pub(crate) use process::variable;
@@ -86,7 +86,7 @@ pub(crate) struct RunSettings {
     /// What is asked of the runner.
     pub request: RunRequest,
     /// `--network`, still to be chosen in the request.
-    pub network: NetworkArg,
+    pub network: ContainerNetwork,
     /// `--publish`.
     pub publish: Vec<Publish>,
     /// `--env-file`, still to be read; `--env` comes over it.
@@ -152,6 +152,7 @@ mod tests {
     use runner::UsernsMode;
 
     use super::*;
+    use crate::args::build::NetworkArg;
     use crate::args::{Command, tests::parse};
 
     fn settings_of(line: &str) -> Result<RunSettings, Failure> {
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(got.request.image, "hello");
         assert_eq!(got.request.program.args, ["--network", "host", "-v"]);
         assert!(got.request.mounts.read_only);
-        assert_eq!(got.network, NetworkArg::Default);
+        assert_eq!(got.network, mode(NetworkArg::Default));
     }
 
     #[test]
@@ -213,7 +214,7 @@ mod tests {
         let got = settings(
             "run --network none --userns keep-id:uid=5 --cap-add chown --cap-drop ALL --tmpfs /tmp -v /s:/t:ro -v ./d:/d hello",
         );
-        assert_eq!(got.network, NetworkArg::None);
+        assert_eq!(got.network, mode(NetworkArg::None));
         assert_eq!(
             got.request.userns,
             UsernsMode::KeepId {
@@ -262,6 +263,32 @@ mod tests {
             Some(DrillFormat::Json)
         );
         assert!(parse("run --uidmap 0:0:1 --userns host hello").is_err());
+    }
+
+    fn mode(mode: NetworkArg) -> ContainerNetwork {
+        ContainerNetwork::Mode { mode, mtu: None }
+    }
+
+    #[test]
+    fn a_network_may_be_another_containers_and_pastas_packets_have_a_size() {
+        let network = |text: &str| parse(&format!("run --network {text} hello"));
+        let of = |text: &str| settings(&format!("run --network {text} hello")).network;
+        assert_eq!(of("container:web"), ContainerNetwork::Of("web".into()));
+        for text in ["pasta:mtu=1280", "pasta:--mtu,1280", "pasta:-m,1280"] {
+            let (mode, mtu) = (NetworkArg::Pasta, Some(1280));
+            assert_eq!(of(text), ContainerNetwork::Mode { mode, mtu }, "{text}");
+        }
+        for bad in [
+            "container:",
+            "container",
+            "none:mtu=1280",
+            "pasta:mtu=1",
+            "pasta:x",
+            "bridge",
+        ] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+        refused("run --network container:web -p 80 hello");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod outline;
 mod prune;
 mod ps;
 mod pull;
+mod quadlet;
 mod ready;
 mod referrers;
 mod rmi;
@@ -147,6 +148,7 @@ fn perform(cli: Cli, here: &Surroundings) -> Result<ExitCode, Failure> {
         Command::Kill(args) => stop::kill(&args, here)?,
         Command::Wait(args) => stop::wait(&args, here)?,
         Command::Volume(args) => volume::volume(&args, &place()?, here)?,
+        Command::Quadlet(args) => quadlet::quadlet(*args, &place, here)?,
         Command::Images(args) => images::images(&args, &place()?)?,
         Command::Inspect(args) => match args.remote(here)? {
             Some(remote) if args.referrers => referrers::of_registry(&args, &remote)?,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 
+use runner::service::Neighbour;
 use runner::{CgroupPlace, Network, Publish, RunError, RunRequest, Secret, Stdin};
 use sandbox::{Forward, SessionPlan, StepCgroups, Transport};
 
@@ -11,7 +12,7 @@ use super::{secrets, service};
 use crate::args::UsernsMode;
 use crate::args::build::NetworkArg;
 use crate::args::limits::LimitSettings;
-use crate::args::run::{RunSettings, SecretFile, variable};
+use crate::args::run::{ContainerNetwork, RunSettings, SecretFile, variable};
 use crate::failure::{Failure, Kind};
 use crate::host::{self, Execution, NetworkChoice};
 use crate::ranges;
@@ -43,10 +44,14 @@ pub(super) fn as_docker(failure: Failure) -> Failure {
 
 fn perform(settings: RunSettings, place: &Path, here: &Surroundings) -> Result<ExitCode, Failure> {
     let limits = settings.limits.clone();
-    let mut request = request(settings, place, here)?;
+    let (mut request, neighbour) = request(settings, place, here)?;
     // Before there is a session, which would be in this process's cgroup too; it is held until the container has ended.
     let _cgroups = limited(&limits, &mut request, place, here)?;
-    let starting = runner::start(&request, place).map_err(|error| explain(error, place, here))?;
+    let starting = match &neighbour {
+        Some(neighbour) => runner::start_beside(&request, place, neighbour),
+        None => runner::start(&request, place),
+    };
+    let starting = starting.map_err(|error| explain(error, place, here))?;
     let plan = plan(place, here)?;
     ranges::check(place, &plan)?;
     let mut signals = ForContainer::catch()?;
@@ -86,7 +91,7 @@ pub(super) fn request(
     settings: RunSettings,
     place: &Path,
     here: &Surroundings,
-) -> Result<RunRequest, Failure> {
+) -> Result<(RunRequest, Option<Neighbour>), Failure> {
     let mut request = settings.request;
     request.program_dirs = here.program_dirs();
     let volumes = std::mem::take(&mut request.mounts.volumes);
@@ -103,12 +108,33 @@ pub(super) fn request(
             terminal: here.stdin_is_terminal,
         },
     };
-    let asked = match settings.network {
+    let (network, neighbour) = network(&settings.network, &settings.publish, (place, here))?;
+    request.network = network;
+    let given = std::mem::take(&mut request.program.env);
+    for file in &settings.env_files {
+        request.program.env.extend(env_file(file, here)?);
+    }
+    request.program.env.extend(given);
+    request.mounts.secrets = secrets(&settings.secrets, here)?;
+    Ok((request, neighbour))
+}
+
+/// The network, and whose it is where that is another container's.
+fn network(
+    asked: &ContainerNetwork,
+    publish: &[Publish],
+    (place, here): (&Path, &Surroundings),
+) -> Result<(Network, Option<Neighbour>), Failure> {
+    let (mode, mtu) = match asked {
+        ContainerNetwork::Of(name) => return neighbour(name, here),
         // Ports that lead nowhere are not what was asked for.
-        NetworkArg::Default if !settings.publish.is_empty() => NetworkArg::Pasta,
-        asked => asked,
+        ContainerNetwork::Mode {
+            mode: NetworkArg::Default,
+            mtu,
+        } if !publish.is_empty() => (NetworkArg::Pasta, *mtu),
+        ContainerNetwork::Mode { mode, mtu } => (*mode, *mtu),
     };
-    request.network = match host::network(asked, here, place)? {
+    let network = match host::network(mode, here, place)? {
         NetworkChoice::None(missing) => {
             missing.iter().for_each(|text| show::note(text));
             Network::None
@@ -116,16 +142,26 @@ pub(super) fn request(
         NetworkChoice::Host => Network::Host,
         NetworkChoice::Pasta(program) => Network::Pasta {
             program,
-            forwards: forwards(&settings.publish)?,
+            forwards: forwards(publish)?,
+            mtu,
         },
     };
-    let given = std::mem::take(&mut request.program.env);
-    for file in &settings.env_files {
-        request.program.env.extend(env_file(file, here)?);
-    }
-    request.program.env.extend(given);
-    request.mounts.secrets = secrets(&settings.secrets, here)?;
-    Ok(request)
+    Ok((network, None))
+}
+
+fn neighbour(name: &str, here: &Surroundings) -> Result<(Network, Option<Neighbour>), Failure> {
+    let container = service::living(here)?
+        .find(name)
+        .map_err(service::failure)?;
+    let connection = container.connect().map_err(service::failure)?;
+    let neighbour = connection.neighbour().map_err(|error| {
+        let error = anyhow::Error::new(error).context(format!("use the network of {name}"));
+        Failure::new(Kind::Code(125), error)
+    })?;
+    Ok(match neighbour {
+        None => (Network::Host, None),
+        Some(neighbour) => (neighbour.network.clone(), Some(neighbour)),
+    })
 }
 
 /// One forward for each port. A port that is not named is found now, and told.

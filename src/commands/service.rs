@@ -105,7 +105,7 @@ fn supervise(
     caller: &UnixStream,
 ) -> Result<(), Failure> {
     let limits = settings.limits.clone();
-    let mut request = run::request(settings, place, here)?;
+    let (mut request, neighbour) = run::request(settings, place, here)?;
     let plan = run::plan(place, here)?;
     ranges::check(place, &plan)?;
     let _cgroups = run::limited(&limits, &mut request, place, here)?;
@@ -117,9 +117,10 @@ fn supervise(
     let streams = ServiceStreams::take(background.open_stdin)
         .map_err(|error| broken("make the container's streams", error))?;
     let explain = |error| run::explain(error, place, here);
-    let starting = runner::service::start_service(&request, place).map_err(explain)?;
+    let starting = runner::service::start_service(&request, place, neighbour.as_ref());
+    let starting = starting.map_err(explain)?;
     // It may hold secrets.
-    drop(request);
+    drop((request, neighbour));
     let mut signals = ForContainer::catch()?;
     let service = Service {
         home,

@@ -84,6 +84,7 @@ mod language_instructions;
 mod language_lexical;
 mod language_run;
 mod language_variables;
+mod quadlet;
 mod registry_cache;
 mod registry_conf;
 mod registry_copy;

@@ -56,7 +56,10 @@ impl Services {
 
     /// Starts a shell script in the background.
     fn start(&self, flags: &[&str], script: &str) -> String {
-        let mut args = vec!["run", "-d", "--network", "none", "--stop-timeout", "1"];
+        let mut args = vec!["run", "-d", "--stop-timeout", "1"];
+        if !flags.contains(&"--network") {
+            args.extend(["--network", "none"]);
+        }
         args.extend(flags);
         args.extend(["box", "sh", "-c", script]);
         self.expect(0, &args).0.trim().to_owned()
@@ -716,5 +719,73 @@ fn a_named_volume_begins_with_the_images_files_and_outlives_containers() {
             .expect("it is there")
             .count(),
         0
+    );
+}
+
+#[test]
+fn a_container_may_be_in_the_network_of_another_and_is_its_own_in_all_else() {
+    let all = services!();
+    all.start(&["--name", "web"], "echo through >/tmp/page; httpd -p 127.0.0.1:8080 -h /tmp; trap 'exit 0' TERM; while :; do sleep 0.05; done");
+    let beside = ["run", "--network", "container:web", "box", "sh", "-c"];
+    let run = |script: &str| all.expect(0, &[&beside[..], &[script]].concat()).0;
+    until("it listens", || {
+        (run("wget -q -O - http://127.0.0.1:8080/page || true") == "through\n").then_some(())
+    });
+    let alone = all
+        .expect(
+            0,
+            &[
+                "run",
+                "--network",
+                "none",
+                "box",
+                "sh",
+                "-c",
+                "wget -q -O - http://127.0.0.1:8080/page || echo nothing",
+            ],
+        )
+        .0;
+    assert_eq!(alone, "nothing\n");
+    let namespaces = "for n in net pid mnt ipc uts user; do readlink /proc/self/ns/$n; done";
+    let (own, its) = (
+        run(namespaces),
+        all.expect(0, &["exec", "web", "sh", "-c", namespaces]).0,
+    );
+    let same: Vec<bool> = own.lines().zip(its.lines()).map(|(a, b)| a == b).collect();
+    assert_eq!(same, [true, false, false, false, false, false]);
+    assert_eq!(
+        run("cat /proc/self/status | grep -E '^(CapEff|NoNewPrivs|Seccomp):' | awk '{print $2}'"),
+        "0000000000000000\n1\n2\n"
+    );
+    all.start(&["--name", "side", "--network", "container:web"], FOREVER);
+    assert_eq!(
+        all.expect(
+            0,
+            &[
+                "exec",
+                "side",
+                "wget",
+                "-q",
+                "-O",
+                "-",
+                "http://127.0.0.1:8080/page"
+            ]
+        )
+        .0,
+        "through\n"
+    );
+    let (_, stderr) = all.expect(125, &["run", "--network", "container:none", "box", "true"]);
+    assert!(stderr.contains("none"), "{stderr}");
+    all.expect(
+        2,
+        &[
+            "run",
+            "--network",
+            "container:web",
+            "-p",
+            "80:80",
+            "box",
+            "true",
+        ],
     );
 }

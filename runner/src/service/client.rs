@@ -2,14 +2,15 @@
 //! own, and never taken for the container's own end.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use sandbox::Beside;
 use serde::{Deserialize, Serialize};
 
 use crate::guests::{ExecReply, ExecSignal};
 use crate::protocol::{receive, send};
-use crate::request::ExecRequest;
+use crate::request::{ExecRequest, Network};
 use crate::run::{RunError, failed};
 
 /// To the supervisor.
@@ -25,6 +26,8 @@ pub(crate) enum Request {
     Next { seen: u64 },
     /// Give its standard input, or its terminal.
     Attach,
+    /// Tell its network; the connection is the session's from now on.
+    Network,
     /// Have a process join it; the connection is the session's from now on.
     Exec(ExecRequest),
 }
@@ -142,6 +145,30 @@ impl Connection {
         }
     }
 
+    /// What a container needs that is to be in this one's network; nothing where that is the host's.
+    ///
+    /// # Errors
+    /// When the container does not run.
+    pub fn neighbour(self) -> Result<Option<Neighbour>, RunError> {
+        send(&self.0, &Request::Network).map_err(RunError::Lost)?;
+        let lost = || RunError::Lost(io::ErrorKind::InvalidData.into());
+        match exec_reply(&self.0)? {
+            (ExecReply::Network(Network::Host), _) => Ok(None),
+            (ExecReply::Network(network), fds) => {
+                let namespaces = <[OwnedFd; 2]>::try_from(fds).map_err(|_| lost())?;
+                let connected = match network {
+                    Network::Joined { connected } => connected,
+                    other => matches!(other, Network::Pasta { .. }),
+                };
+                Ok(Some(Neighbour {
+                    namespaces,
+                    network: Network::Joined { connected },
+                }))
+            }
+            _ => Err(lost()),
+        }
+    }
+
     /// What ends this connection from another thread.
     ///
     /// # Errors
@@ -169,6 +196,22 @@ fn exec_reply(socket: &UnixStream) -> Result<(ExecReply, Vec<OwnedFd>), RunError
         Some((ExecReply::Failed { program, cause }, _)) => Err(failed(program, cause)),
         Some(reply) => Ok(reply),
         None => Err(RunError::Lost(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The network of a container, for another one.
+#[derive(Debug)]
+pub struct Neighbour {
+    /// Its user namespace, and its network namespace.
+    namespaces: [OwnedFd; 2],
+    /// For the other one's request.
+    pub network: Network,
+}
+
+impl Neighbour {
+    pub(crate) fn namespaces(&self) -> Beside<'_> {
+        let [user, network] = self.namespaces.each_ref().map(AsFd::as_fd);
+        Beside { user, network }
     }
 }
 

@@ -17,7 +17,7 @@ mod record;
 mod streams;
 mod supervise;
 
-pub use client::{Attached, Connection, Exec, ExecSignals, Progress};
+pub use client::{Attached, Connection, Exec, ExecSignals, Neighbour, Progress};
 pub use directory::{Container, Containers, ContainersError, Home};
 pub use log::{LogEntry, LogReader, LogStream};
 pub use policy::{ParsePolicyError, RestartPolicy};

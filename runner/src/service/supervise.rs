@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sandbox::{Session, SessionPlan};
 
-use super::client::{Reply, Request};
+use super::client::{Neighbour, Reply, Request};
 use super::directory::Home;
 use super::log::{LogStream, LogWriter};
 use super::policy::pause;
@@ -39,8 +39,12 @@ const KILL: i32 = 9;
 ///
 /// # Errors
 /// As [`crate::start`].
-pub fn start_service(request: &RunRequest, store: &Path) -> Result<Starting, RunError> {
-    begin(request, store, Purpose::Serve)
+pub fn start_service(
+    request: &RunRequest,
+    store: &Path,
+    neighbour: Option<&Neighbour>,
+) -> Result<Starting, RunError> {
+    begin(request, store, Purpose::Serve, neighbour)
 }
 
 /// What a supervisor needs beside the container itself.
@@ -396,14 +400,17 @@ impl Supervisor<'_> {
                 Ok(())
             }
             Request::Attach => self.attach(&client.socket),
-            Request::Exec(request) => {
-                let order = ToSession::Exec(request);
-                let connection = [client.socket.as_fd()];
-                let _ = sandbox::send_message(self.session.socket(), &order, &connection);
-                return false;
-            }
+            Request::Exec(request) => return self.hand_on(client, &ToSession::Exec(request)),
+            Request::Network => return self.hand_on(client, &ToSession::Network),
         };
         told.is_ok()
+    }
+
+    /// Gives a client to the session; it stays here no longer.
+    fn hand_on(&self, client: &Client, order: &ToSession) -> bool {
+        let connection = [client.socket.as_fd()];
+        let _ = sandbox::send_message(self.session.socket(), order, &connection);
+        false
     }
 
     fn attach(&self, client: &UnixStream) -> io::Result<()> {

@@ -243,6 +243,7 @@ fn pasta_connects_an_own_network(fixture: &Fixture) {
     let network = Network::Pasta {
         program,
         forwards: Vec::new(),
+        mtu: None,
     };
     let ran = driven(
         fixture,

@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
 use rustix::mount::MountPropagationFlags;
 
-use super::{Entry, Ground, Hello, SessionContext, Setup, maps};
+use super::{Beside, Entry, Ground, Hello, SessionContext, Setup, maps};
 use crate::executable::OwnExecutable;
 use crate::failure::{During, SetupFailure};
 use crate::step::IdleStep;
@@ -29,8 +29,10 @@ const LOST: u8 = 125;
 enum Start {
     /// By execve(2).
     Executed,
-    /// As a copy of its caller.
+    /// As a copy of its caller, in namespaces of its own.
     Forked,
+    /// The same, in the user namespace of another session.
+    ForkedBeside,
 }
 
 /// The whole life of the re-executed process.
@@ -45,11 +47,7 @@ pub(crate) fn main(entries: &[Entry]) -> ExitCode {
         return ExitCode::from(LOST);
     };
     let owner = Owner::of_this_process();
-    match separate(ground) {
-        Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
-        Ok(sys::Forked::Child) => live(*run, socket, owner, Start::Executed),
-        Err(failure) => report(&socket, failure),
-    }
+    live_apart(*run, socket, owner, (ground, Start::Executed))
 }
 
 /// The namespaces of a session, but for its user namespace.
@@ -60,17 +58,24 @@ pub(super) fn fork() -> Result<sys::Forked, Errno> {
     sys::fork_into(NAMESPACES.union(CloneFlags::CLONE_NEWUSER))
 }
 
-/// The whole life of the forked process, which has its namespaces; nothing of the caller's frames runs in it again.
+/// The whole life of the forked process, which has its namespaces unless it joins those `beside` it; nothing of the caller's frames runs in it again.
 pub(super) fn forked(
     socket: &UnixStream,
     owner: Owner,
     run: impl FnOnce(SessionContext) -> ExitCode,
     ground: Ground,
+    beside: Option<Beside<'_>>,
 ) -> ! {
+    // Now, as take_socket closes the other session's descriptors.
+    let joined = beside.map(join).transpose();
     let taken = rustix::stdio::dup2_stdin(socket).map_err(io::Error::from);
     let code = match taken.and_then(|()| take_socket()) {
-        Ok(socket) => match settle(ground) {
-            Ok(()) => live(run, socket, owner, Start::Forked),
+        Ok(socket) => match joined {
+            Ok(Some(())) => live_apart(run, socket, owner, (ground, Start::ForkedBeside)),
+            Ok(None) => match settle(ground) {
+                Ok(()) => live(run, socket, owner, Start::Forked),
+                Err(failure) => report(&socket, failure),
+            },
             Err(failure) => report(&socket, failure),
         },
         Err(_) => ExitCode::from(LOST),
@@ -81,6 +86,28 @@ pub(super) fn forked(
     } else {
         i32::from(LOST)
     })
+}
+
+/// Joins another session's namespaces. The user namespace comes first: it gives power over the other.
+fn join(beside: Beside<'_>) -> Result<(), SetupFailure> {
+    setns(beside.user, CloneFlags::CLONE_NEWUSER)
+        .during(|| "join the other container's user namespace".into())?;
+    setns(beside.network, CloneFlags::CLONE_NEWNET)
+        .during(|| "join the other container's network namespace".into())
+}
+
+/// Makes the namespaces that are missing, and lives in them.
+fn live_apart(
+    run: impl FnOnce(SessionContext) -> ExitCode,
+    socket: UnixStream,
+    owner: Owner,
+    (ground, start): (Ground, Start),
+) -> ExitCode {
+    match separate(ground, start) {
+        Ok(sys::Forked::Parent(child)) => wait_as_parent(child, ground),
+        Ok(sys::Forked::Child) => live(run, socket, owner, start),
+        Err(failure) => report(&socket, failure),
+    }
 }
 
 /// The life of the session's first process.
@@ -129,9 +156,11 @@ fn take_socket() -> io::Result<UnixStream> {
 }
 
 /// Makes the namespaces, and in the new pid namespace its first process.
-fn separate(ground: Ground) -> Result<sys::Forked, SetupFailure> {
+fn separate(ground: Ground, start: Start) -> Result<sys::Forked, SetupFailure> {
     mortal()?;
-    unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
+    if start != Start::ForkedBeside {
+        unshare(CloneFlags::CLONE_NEWUSER).during(|| "create a user namespace".into())?;
+    }
     unshare(NAMESPACES).during(|| "create a mount and a pid namespace".into())?;
     settle(ground)?;
     let forked = sys::fork().during(|| "fork the session".into())?;
@@ -195,7 +224,7 @@ fn ready(socket: &UnixStream, owner: Owner, start: Start) -> Result<Option<Ready
     let Some((hello, fds)) = received else {
         return Ok(None);
     };
-    let ahead = (start == Start::Forked)
+    let ahead = (start != Start::Executed)
         .then(|| start_ahead(&executable, hello.may_copy))
         .flatten();
     if hello.own_maps {

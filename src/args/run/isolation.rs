@@ -1,5 +1,7 @@
 //! Flags of `run` about what the container may do: ids, network, capabilities, limits of each process.
 
+use std::str::FromStr;
+
 use runner::{ContainerLimits, MapRequest, Publish, RunRequest};
 
 use super::super::build::NetworkArg;
@@ -22,15 +24,14 @@ pub(super) struct IsolationArgs {
     /// Map group ids [default: as user ids]; repeatable
     #[arg(long, value_name = "INSIDE:FROM[:AMOUNT]")]
     gidmap: Vec<String>,
-    /// The network [default: pasta where it is installed, else none]
+    /// The network: none, host, pasta[:mtu=BYTES] or container:NAME [default: pasta where it is installed, else none]
     #[arg(
         long,
-        value_enum,
         value_name = "MODE",
         default_value = "default",
         hide_default_value = true
     )]
-    network: NetworkArg,
+    network: ContainerNetwork,
     /// Lead a port of this machine to one of the container; repeatable
     #[arg(
         short,
@@ -56,12 +57,59 @@ pub(super) struct IsolationArgs {
     shm_size: Option<String>,
 }
 
+/// `--network` of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ContainerNetwork {
+    /// One of its own, or the host's.
+    Mode {
+        /// Which.
+        mode: NetworkArg,
+        /// The size of its packets, of pasta only.
+        mtu: Option<u16>,
+    },
+    /// That of a container in the background.
+    Of(String),
+}
+
+impl FromStr for ContainerNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (mode, options) = text.split_once(':').unwrap_or((text, ""));
+        if mode == "container" && !options.is_empty() {
+            return Ok(Self::Of(options.to_owned()));
+        }
+        let known = <NetworkArg as clap::ValueEnum>::from_str(mode, false)
+            .map_err(|_| "it is none, host, pasta, pasta:mtu=BYTES or container:NAME".to_owned())?;
+        // Podman hands words between commas to pasta.
+        let value = options
+            .strip_prefix("mtu=")
+            .or(options.strip_prefix("--mtu,"));
+        let mtu = value
+            .or(options.strip_prefix("-m,"))
+            .map(str::parse)
+            .transpose();
+        match mtu {
+            Ok(None) if options.is_empty() => Ok(Self::Mode {
+                mode: known,
+                mtu: None,
+            }),
+            // The least that IPv4 asks for, RFC 791; passt(1) takes up to 65520.
+            Ok(Some(mtu @ 68..=65_520)) if known == NetworkArg::Pasta => Ok(Self::Mode {
+                mode: known,
+                mtu: Some(mtu),
+            }),
+            _ => Err("the one option is mtu=BYTES of pasta, from 68 to 65520".to_owned()),
+        }
+    }
+}
+
 impl IsolationArgs {
     /// Fills its part of the request in; returns what still depends on the machine.
     pub(super) fn settings(
         self,
         request: &mut RunRequest,
-    ) -> Result<(NetworkArg, Vec<Publish>), Failure> {
+    ) -> Result<(ContainerNetwork, Vec<Publish>), Failure> {
         let lines = |texts: &[String]| {
             let lines = texts.iter().map(|text| text.parse().map_err(misused));
             lines.collect::<Result<Vec<_>, _>>()
@@ -90,11 +138,17 @@ impl IsolationArgs {
             .iter()
             .map(|text| text.parse().map_err(misused));
         let publish: Vec<Publish> = publish.collect::<Result<_, _>>()?;
-        match self.network {
-            NetworkArg::None | NetworkArg::Host if !publish.is_empty() => Err(Failure::usage(
+        match &self.network {
+            ContainerNetwork::Mode {
+                mode: NetworkArg::None | NetworkArg::Host,
+                ..
+            } if !publish.is_empty() => Err(Failure::usage(
                 "--publish leads into a network of the container's own: --network none has none, and host needs no port led to it",
             )),
-            network => Ok((network, publish)),
+            ContainerNetwork::Of(name) if !publish.is_empty() => Err(Failure::usage(format!(
+                "--publish leads into a network of the container's own: publish the ports of {name} where it is started"
+            ))),
+            _ => Ok((self.network, publish)),
         }
     }
 }
