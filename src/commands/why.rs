@@ -83,7 +83,7 @@ fn answer(
     let mut programs: Vec<&TreePath> = users_of.users(needed).collect();
     let mut chain = users_of.chain(needed);
     // What no loader maps, a rule may know.
-    let mut opener = None;
+    let opener;
     if chain.is_empty() {
         chain = opened_by(&resolver, &users_of, opened, [path, target]);
         opener = chain.last().map(|(_, reason)| reason.by.clone());
