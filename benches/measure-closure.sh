@@ -23,3 +23,16 @@ measure floor.closure -n 50 -w 3 "$loader" --list "$root/bin/large"
 measure rbuild.closure -n 50 -w 3 -m "$bench/rbuild" closure /bin/large --root "$root"
 # shellcheck disable=SC2046 # names without spaces
 measure rbuild.closure-root -n 5 -w 1 -m "$bench/rbuild" closure --root "$root" $(cat "$bench/closure-programs")
+
+# What the check of the entry point, which is the default, costs a build: with what it noted before, and without.
+check=$bench/check
+mkdir -p "$check/bin" "$check/opt"
+cp -r "$root/lib64" "$check/"
+cp -r "$root/opt/lib" "$check/opt/"
+cp "$root/bin/large" "$check/bin/"
+printf 'FROM scratch\nCOPY . /\nUSER 65532:65532\nENTRYPOINT ["/bin/large"]\n' >"$check/Containerfile"
+build=("$bench/rbuild" --root "$bench/mine/check" -q -t check "$check")
+once rbuild "${build[@]}"
+measure rbuild.check-off -n 20 -w 2 "${build[@]}" --closure off
+measure rbuild.check-noted -n 20 -w 2 "${build[@]}"
+measure rbuild.check-first -n 20 -w 2 sh -c "rm -rf $bench/mine/check/cache/starts; exec ${build[*]}"

@@ -172,6 +172,8 @@ example() {
     rbuild "${args[@]}" --build-context "docker.io/library/$base=oci-layout:$debian" "$name" >"$work/log" 2>&1 ||
         { cat "$work/log" && die "$name was not built"; }
     printf '    %s\n' "$(grep '^built ' "$work/log")"
+    rbuild test --config "$name/structure-test.yaml" "$name" >"$work/tests" || { cat "$work/tests" && die "$name fails its structure tests"; }
+    printf '    %s\n' "$(tail -n1 "$work/tests")"
     "check_$name"
     printf '    %s s\n' $((SECONDS - started))
 }

@@ -9,6 +9,7 @@ Examples:
   rbuild distroless Containerfile > distroless.patch
   rbuild distroless --write Containerfile              change the file, once it is proved
   rbuild distroless --arg --version Containerfile      run the entry point with this argument
+  rbuild distroless --config tests.yaml Containerfile  structure tests, which hold of both images
   rbuild distroless Containerfile -- --build-arg V=2   options for the builds
 
 The final stage becomes a build stage; a stage from scratch takes the program, what it needs, and the files that belong to no
@@ -34,6 +35,9 @@ pub(crate) struct DistrolessArgs {
     /// An argument for the entry points, in place of CMD; repeatable
     #[arg(long = "arg", value_name = "WORD", allow_hyphen_values = true)]
     pub args: Vec<String>,
+    /// Run the structure tests of this file on both images, as `rbuild test` does, instead of the entry points; repeatable
+    #[arg(short, long, value_name = "FILE", conflicts_with = "args")]
+    pub config: Vec<PathBuf>,
     /// How long the entry points may run: what runs longer is a service, and has started
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub timeout: u32,

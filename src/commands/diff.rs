@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use image::Image;
-use rootfs::{Aspect, Change, Meta, NodeKind};
+use rootfs::closure::{Resolver, shown};
+use rootfs::{Aspect, Change, Meta, NodeKind, TreePath};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,6 +39,15 @@ struct FileRow {
     aspects: Vec<&'static str>,
     before: Option<Side>,
     after: Option<Side>,
+    /// Of a library: what it gives to others now and did not before, and the other way round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbols: Option<Symbols>,
+}
+
+#[derive(Clone, Serialize)]
+struct Symbols {
+    added: Vec<String>,
+    removed: Vec<String>,
 }
 
 #[derive(Clone, Serialize)]
@@ -64,10 +74,16 @@ pub(super) fn diff(args: &DiffArgs, place: &Path) -> Result<ExitCode, Failure> {
         .view
         .changes_to(&after.view)
         .map_err(|error| Failure::new(Kind::Failed, error))?;
-    let files: Vec<FileRow> = changes
-        .into_iter()
-        .filter_map(|change| row(change, args.ignore_times))
-        .collect();
+    let resolvers = [&before, &after].map(|one| Resolver::new(&one.view, one.settings()));
+    let mut files = Vec::new();
+    for change in changes {
+        let path = change.path.clone();
+        let mut row = row(change, args.ignore_times);
+        if let Some(row) = row.as_mut().filter(|row| is_library(row)) {
+            row.symbols = symbols(row, &path, &resolvers);
+        }
+        files.extend(row);
+    }
     let answer = Answer {
         size: [bytes(&before)?, bytes(&after)?],
         libraries: files
@@ -131,6 +147,7 @@ fn row(change: Change, ignore_times: bool) -> Option<FileRow> {
         aspects,
         before: side(&change.before),
         after: side(&change.after),
+        symbols: None,
     })
 }
 
@@ -145,6 +162,21 @@ fn word(aspect: Aspect) -> &'static str {
         Aspect::Capabilities => "capabilities",
         Aspect::Time => "time",
     }
+}
+
+/// What a library that is in both images gives to others in one alone.
+fn symbols(row: &FileRow, path: &TreePath, [before, after]: &[Resolver<'_>; 2]) -> Option<Symbols> {
+    if !row.aspects.contains(&"content") {
+        return None;
+    }
+    let (was, is) = (before.exports(path), after.exports(path));
+    let only = |one: &BTreeSet<Vec<u8>>, other: &BTreeSet<Vec<u8>>| -> Vec<String> {
+        one.difference(other).map(|name| shown(name)).collect()
+    };
+    Some(Symbols {
+        added: only(&is, &was),
+        removed: only(&was, &is),
+    })
 }
 
 /// A shared library by its name; whose time alone is otherwise is the same one.
@@ -220,6 +252,10 @@ fn text(answer: &Answer) -> String {
             _ => String::new(),
         };
         out.push_str(&format!("{sign} {}{kind}{how}\n", row.path));
+        if let Some(symbols) = &row.symbols {
+            listed("-", &symbols.removed, &mut out);
+            listed("+", &symbols.added, &mut out);
+        }
     }
     for field in &answer.configuration {
         let shown = |value: &Option<Value>| match value {
@@ -238,6 +274,20 @@ fn text(answer: &Answer) -> String {
         out.push_str(&format!("{before} -> {after} bytes in files\n"));
     }
     out
+}
+
+/// The symbols of one side, a few of them by name.
+fn listed(sign: &str, symbols: &[String], out: &mut String) {
+    const NAMED: usize = 10;
+    if symbols.is_empty() {
+        return;
+    }
+    let named = &symbols[..symbols.len().min(NAMED)];
+    let more = match symbols.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    out.push_str(&format!("    {sign} symbols: {}{more}\n", named.join(", ")));
 }
 
 fn told(row: &FileRow, before: &Side, after: &Side) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rootfs::closure::{Packages, Resolver, Users};
+use rootfs::closure::{Choice, Packages, Reason, Resolver, RuleSet, Users};
 use rootfs::{Meta, NodeKind, Tree as _, TreePath};
 use serde::Serialize;
 
@@ -80,7 +80,15 @@ fn answer(
     } else {
         target
     };
-    let programs: Vec<&TreePath> = users_of.users(needed).collect();
+    let mut programs: Vec<&TreePath> = users_of.users(needed).collect();
+    let mut chain = users_of.chain(needed);
+    // What no loader maps, a rule may know.
+    let opener;
+    if chain.is_empty() {
+        chain = opened_by(&resolver, &users_of, opened, [path, target]);
+        opener = chain.last().map(|(_, reason)| reason.by.clone());
+        programs.extend(&opener);
+    }
     let instructions = opened.instructions();
     let brought = |path: &TreePath| {
         let layer = opened.view.layer_of(path).ok()??;
@@ -90,8 +98,7 @@ fn answer(
     Ok(Answer {
         path: path.to_string(),
         target: (path != target).then(|| target.to_string()),
-        chain: users_of
-            .chain(needed)
+        chain: chain
             .into_iter()
             .map(|(path, reason)| Edge {
                 path: path.to_string(),
@@ -107,6 +114,27 @@ fn answer(
         program_instruction: programs.first().and_then(|program| brought(program)),
         programs: programs.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// The chain of the first of the paths that a program of the image opens by itself, as the built-in rules know it.
+fn opened_by(
+    resolver: &Resolver<'_>,
+    users: &Users,
+    opened: &Opened,
+    paths: [&TreePath; 2],
+) -> Vec<(TreePath, Reason)> {
+    let env = &opened.image.config().config.env;
+    let env = env.iter().filter_map(|variable| variable.split_once('='));
+    let choice = Choice {
+        env: env
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        ..Choice::default()
+    };
+    let programs: Vec<TreePath> = users.programs().cloned().collect();
+    let needs = resolver.needs_with(&programs, &RuleSet::built_in(), &choice);
+    let mut chains = paths.into_iter().map(|path| needs.chain(path));
+    chains.find(|chain| !chain.is_empty()).unwrap_or_default()
 }
 
 fn text(answer: &Answer) -> String {

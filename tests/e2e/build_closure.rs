@@ -281,3 +281,36 @@ fn a_directory_of_the_host_is_no_root_to_take_libraries_from() {
     );
     assert!(said.contains("--> Containerfile:2:1"), "{said}");
 }
+
+#[test]
+fn file_capabilities_are_carried_by_what_is_copied_and_by_what_is_added() {
+    let place = Place::new();
+    // vfs_ns_cap_data version 2 (linux/capability.h): cap_net_bind_service=ep, no root id.
+    let capability = "0100000200040000000000000000000000000000";
+    let script = r#"
+import io, sys, tarfile
+out, capability = sys.argv[1:]
+with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
+    for name in ["one", "two"]:
+        info = tarfile.TarInfo("cap/" + name)
+        info.size, info.mode = 1, 0o755
+        info.pax_headers = {"SCHILY.xattr.security.capability": bytes.fromhex(capability).decode()}
+        tar.addfile(info, io.BytesIO(b"x"))
+"#;
+    crate::build_oracle::python(
+        script,
+        &[place.context().join("cap.tar").into(), capability.into()],
+    );
+    let file = "FROM scratch AS a\nADD cap.tar /\nFROM scratch\n# rbuild:closure also=/cap/two\nCOPY --from=a /cap/one /cap/one\nUSER 1:1\n";
+    place.build(file, &["-t", "t"]);
+    let (files, _) = place.expect(0, &["inspect", "--files", "t"]);
+    for name in ["/cap/one", "/cap/two"] {
+        let line = files
+            .lines()
+            .find(|line| line.contains(name))
+            .unwrap_or_default();
+        // Version 2, effective; cap_net_bind_service.
+        let carried = r"security.capability=\x01\x00\x00\x02\x00\x04\x00";
+        assert!(line.contains(carried), "{name}: {files}");
+    }
+}

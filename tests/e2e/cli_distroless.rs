@@ -129,6 +129,26 @@ fn what_does_something_else_from_scratch_is_not_written() {
 }
 
 #[test]
+fn structure_tests_have_to_hold_of_both() {
+    let base = requires!(base "busybox");
+    requires!(degree Degree::SubIds);
+    requires!(execution);
+    let place = Place::new();
+    place.write("Containerfile", "FROM base\nCMD [\"cat\", \"/dev/null\"]\n");
+    let config = |command: &str| {
+        format!(
+            "schemaVersion: 2.0.0\ncommandTests:\n  - name: it\n    command: {command}\n    args: [/dev/null]\n"
+        )
+    };
+    place.write("good.yaml", config("/bin/cat"));
+    place.write("bad.yaml", config("/bin/wc"));
+    let (_, said) = distroless(&place, 0, &["--config", "good.yaml"], &base);
+    assert!(said.contains("both pass the structure tests"), "{said}");
+    let (_, said) = distroless(&place, 1, &["--config", "bad.yaml"], &base);
+    assert!(said.contains("the one from scratch does not"), "{said}");
+}
+
+#[test]
 fn a_service_has_to_run_on() {
     let base = requires!(base "busybox");
     requires!(degree Degree::SubIds);

@@ -226,3 +226,60 @@ fn diff_does_not_depend_on_how_layers_are_cut_and_sees_times() {
     assert!(said.contains("~ created: "), "{said}");
     place.expect(0, &["diff", "one", "later", "--ignore-times"]);
 }
+
+#[test]
+fn why_knows_what_rules_say_that_programs_open() {
+    let place = Place::new();
+    place.write_program("app", "#!/nowhere\n");
+    place.write("Tokyo", "TZif").write("note", "n");
+    let file = "FROM scratch\nCOPY app /app\nCOPY Tokyo /usr/share/zoneinfo/Asia/\nCOPY note /etc/\nENV TZ=Asia/Tokyo\nUSER 1:1\n";
+    place.build(file, &["-t", "app"]);
+    let (said, _) = place.expect(0, &["why", "app", "/usr/share/zoneinfo/Asia/Tokyo"]);
+    assert_eq!(
+        said,
+        "/usr/share/zoneinfo/Asia/Tokyo\n  /usr/share/zoneinfo/Asia/Tokyo: opened by /app, says the rule timezone\n  /app is from: COPY app /app\n  it is from: COPY Tokyo /usr/share/zoneinfo/Asia/\n"
+    );
+    let (said, _) = place.expect(0, &["why", "app", "/etc/note"]);
+    assert_eq!(said, "/etc/note\n  it is from: COPY note /etc/\n");
+}
+
+#[test]
+fn diff_says_which_symbols_a_library_has_no_more() {
+    requires!(program "gcc");
+    let place = Place::new();
+    for (name, text) in [
+        (
+            "one",
+            "int kept(void) { return 1; } int gone(void) { return 1; } static int own(void) { return kept(); } int (*f)(void) = own;",
+        ),
+        (
+            "two",
+            "int kept(void) { return 2; } int come(void) { return 1; } int (*f)(void);",
+        ),
+    ] {
+        place.write("x.c", text);
+        let args = ["-shared", "-fPIC", "-nostdlib", "-o", "libx.so.1", "x.c"];
+        let mut gcc = std::process::Command::new("gcc");
+        let status = gcc.args(args).current_dir(place.context()).status();
+        assert!(status.expect("gcc").success());
+        place.build(
+            "FROM scratch\nCOPY libx.so.1 /lib/\nUSER 1:1\n",
+            &["-t", name],
+        );
+    }
+    let (said, _) = place.expect(1, &["diff", "one", "two", "--ignore-times"]);
+    assert!(
+        said.contains("~ /lib/libx.so.1 (library): content"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n    - symbols: gone\n    + symbols: come\n"),
+        "{said}"
+    );
+    let (said, _) = place.expect(1, &["diff", "one", "two", "--format", "json"]);
+    let row = &json(&said)["libraries"][0];
+    assert_eq!(
+        row["symbols"],
+        serde_json::json!({"added": ["come"], "removed": ["gone"]})
+    );
+}

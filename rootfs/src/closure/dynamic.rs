@@ -19,6 +19,8 @@ const DT_VERNEED: u64 = 0x6fff_fffe;
 const DT_AUXILIARY: u64 = 0x7fff_fffd;
 const DT_FILTER: u64 = 0x7fff_ffff;
 const DF_1_NODEFLIB: u64 = 0x800;
+/// Only the object itself sees the symbol.
+const STB_LOCAL: u8 = 0;
 const VER_FLG_BASE: u16 = 1;
 const VER_FLG_WEAK: u16 = 2;
 
@@ -49,10 +51,27 @@ pub(super) struct Symbols {
 }
 
 impl Symbols {
-    /// The names of the symbols that the object takes from others. The table has no length of its own; linkers put the names
-    /// behind it. An empty list where it makes no sense.
+    /// The names of the symbols that the object takes from others.
     pub(super) fn imports(&self, window: &mut Window<'_>, shape: Shape) -> Vec<Vec<u8>> {
-        let (width, at_section) = if shape.wide { (24, 6) } else { (16, 14) };
+        self.names(window, shape, |section, _| section == 0)
+    }
+
+    /// The names of the symbols that the object gives to others.
+    pub(super) fn exports(&self, window: &mut Window<'_>, shape: Shape) -> Vec<Vec<u8>> {
+        self.names(window, shape, |section, binding| {
+            section != 0 && binding != STB_LOCAL
+        })
+    }
+
+    /// The names of the symbols whose section and binding are wanted. The table has no length of its own; linkers put the names
+    /// behind it. An empty list where it makes no sense.
+    fn names(
+        &self,
+        window: &mut Window<'_>,
+        shape: Shape,
+        wanted: impl Fn(u16, u8) -> bool,
+    ) -> Vec<Vec<u8>> {
+        let (width, at_section, at_info) = if shape.wide { (24, 6, 4) } else { (16, 14, 12) };
         let length = self.names.saturating_sub(self.table);
         let read = |window: &mut Window<'_>, at: u64, length: u64| {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -60,14 +79,15 @@ impl Symbols {
         };
         let table = read(window, self.table, length);
         let names = read(window, self.names, self.names_length);
-        let undefined = table.chunks_exact(width).filter_map(|bytes| {
+        let found = table.chunks_exact(width).filter_map(|bytes| {
             let symbol = Fields { bytes, shape };
             let name = usize::try_from(symbol.word(0)).ok()?;
-            let name = names.get(name..).filter(|_| symbol.half(at_section) == 0)?;
+            let is_wanted = wanted(symbol.half(at_section), bytes[at_info] >> 4);
+            let name = names.get(name..).filter(|_| is_wanted)?;
             let end = name.iter().position(|byte| *byte == 0)?;
             (end > 0).then(|| name[..end].to_vec())
         });
-        undefined.collect()
+        found.collect()
     }
 }
 

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::draft::{chain, said};
+use super::dynamic::Symbols;
 use super::elf::{self, Elf, ElfError};
-use super::machine::Machine;
+use super::machine::{Machine, Shape};
 use super::places::{Absent, Place, Places};
 use super::window::Window;
 use crate::path::TreePath;
@@ -66,13 +67,26 @@ impl<'t> Files<'t> {
 
     /// The symbols that the ELF file at a canonical path takes from others.
     pub(super) fn imports(&self, path: &TreePath) -> Vec<Vec<u8>> {
-        let read = self.elf(path);
-        let Ok(elf) = &*read else {
+        self.symbols(path, Symbols::imports)
+    }
+
+    /// The symbols that it gives to others.
+    pub(super) fn exports(&self, path: &TreePath) -> Vec<Vec<u8>> {
+        self.symbols(path, Symbols::exports)
+    }
+
+    fn symbols(
+        &self,
+        path: &TreePath,
+        read: impl Fn(&Symbols, &mut Window<'_>, Shape) -> Vec<Vec<u8>>,
+    ) -> Vec<Vec<u8>> {
+        let elf = self.elf(path);
+        let Ok(elf) = &*elf else {
             return Vec::new();
         };
         let symbols = elf.dynamic.as_ref().and_then(|dynamic| dynamic.symbols);
         match (symbols, Window::open(self.tree(), path)) {
-            (Some(symbols), Ok(mut window)) => symbols.imports(&mut window, elf.machine.shape),
+            (Some(symbols), Ok(mut window)) => read(&symbols, &mut window, elf.machine.shape),
             _ => Vec::new(),
         }
     }

@@ -2,9 +2,12 @@
 //!
 //! Invariant: a file is a program by what is in it, never by its name.
 
+use std::collections::BTreeSet;
+
 use super::elf::MAGIC;
 use super::loader::Loader;
 use super::machine::Machine;
+use super::reason::{Reason, chain};
 use super::{Closure, ClosureFile, Resolver};
 use crate::path::TreePath;
 use crate::tree::{Meta, NodeKind};
@@ -20,7 +23,19 @@ pub struct Needs {
     pub unmet: Vec<String>,
 }
 
+impl Needs {
+    /// Why a file is needed: the last reason names what was copied. Empty where it is not.
+    pub fn chain(&self, path: &TreePath) -> Vec<(TreePath, Reason)> {
+        chain(&self.files, path)
+    }
+}
+
 impl Resolver<'_> {
+    /// The symbols that the library at a canonical path gives to others; none where it is no library.
+    pub fn exports(&self, path: &TreePath) -> BTreeSet<Vec<u8>> {
+        self.files.exports(path).into_iter().collect()
+    }
+
     /// Whether something is started or mapped from this path: an ELF file, or a script that can be executed.
     pub(super) fn is_program(&self, path: &TreePath) -> bool {
         self.begins(path, |head, meta| {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::ClosureFile;
 use crate::path::{TreePath, escape};
 
 /// Who needs a file, and why.
@@ -38,6 +39,25 @@ pub enum Why {
     List,
     /// A rule of this name says that the program opens it.
     Rule(String),
+}
+
+/// From a file to what needs it, and so on, among files in the order of their paths.
+pub(super) fn chain(files: &[ClosureFile], path: &TreePath) -> Vec<(TreePath, Reason)> {
+    let reason = |path: &TreePath| {
+        let found = files.binary_search_by(|file| file.path.cmp(path));
+        found.ok().map(|index| files[index].reason.clone())
+    };
+    let mut chain: Vec<(TreePath, Reason)> = Vec::new();
+    let mut at = path.clone();
+    while let Some(reason) = reason(&at) {
+        if chain.iter().any(|(seen, _)| *seen == at) {
+            break;
+        }
+        let next = reason.by.clone();
+        chain.push((at, reason));
+        at = next;
+    }
+    chain
 }
 
 /// Where a loader finds a library.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::elf::MAGIC;
+use super::reason::chain;
 use super::{Closure, Reason, Resolver};
 use crate::path::TreePath;
 use crate::tree::{Meta, NodeKind, Tree};
@@ -50,22 +51,12 @@ impl Users {
         let Some(first) = self.users.get(path).and_then(|users| users.first()) else {
             return Vec::new();
         };
-        let closure = &self.closures[*first];
-        let reason = |path: &TreePath| {
-            let found = closure.files.binary_search_by(|file| file.path.cmp(path));
-            found.ok().map(|index| closure.files[index].reason.clone())
-        };
-        let mut chain: Vec<(TreePath, Reason)> = Vec::new();
-        let mut at = path.clone();
-        while let Some(reason) = reason(&at) {
-            if chain.iter().any(|(seen, _)| *seen == at) {
-                break;
-            }
-            let next = reason.by.clone();
-            chain.push((at, reason));
-            at = next;
-        }
-        chain
+        chain(&self.closures[*first].files, path)
+    }
+
+    /// All programs, in the order of their paths.
+    pub fn programs(&self) -> impl Iterator<Item = &TreePath> {
+        self.closures.iter().map(|closure| &closure.program)
     }
 }
 

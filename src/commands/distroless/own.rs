@@ -99,6 +99,22 @@ impl<'a> Own<'a> {
             .spawn()
             .map_err(|error| started("run", error))
     }
+
+    /// Runs the structure tests on an image; whether they passed, and the report.
+    pub(super) fn test(&self, image: &str) -> Result<(bool, String), Failure> {
+        let mut command = self.command("test");
+        for config in &self.args.config {
+            command.arg("--config").arg(config);
+        }
+        let output = command
+            .arg(image)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| started("test", error))?;
+        let report = [output.stdout, output.stderr].concat();
+        let report = String::from_utf8_lossy(&report).into_owned();
+        Ok((output.status.success(), report))
+    }
 }
 
 fn started(what: &str, error: std::io::Error) -> Failure {

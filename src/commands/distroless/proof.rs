@@ -27,6 +27,24 @@ struct Ran {
     err: Vec<u8>,
 }
 
+/// Runs the structure tests on both.
+///
+/// # Errors
+/// When one of the images does not pass.
+pub(super) fn test(own: &Own<'_>, before: &Opened, after: &Opened) -> Result<String, Failure> {
+    for (which, opened) in [
+        ("the image as it is", before),
+        ("the one from scratch", after),
+    ] {
+        let (passed, report) = own.test(&opened.image.digest().to_string())?;
+        if !passed {
+            let message = format!("pass the structure tests: {which} does not");
+            return Err(Failure::failed(message).excerpt(show::escape(&report)));
+        }
+    }
+    Ok("both pass the structure tests".to_owned())
+}
+
 /// Runs both, and says what they have in common.
 ///
 /// # Errors
