@@ -117,6 +117,39 @@ fn a_second_signature_joins_the_first_and_the_same_is_made_once() {
 }
 
 #[test]
+fn a_signature_is_of_one_digest_under_one_repositorys_name() {
+    use verify::{Fault, examine};
+    let place = tempfile::tempdir().unwrap();
+    let (signer, public) = keys(place.path());
+    let (_, other) = keys(place.path());
+    let signed = |identity: &str| {
+        let export = signer.sign(identity, &image(), Vec::new()).unwrap();
+        layers(&export.unwrap()).remove(0)
+    };
+    let digest = image().digest;
+    let told = |identity: &str, asked: &str| examine(&signed(identity), &digest, &public, asked);
+    assert!(told("q.io/app", "q.io/app").is_ok());
+    // containers/image signs whole names, cosign has its own name of Docker Hub.
+    assert!(told("q.io/app:1", "q.io/app").is_ok());
+    assert!(told("index.docker.io/library/app", "docker.io/library/app").is_ok());
+    for wrong in ["q.io/application", "q.io/team/app", "evil.io/app", ""] {
+        let fault = Fault::Identity(wrong.to_owned());
+        assert_eq!(told(wrong, "q.io/app").unwrap_err(), fault);
+    }
+    let layer = signed("q.io/app");
+    assert_eq!(
+        examine(&layer, &digest, &other, "q.io/app").unwrap_err(),
+        Fault::Key
+    );
+    let another = Digest::of("another");
+    let fault = Fault::Digest(digest.to_string());
+    assert_eq!(
+        examine(&layer, &another, &public, "q.io/app").unwrap_err(),
+        fault
+    );
+}
+
+#[test]
 fn the_payload_is_cosigns() {
     let place = tempfile::tempdir().unwrap();
     let (signer, _) = keys(place.path());

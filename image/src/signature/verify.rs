@@ -3,12 +3,13 @@
 //! Invariant: one signature that is right in every respect suffices, and none that is wrong in any counts; of several that are wrong
 //! the one that came furthest is told.
 
-use super::{KIND, Layer, Payload, PublicKey, SIGNATURES, layers_of, tag_of};
+use super::{KIND, Layer, Payload, PublicKey, SIGNATURES, identity_of, layers_of, tag_of};
 use crate::digest::Digest;
 use crate::image::{BlobError, BlobSource, read_document};
 use crate::json;
 use crate::layout::{Layout, LayoutError};
 use crate::manifest::Descriptor;
+use crate::reference::Reference;
 use crate::registry::{RegistryError, Remote};
 
 /// Why an image is not verified.
@@ -79,7 +80,7 @@ pub struct Signed {
 
 /// How far a signature came.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
+pub(super) enum Fault {
     Key,
     Statement,
     Digest(String),
@@ -121,7 +122,7 @@ pub fn verify(
     })
 }
 
-fn examine(
+pub(super) fn examine(
     layer: &Layer,
     digest: &Digest,
     key: &PublicKey,
@@ -140,13 +141,19 @@ fn examine(
         return Err(Fault::Digest(signed));
     }
     let called = payload.identity.docker_reference;
-    if called != identity {
+    if !is_repository(&called, identity) {
         return Err(Fault::Identity(called));
     }
     Ok(Signed {
         identity: called,
         digest: *digest,
     })
+}
+
+/// cosign calls an image by its repository, containers/image by its whole name.
+fn is_repository(called: &str, identity: &str) -> bool {
+    let name: Option<Reference> = called.parse().ok();
+    called == identity || name.is_some_and(|name| identity_of(&name) == identity)
 }
 
 impl Place<'_> {
