@@ -1,4 +1,5 @@
-"""Does the lines of survey.txt in the whole system and from scratch: survey.py RBUILD LAYOUT LINES PATTERN.
+"""Does the lines of survey.txt in the whole system and from scratch: survey.py RBUILD LAYOUT LINES PATTERN [OPTION...], options of
+the builds from scratch.
 
 Prints a line for each: same, or what differs; and the share at the end. A line whose program the whole system lacks, or that fails there, counts
 for nothing: it says nothing about the image from scratch.
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-RBUILD, LAYOUT, LINES, PATTERN = sys.argv[1:]
+RBUILD, LAYOUT, LINES, PATTERN, *RULES = sys.argv[1:]
 
 # What the programs read.
 INPUTS = r"""
@@ -93,7 +94,7 @@ def examine(numbered):
         return line, None, f"the whole system: {before[0]}, {before[2][-120:]!r}"
     settings = "".join(f"ENV {variable}\n" for variable in env)
     text = f"FROM whole\nFROM scratch\n{settings}COPY --from=whole {words[0]} {words[0]}\nCOPY --from=whole /t /t\nUSER 65532:65532\nCMD [\"{words[0]}\"]\n"
-    done = build(name, text, "--closure", "auto", "--build-context", "whole=docker-image://survey-whole", "--package-records", "off")
+    done = build(name, text, "--closure", "auto", "--build-context", "whole=docker-image://survey-whole", "--package-records", "off", *RULES)
     if done.returncode:
         return line, False, f"not built: {done.stderr[-300:]!r}"
     after = run(name, env, words)
@@ -102,7 +103,8 @@ def examine(numbered):
         return line, True, "same"
     for what, one, other in zip(("exit code", "output", "errors"), before, after):
         if one != other:
-            return line, False, f"{what}: {str(one)[-200:]!r}, from scratch {str(other)[-300:]!r}"
+            told = after[2][-300:] if what == "exit code" else ""
+            return line, False, f"{what}: {str(one)[-200:]!r}, from scratch {str(other)[-300:]!r} {told!r}"
 
 
 def main():

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 
 use crate::path::TreePath;
 
-const BUILT_IN: [&str; 22] = [
+const BUILT_IN: [&str; 23] = [
     include_str!("rules/fonts.rule"),
     include_str!("rules/gcc.rule"),
     include_str!("rules/gconv.rule"),
@@ -45,6 +45,7 @@ const BUILT_IN: [&str; 22] = [
     include_str!("rules/ssh.rule"),
     include_str!("rules/terminfo.rule"),
     include_str!("rules/tzdata.rule"),
+    include_str!("rules/zsh.rule"),
 ];
 
 /// When a rule is of use.
