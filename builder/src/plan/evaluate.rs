@@ -71,7 +71,15 @@ impl Evaluation<'_> {
             }
             evaluator.furnish(index == target);
             let (steps, history, state) = (evaluator.steps, evaluator.history, evaluator.state);
-            let mut config = state.config();
+            let user_label = state.user_label.clone();
+            let mut config = match ends.is_awaited(index) {
+                true => {
+                    let config = state.config();
+                    ends.keep(index, state);
+                    config
+                }
+                false => state.into_config(),
+            };
             if index == target {
                 self.finish(&mut config);
             }
@@ -83,10 +91,9 @@ impl Evaluation<'_> {
                 steps,
                 config,
                 history,
-                user_label: state.user_label.clone(),
+                user_label,
                 from_label: self.stages.opening_label(index),
             });
-            ends.keep(index, state);
         }
         (planned, remotes)
     }
@@ -207,10 +214,13 @@ impl Ends {
         }
     }
 
+    /// Whether a stage that is to come starts from this one.
+    fn is_awaited(&self, index: usize) -> bool {
+        self.uses.contains_key(&index)
+    }
+
     fn keep(&mut self, index: usize, state: State) {
-        if self.uses.contains_key(&index) {
-            self.states.insert(index, state);
-        }
+        self.states.insert(index, state);
     }
 
     fn start_from(&mut self, index: usize) -> Option<State> {
@@ -272,14 +282,20 @@ impl State {
     /// The configuration of an image made here.
     fn config(&self) -> ImageConfig {
         let mut image = self.image.clone();
-        image.config.env = self
-            .scope
-            .env
-            .pairs()
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        image.config.env = self.environment();
         image
+    }
+
+    fn into_config(mut self) -> ImageConfig {
+        self.image.config.env = self.environment();
+        self.image
+    }
+
+    fn environment(&self) -> Vec<String> {
+        let pairs = self.scope.env.pairs().iter();
+        pairs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
     }
 }
 

@@ -270,3 +270,48 @@ impl Marks {
         self.count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some inodes have had several contents.
+    fn key(number: u64) -> Key {
+        let mut key = [7; KEY];
+        key[..8].copy_from_slice(&(number / 3).to_be_bytes());
+        key[16..].copy_from_slice(&number.to_be_bytes());
+        Key(key)
+    }
+
+    fn memo(count: u64) -> Memo {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes).expect("memory");
+        for number in 0..count {
+            // Every other number is none.
+            let digest = [u8::try_from(number % 251).expect("small"); 32];
+            writer.add(&key(2 * number).0, &digest).expect("memory");
+        }
+        writer.finish().expect("memory");
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&bytes).expect("written");
+        std::io::Seek::rewind(&mut file).expect("a file");
+        Memo::load(file).expect("a memo")
+    }
+
+    #[test]
+    fn a_memo_in_memory_and_one_on_the_disk_know_the_same() {
+        for count in [0, 1, BLOCK, IN_MEMORY, IN_MEMORY + 1] {
+            let memo = memo(count);
+            assert_eq!(memo.count(), count);
+            assert_eq!(matches!(memo, Memo::There(_)), count > IN_MEMORY);
+            // Near and far ones in turn.
+            for number in (0..count).flat_map(|number| [number, number * 7919 % count]) {
+                let (at, digest) = memo.find(&key(2 * number)).expect("read").expect("known");
+                assert_eq!((at, u64::from(digest[0])), (number, number % 251));
+                assert!(memo.find(&key(2 * number + 1)).expect("read").is_none());
+                let (known, _) = memo.record(number).expect("read");
+                assert!(known == key(2 * number));
+            }
+        }
+    }
+}

@@ -67,3 +67,56 @@ impl Iterator for Beside<'_> {
         Some(one.and_then(|one| Ok((value(one), value(two?)))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Entry;
+    use crate::layer::{LayerIndex, Stored};
+    use crate::path::TreePath;
+    use image::{DiffId, Digest};
+
+    fn layer(paths: &[&str]) -> RecordsByPath {
+        let record = |path: &&str| {
+            let (path, kind) = match path.strip_suffix('!') {
+                Some(path) => (path, Kind::Opaque),
+                None => (*path, Kind::Dir),
+            };
+            let path = TreePath::scoped(path).expect("a path");
+            Record {
+                entry: Entry::new(path, kind, 0o755),
+                stored: Stored::Nothing,
+                sum: 0,
+            }
+        };
+        let records = paths.iter().map(record).collect();
+        let index = LayerIndex::new(DiffId::new(Digest::of(b"")), 0, records);
+        let bytes = index.stored().bytes();
+        let mut sorted = RecordsByPath::in_scratch(&Scratch::default());
+        let read = IndexReader::of_bytes(&bytes).expect("an index");
+        sorted.add(read).expect("read");
+        sorted
+    }
+
+    #[test]
+    fn two_layers_are_beside_each_other_path_by_path() {
+        let (one, two) = (
+            layer(&["a", "b", "a!", "a/x", "a.b"]),
+            layer(&["c", "a", "a/x/y"]),
+        );
+        let shown = |record: Option<Record>| {
+            let mark = |record: Record| match record.entry.kind {
+                Kind::Opaque => format!("{}!", record.entry.path),
+                _ => record.entry.path.to_string(),
+            };
+            record.map(mark).unwrap_or_default()
+        };
+        let found = one.beside(&two).map(|both| {
+            let (one, two) = both.expect("read");
+            format!("{}|{}", shown(one), shown(two))
+        });
+        let found: Vec<String> = found.collect();
+        let wanted = ["/a|/a", "/a!|", "/a.b|", "/a/x|", "|/a/x/y", "/b|", "|/c"];
+        assert_eq!(found, wanted);
+    }
+}
