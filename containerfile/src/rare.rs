@@ -7,6 +7,10 @@ use serde::{Serialize, Serializer};
 
 /// A list of what most instructions have none of.
 #[derive(Clone, PartialEq, Eq)]
+#[expect(
+    clippy::box_collection,
+    reason = "a vector is three words also where it is empty"
+)]
 pub struct Rare<T>(Option<Box<Vec<T>>>);
 
 impl<T> Rare<T> {

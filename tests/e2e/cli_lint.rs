@@ -300,6 +300,62 @@ fn every_format_has_every_finding() {
 }
 
 #[test]
+fn the_fixes_in_sarif_are_those_that_fix_makes() {
+    let place = Place::new();
+    let before = format!("{BAD}# ß\nUSER 8\n");
+    place.write("Containerfile", &before);
+    let (text, _) = place.expect(1, &["lint", "--format", "sarif"]);
+    let sarif: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let results = sarif["runs"][0]["results"].as_array().expect("results");
+    let mut edits = Vec::new();
+    for fix in results
+        .iter()
+        .flat_map(|one| one["fixes"].as_array())
+        .flatten()
+    {
+        let change = &fix["artifactChanges"][0];
+        assert_eq!(change["artifactLocation"]["uri"], "Containerfile");
+        let edit = &change["replacements"][0];
+        let number = |name: &str| {
+            let number = edit["deletedRegion"][name].as_u64().expect("a number");
+            usize::try_from(number).expect("small")
+        };
+        let new = edit["insertedContent"]["text"].as_str().expect("a text");
+        edits.push((number("byteOffset"), number("byteLength"), new));
+    }
+    assert!(edits.len() >= 2, "{text}");
+    edits.sort_unstable();
+    let mut after = before;
+    for (at, length, new) in edits.into_iter().rev() {
+        after.replace_range(at..at + length, new);
+    }
+    place.expect(0, &["lint", "--fix", "--fail-on", "none"]);
+    let fixed = fs::read_to_string(place.context().join("Containerfile")).expect("the file");
+    assert_eq!(after, fixed);
+}
+
+#[test]
+fn xml_is_well_formed_whatever_a_file_holds() {
+    requires!(program "python3");
+    let place = Place::new();
+    place.write(
+        "<&\"'>/Containerfile",
+        "FROM scratch\nUSER <&\"']]>\u{1}\n\u{0}x\n",
+    );
+    for format in ["checkstyle", "junit"] {
+        let (text, _) = place.expect(1, &["lint", "--format", format]);
+        let parse =
+            "import sys, xml.dom.minidom; xml.dom.minidom.parseString(sys.stdin.buffer.read())";
+        let output = assert_cmd::Command::new("python3")
+            .args(["-c", parse])
+            .write_stdin(text.as_str())
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{text}");
+    }
+}
+
+#[test]
 fn the_nearest_configuration_decides_about_severities_and_registries() {
     let place = Place::new();
     place

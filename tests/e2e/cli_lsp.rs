@@ -219,6 +219,26 @@ fn findings_are_published_for_every_text_that_the_editor_has() {
 }
 
 #[test]
+fn units_of_quadlet_are_examined_too_beside_the_containerfile_of_their_image() {
+    let place = Place::new();
+    place.write("Containerfile", "FROM scratch\nUSER 7:8\n");
+    let mut client = Client::ready(&place, &["--stdio"]);
+    let uri = uri(&place, "app.container");
+    let rest = "NoNewPrivileges=true\nDropCapability=all\nReadOnly=true\n[Install]\nWantedBy=default.target\n";
+    let text = format!("[Container]\nImage=registry.example/app:1\nUserNS=keep-id\n{rest}");
+    client.open(&uri, &text);
+    let found = client.diagnostics(&uri, 1);
+    assert_eq!(codes(&found), ["RB901"]);
+    assert_eq!(found[0]["range"], range(2, 7, 14));
+    let said = found[0]["message"].as_str().expect("a message");
+    assert!(said.contains("USER 7:8"), "{said}");
+    let page = client.at("textDocument/hover", &uri, 2, 9);
+    let page = page["contents"]["value"].as_str().expect("a page");
+    assert!(page.starts_with("## RB901: "), "{page}");
+    assert!(client.leave().success());
+}
+
+#[test]
 fn many_changes_at_once_end_in_the_findings_of_the_last() {
     let place = Place::new();
     let mut client = Client::ready(&place, &[]);

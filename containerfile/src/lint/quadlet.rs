@@ -280,7 +280,7 @@ fn trimmed(source: &Source, span: Span) -> Spanned<&str> {
     Spanned::new(text, Span::new(start, start + text.len()))
 }
 
-/// Words as systemd.syntax(7) quotes them; a quote begins only where a word does.
+/// Words as systemd and Quadlet cut them (`extract_first_word` in both): a quote may begin anywhere in a word.
 fn words(line: &Spanned<&str>) -> Vec<Spanned<String>> {
     let mut words = Vec::new();
     let mut word: Option<Spanned<String>> = None;
@@ -291,7 +291,6 @@ fn words(line: &Spanned<&str>) -> Vec<Spanned<String>> {
         if word.is_none() && letter.is_whitespace() {
             continue;
         }
-        let begins = word.is_none();
         let open = word.get_or_insert_with(|| Spanned::new(String::new(), Span::new(at, at)));
         open.span = open.span.up_to(at);
         match letter {
@@ -300,8 +299,8 @@ fn words(line: &Spanned<&str>) -> Vec<Spanned<String>> {
                 open.value.push(letter);
             }
             '\\' => escaped = true,
-            '"' | '\'' if begins => quote = Some(letter),
             _ if quote == Some(letter) => quote = None,
+            '"' | '\'' if quote.is_none() => quote = Some(letter),
             _ if quote.is_none() && letter.is_whitespace() => words.extend(word.take()),
             _ => open.value.push(letter),
         }
@@ -371,15 +370,18 @@ mod tests {
 
     #[test]
     fn words_have_their_places() {
-        let text = "[Container]\nEnvironment=A=b \"C=d e\" 'F=ß'\\\n G=\\x \"open\n";
+        let text = "[Container]\nEnvironment=A=b \"C=d e\" 'F=ß'\\\n G=\\x H='i \"j'k \"open\n";
         let source = Source::new("x.container", text);
         let options = Options::default();
         let unit = Unit::parse(&source, "Container", &options, &mut Vec::new());
         let words = unit.sections[0].entries[0].words();
         let texts: Vec<_> = words.iter().map(|word| word.value.as_str()).collect();
-        assert_eq!(texts, ["A=b", "C=d e", "F=ß", "G=x", "open"]);
+        assert_eq!(texts, ["A=b", "C=d e", "F=ß", "G=x", "H=i \"jk", "open"]);
         let places: Vec<_> = words.iter().map(|word| source.slice(word.span)).collect();
-        assert_eq!(places, ["A=b", "\"C=d e\"", "'F=ß'", "G=\\x", "\"open"]);
+        assert_eq!(
+            places,
+            ["A=b", "\"C=d e\"", "'F=ß'", "G=\\x", "H='i \"j'k", "\"open"]
+        );
     }
 
     #[test]
