@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use builder::Output;
+use builder::{CacheDestination, CacheFrom, Output};
 use containerfile::Source;
 use image::{Credentials, Reference};
 
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 /// Credentials, and the registry that they are for.
 pub(super) type Meant = Option<(String, Credentials)>;
 
-/// The registry that is pushed to; without one, the one that the stages start from.
+/// The registry that is pushed to or has the cache; without one, the one that the stages start from.
 pub(super) fn of_creds(settings: &BuildSettings, source: &Source) -> Result<Meant, Failure> {
     let Some(credentials) = &settings.registry.creds else {
         return Ok(None);
@@ -39,8 +39,17 @@ fn pushed(settings: &BuildSettings) -> BTreeSet<String> {
         _ => Vec::new(),
     };
     let outputs = settings.results.outputs.iter();
+    let caches = settings.caches.from.iter().filter_map(|from| match from {
+        CacheFrom::Registry(name) => Some(name.clone()),
+        CacheFrom::Local { .. } => None,
+    });
+    let written = settings.caches.to.iter().filter_map(|to| match &to.place {
+        CacheDestination::Registry(name) => Some(name.clone()),
+        CacheDestination::Local { .. } | CacheDestination::Inline => None,
+    });
     let registry = |name: Reference| name.registry().to_owned();
-    outputs.flat_map(names).map(registry).collect()
+    let names = outputs.flat_map(names).chain(caches).chain(written);
+    names.map(registry).collect()
 }
 
 fn bases(settings: &BuildSettings, source: &Source) -> BTreeSet<String> {

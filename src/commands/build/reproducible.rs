@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use builder::{
-    Attestations, BuildRequest, Built, Cancel, Comparison, Difference, first_difference,
+    Attestations, BuildRequest, Built, Caches, Cancel, Comparison, Difference, first_difference,
 };
 use containerfile::Span;
 use image::Store;
@@ -38,6 +38,7 @@ impl Build<'_> {
             tags: Vec::new(),
             outputs: Vec::new(),
             attestations: Attestations::default(),
+            caches: Caches::default(),
             ..request.clone()
         };
         self.notice(format!(
