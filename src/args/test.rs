@@ -2,6 +2,7 @@
 //! that are named are still to be read.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::build::NetworkArg;
 
@@ -45,8 +46,8 @@ pub(crate) struct TestArgs {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<image::Platform>,
     /// A service must run for so long; one that exposes ports has ten times this to listen at them
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
-    pub wait: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub wait: Duration,
     /// Set a variable for the program; NAME alone takes it from the environment; repeatable
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
@@ -73,6 +74,15 @@ pub(crate) enum TestFormat {
     Junit,
     /// Annotations of GitHub's workflows.
     Github,
+}
+
+/// A time of a millisecond to an hour.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<f64>().ok();
+    let time = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let range = Duration::from_millis(1)..=Duration::from_hours(1);
+    let wrong = || "it is a number of seconds from 0.001 to 3600".to_owned();
+    time.filter(|time| range.contains(time)).ok_or_else(wrong)
 }
 
 impl TestArgs {
@@ -107,5 +117,8 @@ mod tests {
         assert!(parse("test --health -c a app").is_err());
         assert!(parse("test --readiness app").is_err());
         assert!(parse("test").is_err());
+        for wait in ["-1", "0", "inf", "NaN", "soon", "3601"] {
+            assert!(parse(&format!("test --wait={wait} app")).is_err(), "{wait}");
+        }
     }
 }

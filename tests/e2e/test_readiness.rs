@@ -343,7 +343,7 @@ fn a_time_zone_that_is_asked_for_must_be_there() {
 #[test]
 fn root_inside_and_names_of_users_are_told() {
     requires!(degree Degree::SubIds);
-    let place = requires_image!("FROM busybox\nCMD [\"true\"]\n");
+    let place = requires_image!("FROM busybox\nCMD [\"sh\", \"-c\", \"echo x > /x\"]\n");
     // The linter's judgement of the same image is an error.
     let report = report_after("20", &place, 1, &[]);
     expect(
@@ -353,6 +353,13 @@ fn root_inside_and_names_of_users_are_told() {
         &["it is root inside", "USER 65532:65532"],
     );
     expect(&report, ("accounts", ""), "failed", &["RB101"]);
+    // No mount serves what is written to the root itself.
+    expect(
+        &report,
+        ("read-only", ""),
+        "failed",
+        &["exit code 1", "have it write /x somewhere else"],
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::{Done, Ended};
 
 /// The most that is read of an answer.
-const MOST: u64 = 1 << 20;
+const MOST: usize = 1 << 20;
 
 /// Asks for a path.
 pub(super) fn fetch(port: u16, path: &str, millis: u64) -> Done {
@@ -44,9 +44,21 @@ fn ask(port: u16, path: &str, limit: Duration) -> Result<(i32, String), Errno> {
         "GET {path} HTTP/1.0\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
     )
     .map_err(errno)?;
-    let mut answer = Vec::new();
-    stream.take(MOST).read_to_end(&mut answer).map_err(errno)?;
+    let answer = read(stream, Instant::now() + limit).map_err(errno)?;
     parse(&String::from_utf8_lossy(&answer)).ok_or(Errno::EPROTO)
+}
+
+/// All that comes until the other side closes; a server that only drips is cut off.
+fn read(mut stream: TcpStream, deadline: Instant) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut piece = vec![0; 16 << 10];
+    while answer.len() < MOST && Instant::now() < deadline {
+        match stream.read(&mut piece)? {
+            0 => break,
+            length => answer.extend_from_slice(&piece[..length]),
+        }
+    }
+    Ok(answer)
 }
 
 /// Status and body of an answer (RFC 9112, section 2.1).

@@ -121,15 +121,13 @@ impl<'t> Subject<'t> {
             [] => argv.extend(config.cmd.clone().unwrap_or_default()),
             given => argv.extend_from_slice(given),
         }
-        // A negative time, or none, is no time.
-        let wait = std::time::Duration::try_from_secs_f64(args.wait).unwrap_or_default();
         let store = opened.store.path();
         Ok(Self {
             opened,
             containers,
             facts,
             argv,
-            wait: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            wait: u64::try_from(args.wait.as_millis()).unwrap_or(u64::MAX),
             health: HealthCommand::of(config),
             plan: host::ids(here, store)?.required().ok(),
             here,
