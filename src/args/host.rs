@@ -23,6 +23,7 @@ pub(crate) struct DoctorArgs {
 const UNSHARE: &str = "\
 Examples:
   rbuild unshare                              a shell that sees the store's files with their owners
+  rbuild unshare --rootless-netns ip address  the network that containers have
   rbuild unshare chown -R 65533:65533 data    65533 here is image user 65532: ids are shifted by one
 
 Inside, id 0 is you, and id k+1 is image id k.";
@@ -31,6 +32,9 @@ Inside, id 0 is you, and id k+1 is image id k.";
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = UNSHARE)]
 pub(crate) struct UnshareArgs {
+    /// Run it in a network as containers have it, which pasta connects
+    #[arg(long)]
+    pub rootless_netns: bool,
     /// The command and its arguments [default: $SHELL]
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,

@@ -152,3 +152,21 @@ fn a_new_range_counts_at_the_next_command_and_a_changed_one_is_an_error() {
     let next = with_range(&other, "4000000:65536", "unshare cat /proc/self/uid_map");
     assert!(String::from_utf8_lossy(&next.stdout).contains("4000000"));
 }
+
+#[test]
+fn unshare_gives_a_network_as_containers_have_it() {
+    requires!(execution);
+    requires!(pasta);
+    let place = Place::new();
+    let network = |flags: &[&str]| {
+        let args = [&["unshare"], flags, &["readlink", "/proc/self/ns/net"]].concat();
+        place.expect(0, &args).0
+    };
+    let own = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
+    assert_eq!(network(&[]).trim(), own.to_string_lossy());
+    assert_ne!(network(&["--rootless-netns"]).trim(), own.to_string_lossy());
+    let devices = ["unshare", "--rootless-netns", "cat", "/proc/net/dev"];
+    let (devices, _) = place.expect(0, &devices);
+    let count = devices.lines().filter(|line| line.contains(':')).count();
+    assert!(count > 1, "not only lo:\n{devices}");
+}

@@ -631,3 +631,19 @@ fn a_port_that_is_not_named_is_found_and_told() {
     assert!(stderr.contains(&port.to_string()), "{stderr}");
     let _ = std::io::stdout().flush();
 }
+
+#[test]
+fn packets_of_pasta_have_the_size_that_was_asked_for() {
+    requires!(pasta);
+    let place = requires_image!();
+    let args = [
+        "run",
+        "--network",
+        "pasta:mtu=1337",
+        "box",
+        "/bin/ip",
+        "link",
+    ];
+    let (links, _) = place.expect(0, &args);
+    assert!(links.contains("mtu 1337"), "{links}");
+}

@@ -161,47 +161,16 @@ fn podmans_generator_hands_on_every_byte() {
     let volume = format!("{}:/data:ro", data.display());
     let units = place.context().join("units");
     fs::create_dir(&units).expect("made");
-    place.expect(
-        0,
-        &[
-            "quadlet",
-            "-o",
-            "units",
-            "--volume-units",
-            "-e",
-            &variable,
-            "-e",
-            "EMPTY=",
-            "-v",
-            &volume,
-            "-p",
-            "127.0.0.1:8080:80/tcp",
-            "--memory",
-            "64m",
-            "-u",
-            "5:6",
-            "--entrypoint",
-            "/bin/my app",
-            "-w",
-            "/w x",
-            "--init",
-            "--hostname",
-            "h",
-            "--stop-timeout",
-            "5",
-            "--pids-limit",
-            "9",
-            "--tmpfs",
-            "/t:size=1m",
-            "--cap-add",
-            "chown",
-            "registry.example/team/web:1",
-            "serve",
-            "--percent=%i",
-            "$X",
-            "a\nb",
-        ],
-    );
+    let flags = "--volume-units|-p|127.0.0.1:8080:80/tcp|--memory|64m|-u|5:6|--entrypoint|/bin/my app|-w|/w x|--init|\
+                 --hostname|h|--stop-timeout|5|--pids-limit|9|--tmpfs|/t:size=1m|--cap-add|chown";
+    let odd = [
+        "-o", "units", "-e", &variable, "-e", "EMPTY=", "-v", &volume,
+    ];
+    let image = "registry.example/team/web:1";
+    let mut args = vec!["quadlet"];
+    args.extend(odd.into_iter().chain(flags.split('|')));
+    args.extend([image, "serve", "--percent=%i", "$X", "a\nb"]);
+    place.expect(0, &args);
     let text = generated(&generator, &units);
     let line = text
         .lines()
@@ -216,24 +185,14 @@ fn podmans_generator_hands_on_every_byte() {
         assert!(found, "{flag} {value:?} is not in\n{words:#?}");
     };
     follows("--env", &variable);
-    follows("--env", "EMPTY=");
-    follows("-v", "%h/context/my data%h$x:/data:ro");
-    follows("--publish", "127.0.0.1:8080:80/tcp");
-    follows("--user", "5:6");
-    follows("--userns", "keep-id:uid=5,gid=6");
-    follows("--entrypoint", "/bin/my app");
-    follows("--workdir", "/w x");
-    follows("--hostname", "h");
-    follows("--stop-timeout", "5");
-    follows("--pids-limit", "9");
-    follows("--tmpfs", "/t:size=1048576");
-    follows("--cap-drop", "all");
-    follows("--cap-add", "chown");
-    follows("-v", "web-app:/var/lib/app");
-    follows(
-        "--health-cmd",
-        "[\"/app\",\"--health\",\"100% $of \\\"it\\\"\"]",
-    );
+    let health = "--health-cmd|[\"/app\",\"--health\",\"100% $of \\\"it\\\"\"]";
+    let pairs = "--env|EMPTY=\n-v|%h/context/my data%h$x:/data:ro\n--publish|127.0.0.1:8080:80/tcp\n--user|5:6\n\
+                 --userns|keep-id:uid=5,gid=6\n--entrypoint|/bin/my app\n--workdir|/w x\n--hostname|h\n--stop-timeout|5\n\
+                 --pids-limit|9\n--tmpfs|/t:size=1048576\n--cap-drop|all\n--cap-add|chown\n-v|web-app:/var/lib/app";
+    for pair in pairs.lines().chain([health]) {
+        let (flag, value) = pair.split_once('|').expect("a pair");
+        follows(flag, value);
+    }
     for word in [
         "--memory=64m",
         "--init",
@@ -258,6 +217,14 @@ fn podmans_generator_hands_on_every_byte() {
         ),
         "{words:#?}"
     );
+}
+
+#[test]
+fn podmans_generator_takes_a_kube_unit() {
+    let Some(generator) = generator() else {
+        skip!("quadlet", "there is no generator of Quadlet");
+    };
+    let place = Place::new();
     place.write(
         "pod.yaml",
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\nspec:\n  containers: []\n",
@@ -273,7 +240,7 @@ fn podmans_generator_hands_on_every_byte() {
     let text = generated(&generator, &kube);
     let yaml = place.context().join("pod.yaml");
     assert!(
-        text.contains(&format!("kube play --replace")) && text.contains(&*yaml.to_string_lossy()),
+        text.contains("kube play --replace") && text.contains(&*yaml.to_string_lossy()),
         "{text}"
     );
 }

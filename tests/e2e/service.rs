@@ -677,14 +677,24 @@ fn a_named_volume_begins_with_the_images_files_and_outlives_containers() {
         ),
         "65532\n"
     );
+    let (list, _) = all.expect(0, &["volume", "ls", "-q"]);
+    assert_eq!(list, "new\nnone\nvol\nvol2\n");
+}
+
+#[test]
+fn a_volume_in_use_stays_and_one_that_is_removed_is_gone_whole() {
+    let all = services!();
+    let run = |volume: &str| {
+        let args = ["run", "--network", "none", "-v", volume, "box", "true"];
+        all.expect(0, &args);
+    };
+    run("vol:/data");
+    run("other:/data");
     let (list, _) = all.expect(0, &["volume", "ls"]);
-    assert_eq!(
-        list.split_whitespace().collect::<Vec<_>>(),
-        [
-            "DRIVER", "VOLUME", "NAME", "local", "new", "local", "none", "local", "vol", "local",
-            "vol2"
-        ]
-    );
+    let words: Vec<_> = list.split_whitespace().collect();
+    let expected = ["DRIVER", "VOLUME", "NAME", "local", "other", "local", "vol"];
+    assert_eq!(words, expected);
+    fs::write(all.0.context().join("secret"), "").expect("written");
     all.start(
         &["--name", "user", "-v", "vol:/data", "-v", "./:/data/below"],
         FOREVER,
@@ -698,10 +708,7 @@ fn a_named_volume_begins_with_the_images_files_and_outlives_containers() {
     let (_, stderr) = all.expect(2, &["volume", "rm", "vol"]);
     assert!(stderr.contains("a container uses it"), "{stderr}");
     all.expect(2, &["volume", "prune"]);
-    assert_eq!(
-        all.expect(0, &["volume", "prune", "-f"]).0,
-        "new\nnone\nvol2\n"
-    );
+    assert_eq!(all.expect(0, &["volume", "prune", "-f"]).0, "other\n");
     all.expect(0, &["stop", "user"]);
     let (inspected, _) = all.expect(0, &["volume", "inspect", "vol"]);
     assert!(
