@@ -459,7 +459,7 @@ fn the_gzip_program_reads_what_we_write() {
     };
     let mut stdin = child.stdin.take().unwrap();
     let mut bytes = Vec::new();
-    image::compress::gzip(&mut &input[..], &mut bytes, None, threads(2)).unwrap();
+    image::compress::gzip(&mut &input[..], &mut bytes, 3, threads(2)).unwrap();
     let feeder = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
     let output = child.wait_with_output().unwrap();
     feeder.join().unwrap();

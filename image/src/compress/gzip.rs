@@ -11,8 +11,6 @@ use std::sync::{Mutex, PoisonError};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-use super::deflate::Deflater;
-
 const BLOCK: usize = 1 << 20;
 /// Deflate, no flags, no time, no extra flags, unknown system: nothing about this machine.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -22,14 +20,14 @@ const END: [u8; 2] = [0x03, 0x00];
 /// A block to deflate, and where the result goes.
 type Job = (Vec<u8>, SyncSender<io::Result<Vec<u8>>>);
 
-/// Compresses all of `input`, at one of zlib's levels or else with our own encoder; memory is bounded by a few blocks for each thread.
+/// Compresses all of `input`; memory is bounded by a few blocks for each thread.
 ///
 /// # Errors
 /// When reading or writing fails.
 pub fn gzip(
     input: &mut dyn Read,
     output: &mut dyn Write,
-    level: Option<u32>,
+    level: u32,
     threads: NonZeroUsize,
 ) -> io::Result<()> {
     output.write_all(&HEADER)?;
@@ -78,20 +76,12 @@ fn feed(
     }
 }
 
-fn deflate_blocks(queue: &Mutex<Receiver<Job>>, level: Option<u32>) {
-    let mut own = Deflater::new();
+fn deflate_blocks(queue: &Mutex<Receiver<Job>>, level: u32) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, reply)) = job else { return };
         // Nobody waits any more when writing has failed.
-        let _ = reply.send(match level {
-            Some(level) => deflate(&block, level),
-            None => {
-                let mut out = Vec::with_capacity(block.len() / 2 + 64);
-                own.deflate(&block, &mut out);
-                Ok(out)
-            }
-        });
+        let _ = reply.send(deflate(&block, level));
     }
 }
 

