@@ -12,7 +12,7 @@ use crate::support::Place;
 
 /// Stages that run and copy; what is big is not in the image.
 const FILE: &str = "FROM BASE AS build\n\
-                    RUN head -c 2000000 /bin/busybox >/big && echo made >/made && rm -rf /tmp && echo ran-$((40+2))\n\
+                    RUN head -c 2000000 /bin/busybox >/big && echo made >/made && rm -rf /tmp /etc && mkdir /etc && ln /made /etc/again && echo ran-$((40+2))\n\
                     COPY one /one\n\
                     RUN cat /made /one >/both && chown 7:8 /both && chmod 2750 /both\n\
                     FROM scratch\n\
@@ -203,7 +203,7 @@ fn what_a_step_needs_is_fetched_and_gives_the_image_that_no_cache_gives() {
         let file = FILE.replace("BASE", &format!("{}/base:1", line.host));
         let file = file.replace(
             "RUN cat /made",
-            "RUN ls -ld / /etc && test ! -e /tmp && stat -c %a:%u:%Y /made && cat /made",
+            "RUN test ! -e /tmp && test $(ls /etc) = again && test /made -ef /etc/again && stat -c %a:%u:%Y /made && cat /made",
         );
         place.write("Containerfile", file);
     };
@@ -409,4 +409,65 @@ fn a_cache_that_cannot_be_written_fails_the_build_unless_that_does_not_matter() 
         let (_, said) = place.expect(code, &args);
         assert!(said.contains("file/d"), "{said}");
     }
+}
+
+#[test]
+fn platforms_share_one_cache_and_writers_do_not_disturb_each_other() {
+    let registry = registry!(false);
+    let line = Line::to(&registry);
+    let cache = format!("{}/app:cache", line.host);
+    let file = "FROM scratch AS files-amd64\nCOPY one /one\nFROM scratch AS files-arm64\nCOPY two /two\n\
+                FROM files-$TARGETARCH\nCOPY both /both\nUSER 1:1\n";
+    let machine = || {
+        let place = Place::new();
+        place.write("Containerfile", file);
+        for name in ["one", "two", "both"] {
+            place.write(name, name);
+            set_time(&place.context().join(name));
+        }
+        place
+    };
+    let both = "--platform=linux/amd64,linux/arm64";
+    let writers = ["linux/amd64,linux/arm64", "linux/arm64,linux/amd64"];
+    std::thread::scope(|scope| {
+        for platforms in writers {
+            let (platforms, to) = (format!("--platform={platforms}"), max(&cache));
+            let line = &line;
+            scope.spawn(move || build(line, &machine(), &[&platforms, "--cache-to", &to]));
+        }
+    });
+    let (one, said) = build(&line, &machine(), &[both]);
+    assert_eq!(hits(&said), 0, "{said}");
+    let (two, said) = build(&line, &machine(), &[both, "--cache-from", &cache]);
+    assert_eq!((hits(&said), &two), (4, &one), "{said}");
+}
+
+#[test]
+fn f23_files_of_the_future_and_of_1970_make_no_difference_between_machines() {
+    let times = [4_102_444_800, 0].map(std::time::Duration::from_secs);
+    let built: Vec<String> = (0..2)
+        .map(|_| {
+            let place = Place::new();
+            for (name, time) in ["late", "early"].into_iter().zip(times) {
+                place.write(name, name);
+                let path = place.context().join(name);
+                let file = fs::File::options().write(true).open(path).expect("it");
+                file.set_modified(std::time::UNIX_EPOCH + time)
+                    .expect("its time");
+            }
+            let file = "FROM scratch\nCOPY late /late\nCOPY early /early\nUSER 1:1\n";
+            let id = place.build(file, &[]);
+            assert_eq!(place.build(file, &[]), id);
+            // A later change with a time before the last one is seen.
+            place.write("late", "other");
+            let file_now = fs::File::options()
+                .write(true)
+                .open(place.context().join("late"));
+            let back = std::time::UNIX_EPOCH + times[0];
+            file_now.expect("it").set_modified(back).expect("its time");
+            assert_ne!(place.build(file, &[]), id);
+            id
+        })
+        .collect();
+    assert_eq!(built[0], built[1]);
 }

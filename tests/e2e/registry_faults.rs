@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::build_push::certify_for;
 use crate::registries::Registry;
 use crate::support::Place;
+use crate::web::{Answer, Web};
 
 /// A way to a registry that is cut once, after so many bytes of answers: the test is told, and says when.
 fn line_to(registry: &Registry, after: usize) -> (String, mpsc::Receiver<mpsc::Sender<()>>) {
@@ -141,4 +142,84 @@ fn f23_a_certificate_of_another_time_is_said_to_be_about_the_clock() {
         ],
     );
     assert!(said.contains("Expired") && said.contains("clock"), "{said}");
+}
+
+/// Debian's openssl as a token server that answers every request with a page, ended with the test.
+struct TokenServer(std::process::Child, String);
+
+impl TokenServer {
+    fn start(keys: &std::path::Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("its address").to_string();
+        drop(free);
+        let child = Command::new("openssl")
+            .args([
+                "s_server", "-quiet", "-www", "-cert", "own.crt", "-key", "own.key",
+            ])
+            .args(["-accept", &address])
+            .current_dir(keys)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        for _ in 0..100 {
+            if TcpStream::connect(&address).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(child, address)
+    }
+}
+
+impl Drop for TokenServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn s58_a_token_server_is_asked_by_verified_tls_and_never_by_plain_http() {
+    requires!(program "openssl");
+    let keys = tempfile::tempdir().expect("a directory");
+    certify_for(keys.path(), "2");
+    let server = TokenServer::start(keys.path());
+    let plain = Web::start(|_| Answer::ok("{\"token\":\"t\"}"));
+    let place = Place::new();
+    let trusting = format!("--cert-dir={}/ca", keys.path().display());
+    let ask = |realm: String, more: &[&str]| {
+        let registry = Web::start(move |_| {
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+            Answer::status(401).header("www-authenticate", &challenge)
+        });
+        let name = format!("{}/app", registry.host());
+        let host = registry.host();
+        let args = ["tags", "--retry", "0", "--insecure-registry", &host, &name];
+        place.expect(4, &[&args[..], more].concat()).1
+    };
+    let verified = format!("https://{}/token", server.1);
+    let said = ask(verified.clone(), &[]);
+    assert!(said.contains("certificate"), "{said}");
+    // With the right authority it is asked, and what it says is no token.
+    let said = ask(verified, &[&trusting]);
+    assert!(
+        !said.contains("certificate") && said.contains("token"),
+        "{said}"
+    );
+    ask(format!("https://{}/token", plain.host()), &[&trusting]);
+    let asked = plain.requests();
+    let spoken_to = |path: &str| asked.iter().any(|request| request.path.contains(path));
+    assert!(!spoken_to("token"), "{asked:?}");
+}
+
+#[test]
+fn s62_no_http_2_is_spoken_so_none_of_its_floods_can_come() {
+    let locked = include_str!("../../Cargo.lock");
+    assert!(locked.contains("name = \"hyper\""));
+    assert!(
+        !locked.contains("name = \"h2\""),
+        "an HTTP/2 of its own needs limits of its own"
+    );
 }
