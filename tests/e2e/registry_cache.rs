@@ -12,7 +12,7 @@ use crate::support::Place;
 
 /// Stages that run and copy; what is big is not in the image.
 const FILE: &str = "FROM BASE AS build\n\
-                    RUN head -c 2000000 /bin/busybox >/big && echo made >/made && rm -rf /tmp /etc && mkdir /etc && ln /made /etc/again && echo ran-$((40+2))\n\
+                    RUN head -c 2000000 /bin/busybox >/big && echo made >/made && rm -rf /tmp /var && mkdir /var && ln /made /var/again && echo ran-$((40+2))\n\
                     COPY one /one\n\
                     RUN cat /made /one >/both && chown 7:8 /both && chmod 2750 /both\n\
                     FROM scratch\n\
@@ -203,7 +203,7 @@ fn what_a_step_needs_is_fetched_and_gives_the_image_that_no_cache_gives() {
         let file = FILE.replace("BASE", &format!("{}/base:1", line.host));
         let file = file.replace(
             "RUN cat /made",
-            "RUN test ! -e /tmp && test $(ls /etc) = again && test /made -ef /etc/again && stat -c %a:%u:%Y /made && cat /made",
+            "RUN test ! -e /tmp && test $(ls /var) = again && test /made -ef /var/again && stat -c %a:%u:%Y /made && cat /made",
         );
         place.write("Containerfile", file);
     };
