@@ -292,8 +292,10 @@ The digest that was verified is printed; a tag may mean another image a moment l
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = VERIFY)]
 pub(crate) struct VerifyArgs {
-    /// A name in a registry, or oci:DIRECTORY[:NAME], oci-archive:FILE[:NAME]
-    #[arg(value_name = "IMAGE")]
+    #[arg(
+        value_name = "IMAGE",
+        help = "A name in a registry, or oci:DIRECTORY[:NAME], oci-archive:FILE[:NAME]"
+    )]
     image: String,
     /// The public key, in PEM
     #[arg(long, value_name = "FILE")]

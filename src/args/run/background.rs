@@ -16,9 +16,9 @@ pub(super) struct BackgroundArgs {
     /// End and remove a container of the same name first
     #[arg(long, requires = "name")]
     replace: bool,
-    /// Start it again when it ends: no, on-failure[:TIMES], always or unless-stopped
     #[arg(
         long,
+        help = "Start it again when it ends: no, on-failure[:TIMES], always or unless-stopped",
         value_name = "POLICY",
         default_value_t,
         hide_default_value = true,
