@@ -2,6 +2,7 @@
 //! through their indexes, and of files only what headers say and what stands in libraries that speak TLS.
 
 mod files;
+mod modules;
 mod programs;
 
 use containerfile::lint::{Account, ImageFacts};
@@ -70,7 +71,9 @@ fn look(
     facts.files = files::of_tree(&view)?;
     if depth == Depth::Programs {
         (facts.layers, facts.replaced_links) = files::of_layers(store, &diff_ids)?;
-        facts.programs = programs::of(&view, &facts);
+        let resolver = programs::resolver(&view, &facts);
+        facts.programs = programs::of(&view, &resolver, &facts);
+        facts.modules = modules::of(&resolver, &facts);
     }
     Ok(facts)
 }

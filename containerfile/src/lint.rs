@@ -28,7 +28,8 @@ use crate::parse::parse;
 use crate::source::Source;
 
 pub use image::{
-    Account, FileFact, FileKind, ImageFacts, LayerFact, ProgramFact, Tls, image_rules, lint_image,
+    Account, FileFact, FileKind, ImageFacts, LayerFact, ModuleFact, ProgramFact, Tls, image_rules,
+    lint_image,
 };
 pub use labels::LabelForm;
 pub use page::{catalogue, page};

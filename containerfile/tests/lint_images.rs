@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rbuild_containerfile as containerfile;
 
 use containerfile::lint::{
-    self, Account, FileFact, FileKind, ImageFacts, LayerFact, Options, ProgramFact, Tls,
+    self, Account, FileFact, FileKind, ImageFacts, LayerFact, ModuleFact, Options, ProgramFact, Tls,
 };
 use containerfile::{Severity, Source};
 
@@ -40,6 +40,15 @@ fn account(uid: u32, home: Option<&str>) -> Option<Account> {
         groups: vec![uid],
         home: home.map(str::to_owned),
     })
+}
+
+/// A module, and what it lacks.
+fn module(path: &str, missing: &[&str]) -> ModuleFact {
+    ModuleFact {
+        path: path.to_owned(),
+        missing: missing.iter().map(|&name| name.to_owned()).collect(),
+        tls: false,
+    }
 }
 
 /// An image that nothing is wrong with.
@@ -138,12 +147,6 @@ fn rb112_privileged_bits() {
     });
     finds("RB112", "file capabilities", |image| {
         image.files.get_mut("/app").expect("it").capabilities = true;
-        let what = "file capabilities".to_owned();
-        image.layers.push(LayerFact {
-            layer: 1,
-            path: "/app".to_owned(),
-            what,
-        });
     });
     finds_nothing(|image| {
         directory(image, "/shared", 0o2755, 0);
@@ -190,6 +193,10 @@ fn rb203_what_a_program_lacks() {
         Severity::Info,
         "it is not what is started"
     );
+    finds("RB203", "/lib/_ssl.so needs libssl.so.3", |image| {
+        image.modules.push(module("/lib/_ssl.so", &["libssl.so.3"]));
+    });
+    finds_nothing(|image| image.modules.push(module("/lib/_json.so", &[])));
 }
 
 #[test]
@@ -316,6 +323,18 @@ fn bundle(image: &mut ImageFacts) {
 
 #[test]
 fn rb301_a_tls_client_without_certificates() {
+    finds("RB301", "/lib/_ssl.so can speak TLS", |image| {
+        image.modules.push(ModuleFact {
+            tls: true,
+            ..module("/lib/_ssl.so", &[])
+        });
+    });
+    finds_nothing(|image| {
+        image.modules.push(ModuleFact {
+            tls: true,
+            ..module("/lib/libpq.so.5", &[])
+        });
+    });
     finds("RB301", "no CA bundle", |image| {
         app(image).tls.push(Tls::BuiltIn)
     });
@@ -482,6 +501,13 @@ fn rb607_to_rb609_what_cannot_be_unpacked() {
     );
     finds("RB608", "(8)", |image| file(image, "/x", 0o444, 8));
     finds_nothing(|image| file(image, "/x", 0o444, 65532));
+    finds("RB609", "layer 1 has file capabilities at /ping", |image| {
+        image.layers.push(LayerFact {
+            layer: 1,
+            path: "/ping".to_owned(),
+            what: "file capabilities".to_owned(),
+        });
+    });
     finds("RB609", "layer 2 has a device node at /dev/null", |image| {
         let what = "a device node".to_owned();
         image.layers.push(LayerFact {

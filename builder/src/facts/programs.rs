@@ -22,7 +22,8 @@ const PIECE: usize = 1 << 20;
 /// `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
 
-pub(super) fn of(tree: &dyn Tree, facts: &ImageFacts) -> Vec<ProgramFact> {
+/// What finds libraries as a container of the image would.
+pub(super) fn resolver<'t>(tree: &'t dyn Tree, facts: &ImageFacts) -> Resolver<'t> {
     let mut settings = Settings {
         architecture: Some(facts.architecture.clone()).filter(|name| !name.is_empty()),
         ..Settings::default()
@@ -34,7 +35,10 @@ pub(super) fn of(tree: &dyn Tree, facts: &ImageFacts) -> Vec<ProgramFact> {
             _ => {}
         }
     }
-    let resolver = Resolver::new(tree, settings);
+    Resolver::new(tree, settings)
+}
+
+pub(super) fn of(tree: &dyn Tree, resolver: &Resolver<'_>, facts: &ImageFacts) -> Vec<ProgramFact> {
     let started = started(facts);
     let executable = facts
         .files
@@ -44,7 +48,7 @@ pub(super) fn of(tree: &dyn Tree, facts: &ImageFacts) -> Vec<ProgramFact> {
     paths.extend(&started);
     let programs = paths.into_iter().filter_map(|path| {
         let canonical = TreePath::clamped(path.as_bytes()).ok()?;
-        program(tree, &resolver, path, &canonical, started.contains(path))
+        program(tree, resolver, path, &canonical, started.contains(path))
     });
     programs.collect()
 }

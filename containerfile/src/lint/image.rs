@@ -36,7 +36,7 @@ use super::rule::Sieve;
 use super::rules::UNREADABLE;
 use super::{Options, Report};
 
-pub use facts::{Account, FileFact, FileKind, ImageFacts, LayerFact, ProgramFact, Tls};
+pub use facts::{Account, FileFact, FileKind, ImageFacts, LayerFact, ModuleFact, ProgramFact, Tls};
 use findings::{Place, Seen};
 
 /// A rule's eye for images; the rule itself is in the one table of rules.

@@ -41,6 +41,8 @@ pub struct ImageFacts {
     pub replaced_links: Vec<String>,
     /// The programs in it: executable ELF files, and what is started.
     pub programs: Vec<ProgramFact>,
+    /// Shared objects that no program is linked with.
+    pub modules: Vec<ModuleFact>,
 }
 
 /// A user, in numbers.
@@ -129,6 +131,17 @@ pub struct ProgramFact {
     pub tls: Vec<Tls>,
     /// The directory that its OpenSSL looks into (`OPENSSLDIR`).
     pub openssl_dir: Option<String>,
+}
+
+/// A shared object that a program may open while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModuleFact {
+    /// Where it is.
+    pub path: String,
+    /// Names of libraries that it needs and that are nowhere in the image.
+    pub missing: Vec<String>,
+    /// Whether it needs a library that speaks TLS.
+    pub tls: bool,
 }
 
 const MAX_LINKS: usize = 40;

@@ -1,6 +1,6 @@
-//! RB203: a program that lacks its loader or a library.
+//! RB203: a program or a module that lacks its loader or a library.
 
-use super::{ImageFacts, Seen};
+use super::{ImageFacts, Place, Seen};
 
 pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
     for program in &image.programs {
@@ -23,6 +23,17 @@ pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
         for trouble in own {
             let message = format!("{} does not start: {trouble}", program.path);
             seen.about(program, message, "`rbuild closure` says more");
+        }
+    }
+    for module in &image.modules {
+        for name in &module.missing {
+            let message = format!("{} needs {name}, which is not in the image", module.path);
+            let help = format!(
+                "copy what `rbuild closure {}` lists where it was built, or leave the module out",
+                module.path
+            );
+            // A program may do without it.
+            seen.note(Place::file(&module.path), message, help);
         }
     }
 }

@@ -18,7 +18,9 @@ pub(super) fn bundle(image: &ImageFacts) -> Option<&'static str> {
 }
 
 pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
-    let Some(entry) = image.entry().filter(|entry| !entry.tls.is_empty()) else {
+    let linked = image.entry().filter(|entry| !entry.tls.is_empty());
+    let speaks = linked.map(|entry| (Place::Entry, &entry.path));
+    let Some((place, path)) = speaks.or_else(|| module(image)) else {
         return;
     };
     // Where one points to is RB303's.
@@ -27,10 +29,17 @@ pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
         .any(|name| image.variable(name).is_some());
     if bundle(image).is_none() && !pointed {
         let message = format!(
-            "{} can speak TLS, and the image has no CA bundle: it can verify no server",
-            entry.path
+            "{path} can speak TLS, and the image has no CA bundle: it can verify no server"
         );
         let help = format!("copy a bundle to {}", BUNDLES[0]);
-        seen.add(Place::Entry, message, help);
+        seen.add(place, message, help);
     }
+}
+
+/// A language's own module. Libraries that lie around are no sign that something uses them.
+fn module(image: &ImageFacts) -> Option<(Place, &String)> {
+    let is_library = |path: &str| path.rsplit('/').next().unwrap_or(path).starts_with("lib");
+    let mut modules = image.modules.iter();
+    let module = modules.find(|module| module.tls && !is_library(&module.path))?;
+    Some((Place::file(&module.path), &module.path))
 }

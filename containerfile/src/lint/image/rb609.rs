@@ -4,11 +4,6 @@ use super::{ImageFacts, Place, Seen};
 
 pub(super) fn check(image: &ImageFacts, seen: &mut Seen) {
     for fact in &image.layers {
-        let shown = image.files.get(&fact.path);
-        // What can be seen of these is RB112's.
-        if shown.is_some_and(|file| file.capabilities) && fact.what == "file capabilities" {
-            continue;
-        }
         let message = format!(
             "layer {} has {} at {}, which an ordinary user cannot unpack",
             fact.layer, fact.what, fact.path
