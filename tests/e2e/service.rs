@@ -118,6 +118,22 @@ fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether a process has a connection and sleeps, which is when it has asked and waits.
+fn waits_for_an_answer(child: &Child) -> bool {
+    let process = format!("/proc/{}", child.id());
+    let stat = fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
+    let sleeps = stat
+        .rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.starts_with(" S"));
+    let descriptors = fs::read_dir(format!("{process}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+    sleeps && targets.any(|target| target.to_string_lossy().starts_with("socket:"))
+}
+
 /// Runs until it is told to end.
 const FOREVER: &str = "trap 'exit 3' TERM; while :; do sleep 0.05; done";
 
@@ -155,6 +171,9 @@ fn a_service_is_started_seen_logged_and_stopped_and_nothing_of_it_is_left() {
         "{stamped}"
     );
     let waiting = all.spawn(&["wait", "web"]);
+    until("it waits for an answer", || {
+        waits_for_an_answer(&waiting).then_some(())
+    });
     assert_eq!(all.expect(0, &["stop", "web"]).0, "web\n");
     let waited = waiting.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&waited.stdout), "3\n");
