@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -134,6 +135,36 @@ fn waits_for_an_answer(child: &Child) -> bool {
     sleeps && targets.any(|target| target.to_string_lossy().starts_with("socket:"))
 }
 
+/// What a container waits for before it does anything, so that somebody can be there to see it.
+struct Gate<'s> {
+    all: &'s Services,
+    directory: PathBuf,
+}
+
+impl<'s> Gate<'s> {
+    fn of(all: &'s Services) -> Self {
+        let directory = all.0.context().join("gate");
+        fs::create_dir(&directory).expect("a directory");
+        Self { all, directory }
+    }
+
+    fn start(&self, flags: &[&str], script: &str) {
+        let volume = format!("{}:/gate", self.directory.display());
+        let flags = [&["-v", &volume], flags].concat();
+        let script = format!("until [ -e /gate/open ]; do sleep 0.02; done; {script}");
+        self.all.start(&flags, &script);
+    }
+
+    /// Opens it when a command that asks about the container waits for what there is to hear.
+    fn opened_for(&self, asking: Child) -> Child {
+        until("it waits for an answer", || {
+            waits_for_an_answer(&asking).then_some(())
+        });
+        fs::write(self.directory.join("open"), "").expect("a file");
+        asking
+    }
+}
+
 /// Runs until it is told to end.
 const FOREVER: &str = "trap 'exit 3' TERM; while :; do sleep 0.05; done";
 
@@ -251,21 +282,12 @@ fn a_name_is_taken_until_it_is_replaced() {
 #[test]
 fn what_ended_is_started_again_as_its_policy_says_and_keeps_what_it_wrote() {
     let all = services!();
-    let script = "echo run >>/tmp/runs; wc -l </tmp/runs; exit 4";
-    let mut flags = vec![
-        "run",
-        "-d",
-        "--network",
-        "none",
-        "--name",
-        "again",
-        "--restart",
-    ];
-    flags.extend(["on-failure:2", "box", "sh", "-c", script]);
-    let mut following = {
-        all.expect(0, &flags);
-        all.spawn(&["logs", "-f", "again"])
-    };
+    let gate = Gate::of(&all);
+    gate.start(
+        &["--name", "again", "--restart", "on-failure:2"],
+        "echo run >>/tmp/runs; wc -l </tmp/runs; exit 4",
+    );
+    let mut following = gate.opened_for(all.spawn(&["logs", "-f", "again"]));
     let mut text = String::new();
     following
         .stdout
@@ -390,8 +412,12 @@ fn a_process_that_joined_ends_with_its_command_and_with_the_container() {
 #[test]
 fn logs_are_followed_to_the_end_and_tails_are_short() {
     let all = services!();
-    all.start(&["--name", "talk"], "for i in 1 2 3; do echo $i; done; printf 'open '; sleep 0.3; echo end; cat /dev/null; sleep 0.2; echo last");
-    let following = all.spawn(&["logs", "-f", "talk"]);
+    let gate = Gate::of(&all);
+    gate.start(
+        &["--name", "talk"],
+        "for i in 1 2 3; do echo $i; done; printf 'open '; sleep 0.3; echo end; cat /dev/null; sleep 0.2; echo last",
+    );
+    let following = gate.opened_for(all.spawn(&["logs", "-f", "talk"]));
     let output = following.wait_with_output().expect("it ends");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
