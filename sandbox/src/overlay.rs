@@ -69,7 +69,7 @@ impl Overlay {
         if let Some(Upper { upper, work }) = &self.upper {
             fs.set_upper(upper, work)?;
         }
-        fs.mount()
+        fs.mount(self.work())
     }
 
     /// As [`Overlay::mount`] does before Linux 6.8. A value has at most 255 bytes, fsconfig(2), so the directories are named by
@@ -99,7 +99,7 @@ impl Overlay {
                 }
                 fs.set_upper(Path::new(names[0]), Path::new(names[1]))?;
             }
-            fs.mount()
+            fs.mount(self.work())
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, mount);
@@ -108,6 +108,10 @@ impl Overlay {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    fn work(&self) -> Option<&Path> {
+        self.upper.as_ref().map(|upper| upper.work.as_path())
     }
 
     fn too_many(&self, limit: &str) -> SetupFailure {
@@ -189,15 +193,38 @@ impl Context {
         self.flag("volatile")
     }
 
-    fn mount(self) -> Result<OwnedFd, SetupFailure> {
+    /// `work` is the working directory of one that is to be written.
+    fn mount(self, work: Option<&Path>) -> Result<OwnedFd, SetupFailure> {
         rustix::mount::fsconfig_create(&self.0).during(|| "create an overlay".into())?;
-        rustix::mount::fsmount(
+        let mount = rustix::mount::fsmount(
             &self.0,
             FsMountFlags::FSMOUNT_CLOEXEC,
             MountAttrFlags::empty(),
         )
-        .during(|| "mount an overlay".into())
+        .during(|| "mount an overlay".into())?;
+        if let Some(work) = work {
+            can_be_written(&mount, work)?;
+        }
+        Ok(mount)
     }
+}
+
+/// The kernel mounts read-only where it cannot make its own directory below the working directory, and tells its log alone why
+/// (ovl_get_workdir in fs/overlayfs/super.c).
+fn can_be_written(mount: &OwnedFd, work: &Path) -> Result<(), SetupFailure> {
+    let here = || format!("make an overlay's directory in {}", work.display());
+    let status = rustix::fs::fstatvfs(mount).during(here)?;
+    if !status
+        .f_flag
+        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    {
+        return Ok(());
+    }
+    let probe = work.join("probe");
+    rustix::fs::mkdir(&probe, rustix::fs::Mode::RWXU).during(here)?;
+    let _ = rustix::fs::rmdir(&probe);
+    // What was missing is there again: most likely room.
+    Err(SetupFailure::new(here(), Errno::ENOSPC))
 }
 
 #[cfg(test)]
