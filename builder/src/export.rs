@@ -9,22 +9,21 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use image::copy::attached;
-use image::registry::{self, Access};
 use image::signature::identity_of;
 use image::{
-    Attachment, Descriptor, DiffId, Export, Image, Index, MediaType, Platform, Reference,
-    RegistryOptions, Shipment, Store, docker_archive, layout,
+    Attachment, Descriptor, DiffId, Export, Image, Index, MediaType, Platform, Reference, Shipment,
+    Store, docker_archive, layout,
 };
 use rootfs::copy::{CopyPlan, CopyRequest, CopySource, Owner, Parents, Rules, Verdict, plan};
 use rootfs::{LayerTimes, LayerWriter, Ownership, Root, Time};
 
 use crate::build::Elsewhere;
+use crate::endpointed;
 use crate::error::BuildError;
-use crate::event::{BuildEvent, Direction};
+use crate::event::BuildEvent;
 use crate::execute::view_of;
 use crate::host::Host;
 use crate::request::{AnnotationLevel, BuildRequest, Output, Recipe, annotations_of};
-use crate::resolve::transfers;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -246,22 +245,10 @@ impl Outlet<'_> {
     }
 
     fn push_one(&self, name: &Reference, shipment: &Shipment<'_, '_>) -> Result<(), Failure> {
-        let endpoint = self.host.registries.registries.own_endpoint(name)?;
         let attached = self.attached(shipment, &identity_of(name));
-        let shipment = &shipment.clone().with(&attached);
-        let credentials = (self.host.credentials)(&endpoint.reference)?;
-        let options = RegistryOptions {
-            stop: self.host.store.stop().clone(),
-            ..self.host.registries.at(&endpoint)
-        };
-        let access = Access {
-            reference: &endpoint.reference,
-            credentials: &credentials,
-            options: &options,
-            progress: &transfers(name.repository(), Direction::Push, self.events),
-        };
+        let shipment = shipment.clone().with(&attached);
         let signer = self.request.attestations.signer.as_deref();
-        Ok(registry::push(access, shipment, signer)?)
+        endpointed::push(self.host, name, (&shipment, signer), self.events)
     }
 
     /// The documents as artifacts that refer to the images as they are packed.

@@ -10,6 +10,7 @@ mod commit;
 mod completion;
 pub mod context;
 mod depot;
+mod endpointed;
 mod error;
 pub mod event;
 mod execute;

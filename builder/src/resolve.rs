@@ -6,16 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::layout::Layout;
-use image::registry::{self, Access, Pull, RegistryOptions, TransferEvent};
+use image::registry::{self, Pull, TransferEvent};
 use image::{
-    Credentials, DiffId, Endpoint, Image, LayerObserver, LayerStream, Platform, Reference, Remote,
-    Store, Unobserved,
+    DiffId, Endpoint, Image, LayerObserver, LayerStream, Platform, Reference, Store, Unobserved,
 };
 use rootfs::LayerReader;
 use rootfs::layer::{Dialect, Limits, ReadIndex, StoredIndex};
 use rootfs::trees::save_index;
 
 use crate::depot::{Depot, Lot};
+use crate::endpointed::Endpointed;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, Direction};
 use crate::host::Host;
@@ -200,40 +200,6 @@ fn from_anywhere(
         }
     }
     ask(own)
-}
-
-/// An endpoint, and how it is spoken to.
-struct Endpointed<'e> {
-    reference: &'e Reference,
-    credentials: Credentials,
-    options: RegistryOptions,
-}
-
-impl<'e> Endpointed<'e> {
-    fn of(host: &Host<'_>, endpoint: &'e Endpoint) -> Result<Self, Source> {
-        let reference = &endpoint.reference;
-        Ok(Self {
-            reference,
-            credentials: (host.credentials)(reference)?,
-            options: RegistryOptions {
-                stop: host.store.stop().clone(),
-                ..host.registries.at(endpoint)
-            },
-        })
-    }
-
-    fn access<'a>(&'a self, progress: &'a (dyn Fn(TransferEvent) + Sync)) -> Access<'a> {
-        Access {
-            reference: self.reference,
-            credentials: &self.credentials,
-            options: &self.options,
-            progress,
-        }
-    }
-
-    fn remote(&self) -> Remote {
-        Remote::new(self.reference, &self.credentials, &self.options)
-    }
 }
 
 fn pull_from(

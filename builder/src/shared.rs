@@ -6,21 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use image::cached::{self, CacheContent, CachePlace, LAYERS_MAX};
-use image::registry::{self, Access};
-use image::{
-    DiffId, Export, PackedLayer, Packing, Reference, RegistryOptions, Remote, Shipment, layout,
-};
+use image::{DiffId, Export, PackedLayer, Packing, Shipment, layout};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cache::{Record, StepLayer};
 use crate::depot::{Depot, Lot};
-use crate::event::{BuildEvent, Direction};
+use crate::endpointed::{Endpointed, push};
+use crate::event::BuildEvent;
 use crate::host::Host;
 use crate::job::{Executed, chain};
 use crate::key::{CacheKey, VERSION};
 use crate::request::{CacheDestination, CacheFrom, CacheTo};
-use crate::resolve::transfers;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -170,12 +167,7 @@ fn open(host: &Host<'_>, from: &CacheFrom) -> Result<CachePlace, Failure> {
     match from {
         CacheFrom::Registry(reference) => {
             let endpoint = host.registries.registries.own_endpoint(reference)?;
-            let credentials = (host.credentials)(&endpoint.reference)?;
-            let options = RegistryOptions {
-                stop: host.store.stop().clone(),
-                ..host.registries.at(&endpoint)
-            };
-            let remote = Remote::new(&endpoint.reference, &credentials, &options);
+            let remote = Endpointed::of(host, &endpoint)?.remote();
             Ok(CachePlace::Registry(std::sync::Arc::new(remote)))
         }
         CacheFrom::Local { directory, name } => Ok(CachePlace::layout(directory, name)?),
@@ -312,7 +304,9 @@ impl Writer<'_> {
     fn send(&self, place: &CacheDestination, export: &Export<'_>) -> Result<(), Failure> {
         let shipment = Shipment::from(export);
         match place {
-            CacheDestination::Registry(reference) => self.push(reference, &shipment),
+            CacheDestination::Registry(reference) => {
+                push(self.host, reference, (&shipment, None), self.events)
+            }
             CacheDestination::Local { directory, name } => {
                 std::fs::create_dir_all(directory)?;
                 let names = [name.clone()];
@@ -320,21 +314,5 @@ impl Writer<'_> {
             }
             CacheDestination::Inline => Ok(()),
         }
-    }
-
-    fn push(&self, reference: &Reference, shipment: &Shipment<'_, '_>) -> Result<(), Failure> {
-        let endpoint = self.host.registries.registries.own_endpoint(reference)?;
-        let credentials = (self.host.credentials)(&endpoint.reference)?;
-        let options = RegistryOptions {
-            stop: self.host.store.stop().clone(),
-            ..self.host.registries.at(&endpoint)
-        };
-        let access = Access {
-            reference: &endpoint.reference,
-            credentials: &credentials,
-            options: &options,
-            progress: &transfers(reference.repository(), Direction::Push, self.events),
-        };
-        Ok(registry::push(access, shipment, None)?)
     }
 }

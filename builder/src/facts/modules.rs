@@ -7,8 +7,7 @@ use containerfile::lint::{FileKind, ImageFacts, ModuleFact};
 use rootfs::TreePath;
 use rootfs::closure::Resolver;
 
-/// Libraries that speak TLS, without their versions.
-const TLS: [&str; 2] = ["libssl.so", "libgnutls.so"];
+use super::programs::spoken;
 
 pub(super) fn of(resolver: &Resolver<'_>, facts: &ImageFacts) -> Vec<ModuleFact> {
     let linked: HashSet<&str> = facts
@@ -37,10 +36,7 @@ pub(super) fn of(resolver: &Resolver<'_>, facts: &ImageFacts) -> Vec<ModuleFact>
             .map(|name| rootfs::closure::shown(name))
             .filter(|name| !names.contains(name.as_str()))
             .collect();
-        let speaks = |path: &str| {
-            let name = name_of(path).unwrap_or(path);
-            TLS.iter().any(|library| name.starts_with(library))
-        };
+        let speaks = |path: &str| spoken(name_of(path).unwrap_or(path).as_bytes()).is_some();
         Some(ModuleFact {
             path: path.clone(),
             tls: needed

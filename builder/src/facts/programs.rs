@@ -123,6 +123,15 @@ fn troubles(closure: &Closure, missing: &[String]) -> Vec<String> {
     said.collect()
 }
 
+/// The TLS that a library of this name speaks.
+pub(super) fn spoken(name: &[u8]) -> Option<Tls> {
+    match name {
+        name if name.starts_with(b"libssl.so") => Some(Tls::OpenSsl),
+        name if name.starts_with(b"libgnutls.so") => Some(Tls::GnuTls),
+        _ => None,
+    }
+}
+
 fn look_for_tls(tree: &dyn Tree, path: &TreePath, closure: &Closure, program: &mut ProgramFact) {
     if program.architecture.is_none() {
         return;
@@ -134,12 +143,13 @@ fn look_for_tls(tree: &dyn Tree, path: &TreePath, closure: &Closure, program: &m
     let mut built_in = names(path);
     for file in closure.files.iter().filter(|file| file.target.is_none()) {
         match file.path.file_name().unwrap_or_default() {
-            name if name.starts_with(b"libssl.so") => program.tls.push(Tls::OpenSsl),
-            name if name.starts_with(b"libgnutls.so") => program.tls.push(Tls::GnuTls),
             name if name.starts_with(b"libcrypto.so") => {
                 program.openssl_dir = after(tree, &file.path, OPENSSL_DIR);
             }
-            _ => built_in = built_in || names(&file.path),
+            name => match spoken(name) {
+                Some(tls) => program.tls.push(tls),
+                None => built_in = built_in || names(&file.path),
+            },
         }
     }
     if built_in {
