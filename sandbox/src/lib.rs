@@ -12,6 +12,7 @@ pub mod drill;
 mod executable;
 mod failure;
 mod foreign;
+mod foreign_memory;
 mod forge;
 mod idmap;
 mod init;

@@ -4,21 +4,17 @@
 //!
 //! The calling thread's working directory is the session's own /proc, so that relative paths here begin there.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::processes::Processes;
-
-/// PATH_MAX of linux/limits.h, with the terminating zero.
-const LONGEST_PATH: usize = 4096;
-/// No page is smaller.
-const PAGE: usize = 4096;
+use crate::foreign_memory;
 
 pub(super) struct Caller {
     pid: Pid,
@@ -41,33 +37,13 @@ impl Caller {
 
     /// A text in its memory, which ends with a zero.
     pub(super) fn text(&self, address: u64) -> Result<Vec<u8>, Errno> {
-        let base = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
-        let mut text = vec![0; LONGEST_PATH];
-        // The text may end right before memory that is not there: reading stops between the parts, process_vm_readv(2).
-        let first = (PAGE - base % PAGE).min(LONGEST_PATH);
-        let parts = [
-            RemoteIoVec { base, len: first },
-            RemoteIoVec {
-                base: base.wrapping_add(first),
-                len: LONGEST_PATH - first,
-            },
-        ];
-        let read = process_vm_readv(self.pid, &mut [IoSliceMut::new(&mut text)], &parts)?;
-        let end = text[..read].iter().position(|byte| *byte == 0);
-        text.truncate(end.ok_or(Errno::ENAMETOOLONG)?);
-        Ok(text)
+        foreign_memory::text(self.pid, address)
     }
 
     /// Ids in its memory.
     pub(super) fn ids(&self, address: u64, count: usize) -> Result<Vec<u32>, Errno> {
-        let base = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
-        let mut bytes = vec![0; 4 * count];
-        let part = RemoteIoVec {
-            base,
-            len: bytes.len(),
-        };
-        let read = process_vm_readv(self.pid, &mut [IoSliceMut::new(&mut bytes)], &[part])?;
-        if read < bytes.len() {
+        let bytes = foreign_memory::read(self.pid, address, 4 * count)?;
+        if bytes.len() < 4 * count {
             return Err(Errno::EFAULT);
         }
         let words = bytes.chunks_exact(4);

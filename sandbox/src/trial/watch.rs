@@ -5,24 +5,18 @@
 //! where its result is known (ptrace(2)).
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Component, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use rustix::process::WaitStatus;
 use serde::{Deserialize, Serialize};
 
 use super::calls::{self, Call, Change, Subject};
-use crate::{seccomp, sys};
+use crate::{foreign_memory, seccomp, sys};
 
-/// PATH_MAX of linux/limits.h, with the terminating zero.
-const LONGEST_PATH: usize = 4096;
-/// No page is smaller.
-const PAGE: usize = 4096;
 /// So many different observations are kept.
 const MOST: usize = 20_000;
 
@@ -186,7 +180,7 @@ impl Begun {
             }
             Subject::Address(at) => {
                 let length = usize::try_from(self.arguments[at + 1]).ok()?.min(128);
-                address(&bytes(pid, self.arguments[at], length)?)
+                address(&foreign_memory::read(pid, self.arguments[at], length).ok()?)
             }
         }
     }
@@ -245,28 +239,9 @@ fn address(raw: &[u8]) -> Option<String> {
     }
 }
 
-/// Bytes of its memory.
-fn bytes(pid: Pid, address: u64, length: usize) -> Option<Vec<u8>> {
-    let base = usize::try_from(address).ok()?;
-    let mut bytes = vec![0; length];
-    // It may end right before memory that is not there: reading stops between the parts, process_vm_readv(2).
-    let first = (PAGE - base % PAGE).min(length);
-    let parts = [
-        RemoteIoVec { base, len: first },
-        RemoteIoVec {
-            base: base.wrapping_add(first),
-            len: length - first,
-        },
-    ];
-    let read = process_vm_readv(pid, &mut [IoSliceMut::new(&mut bytes)], &parts).ok()?;
-    bytes.truncate(read);
-    Some(bytes)
-}
-
-/// A text of its memory, which ends with a zero.
+/// A text of its memory.
 fn text(pid: Pid, address: u64) -> Option<String> {
-    let mut raw = bytes(pid, address, LONGEST_PATH)?;
-    raw.truncate(raw.iter().position(|byte| *byte == 0)?);
+    let raw = foreign_memory::text(pid, address).ok()?;
     Some(String::from_utf8_lossy(&raw).into_owned())
 }
 
