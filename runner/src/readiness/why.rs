@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use rootfs::certificates::BUNDLES;
 use sandbox::Errno;
 use sandbox::trial::Observation;
 
@@ -37,17 +38,13 @@ impl Reason {
     }
 }
 
+/// Where an OpenSSL of Debian and one of its own makers look, beside the places of distributions.
+const OPENSSL: [&str; 2] = ["/usr/lib/ssl/cert.pem", "/usr/local/ssl/cert.pem"];
+
 /// Where libraries that speak TLS look for certificates (Go's crypto/x509, OpenSSL, rustls-native-certs, libcurl).
-const BUNDLES: [&str; 8] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/usr/lib/ssl/cert.pem",
-    "/usr/local/ssl/cert.pem",
-];
+fn bundles() -> impl Iterator<Item = &'static str> {
+    BUNDLES.into_iter().chain(OPENSSL)
+}
 
 /// What every start of a program looks for, and does without.
 const USUAL: [&str; 8] = [
@@ -114,8 +111,8 @@ fn absent(one: &Observation, files: &dyn ImageFiles) -> Option<Reason> {
     {
         return None;
     }
-    if BUNDLES.contains(&path) || path.starts_with("/etc/ssl/certs") {
-        let there = BUNDLES.iter().any(|bundle| files.exists(bundle));
+    if bundles().any(|bundle| bundle == path) || path.starts_with("/etc/ssl/certs") {
+        let there = bundles().any(|bundle| files.exists(bundle));
         return (!there).then(|| {
             let said = format!("{path} was looked for: the image has no certificates to trust");
             Reason::new(said, "# rbuild:ca-certificates")
