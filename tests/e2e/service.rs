@@ -77,6 +77,15 @@ impl Services {
         command.stderr(Stdio::piped()).spawn().expect("it starts")
     }
 
+    /// How many entries containers have made at the top of their writable layers.
+    fn written(&self) -> usize {
+        let layers = fs::read_dir(self.0.store().join("trees/writable")).expect("writable layers");
+        let uppers = layers.map(|layer| layer.expect("a layer").path().join("upper"));
+        uppers
+            .map(|upper| fs::read_dir(upper).into_iter().flatten().count())
+            .sum()
+    }
+
     /// The processes whose command lines have the text in them.
     fn processes(&self, text: &str) -> usize {
         let output = Command::new("pgrep").args(["-f", "--", text]).output();
@@ -466,6 +475,7 @@ fn after_sigkill_of_a_supervisor_the_container_is_gone_and_that_is_said_once() {
     until("it has written", || {
         (all.expect(0, &["logs", "web"]).0 == "said\n").then_some(())
     });
+    assert_ne!(all.written(), 0);
     let pid = all.ps()[0]["Pid"].to_string();
     assert_eq!(all.processes(&format!("^{mark}")), 1);
     let killed = Command::new("kill").args(["-KILL", &pid]).status();
@@ -473,7 +483,6 @@ fn after_sigkill_of_a_supervisor_the_container_is_gone_and_that_is_said_once() {
     until("its processes are gone", || {
         (all.processes(&format!("^{mark}")) == 0).then_some(())
     });
-    let writable = all.0.store().join("trees/writable");
     let (table, stderr) = all.expect(0, &["ps"]);
     assert!(table.contains("Dead: its supervisor was killed"), "{table}");
     assert!(
@@ -482,14 +491,7 @@ fn after_sigkill_of_a_supervisor_the_container_is_gone_and_that_is_said_once() {
     );
     assert!(all.ps().is_empty());
     assert!(!all.0.context().join("run/rbuild/containers/web").exists());
-    let left = fs::read_dir(&writable).into_iter().flatten().flatten();
-    for layer in left {
-        let written = fs::read_dir(layer.path().join("upper"))
-            .into_iter()
-            .flatten()
-            .count();
-        assert_eq!(written, 0, "what it wrote is still there");
-    }
+    assert_eq!(all.written(), 0, "what it wrote is still there");
 }
 
 #[test]
@@ -508,20 +510,14 @@ fn after_sigkill_of_a_run_in_the_foreground_nothing_of_the_container_is_left() {
     until("it runs", || {
         (all.processes(&format!("^{mark}")) == 1).then_some(())
     });
+    assert_ne!(all.written(), 0);
     run.kill().expect("killed");
     run.wait().expect("it ends");
     until("its processes are gone", || {
         (all.processes(&format!("^{mark}")) == 0).then_some(())
     });
     all.expect(0, &["run", "--network", "none", "box", "true"]);
-    let writable = all.0.store().join("trees/writable");
-    for layer in fs::read_dir(&writable).into_iter().flatten().flatten() {
-        let written = fs::read_dir(layer.path().join("upper"))
-            .into_iter()
-            .flatten()
-            .count();
-        assert_eq!(written, 0, "what it wrote is still there");
-    }
+    assert_eq!(all.written(), 0, "what it wrote is still there");
 }
 
 #[test]
